@@ -1,0 +1,118 @@
+"""Array namespaces, devices and the checks made at the public border.
+
+Every array library is reached through `namespace`, so the same operator runs on NumPy, CuPy,
+array_api_strict, torch and JAX arrays, and on NumPy object arrays of exact numbers.
+"""
+
+import importlib.util
+from fractions import Fraction
+from numbers import Number
+
+import array_api_compat.numpy
+import numpy as np
+from array_api_compat import array_namespace as namespace
+from array_api_compat import is_array_api_obj, is_cupy_array
+
+from ttref.errors import ConventionError, DeviceError, DtypeError, ShapeError
+
+numpy_namespace = array_api_compat.numpy
+
+
+def gpu_available():
+    """Whether CuPy is installed and sees a CUDA device (CuPy imports without one)."""
+    if importlib.util.find_spec("cupy") is None:
+        return False
+    import cupy
+
+    return bool(cupy.cuda.is_available())
+
+
+def device_namespace(device):
+    """Array namespace of ``"cpu"`` (NumPy), ``"gpu"`` (CuPy) or ``"auto"`` (the GPU if there is one).
+
+    Raises
+    ------
+    DeviceError
+        ``"gpu"`` was asked for and CuPy, or a device for it, is missing.
+    """
+    check_choice("device", device, ("cpu", "gpu", "auto"))
+    if device == "cpu" or (device == "auto" and not gpu_available()):
+        return numpy_namespace
+    if not gpu_available():
+        missing = (
+            "CuPy finds no CUDA device"
+            if importlib.util.find_spec("cupy")
+            else "CuPy is not installed (pip install 'ttref[cuda13]' or 'ttref[cuda12]')"
+        )
+        raise DeviceError(f"device 'gpu' was asked for, but {missing}; use device 'cpu' or 'auto'")
+    import array_api_compat.cupy
+
+    return array_api_compat.cupy
+
+
+def to_numpy(x):
+    """`x` as a NumPy array, copied from the device it is on where that is not the CPU."""
+    return x.get() if is_cupy_array(x) else np.asarray(x)
+
+
+def holds_objects(x):
+    """Whether `x` is an object array: integers, rationals, dual numbers, balls."""
+    return getattr(x.dtype, "kind", "") == "O"
+
+
+def is_floating(x):
+    """Whether `x` holds real or complex floating-point numbers."""
+    return not holds_objects(x) and namespace(x).isdtype(
+        x.dtype, ("real floating", "complex floating")
+    )
+
+
+def describe(x):
+    """`x` in the words of an error message: ``float32 array of shape (2, 3)``."""
+    if not is_array_api_obj(x):
+        return f"{type(x).__name__} {x!r:.60}"
+    return f"{x.dtype} array of shape {tuple(x.shape)}"
+
+
+def check_choice(name, value, choices):
+    """Raise `ConventionError` unless `value` is one of `choices`."""
+    if value not in choices:
+        raise ConventionError(f"{name} is {value!r}, expected one of {', '.join(map(repr, choices))}")
+
+
+def check_shape(name, x, expected):
+    """Raise `ShapeError` unless `x` is an array of shape `expected`; None there stands for any size."""
+    shape = getattr(x, "shape", None)
+    if shape is None:
+        raise ShapeError(f"{name} is a {describe(x)}, expected an array of shape {_sizes(expected)}")
+    if len(shape) != len(expected) or any(
+        e is not None and s != e for s, e in zip(shape, expected, strict=True)
+    ):
+        raise ShapeError(f"{name} has shape {tuple(shape)}, expected {_sizes(expected)}")
+
+
+def _sizes(expected):
+    return str(tuple(expected)).replace("None", "any")
+
+
+def check_numeric(name, x):
+    """`x` as an array of numbers, lists converted; raise `DtypeError` on strings, None or ragged lists."""
+    if not is_array_api_obj(x):
+        try:
+            x = np.asarray(x)
+        except ValueError as error:
+            raise DtypeError(f"{name} is not a rectangular array of numbers: {error}") from None
+    if holds_objects(x):
+        for index, value in np.ndenumerate(x):
+            if not _is_number(value):
+                raise DtypeError(f"{name} holds {value!r} at {index}, expected numbers only")
+    elif getattr(x.dtype, "kind", "f") not in "iufcb":
+        raise DtypeError(f"{name} has dtype {x.dtype}, expected numbers")
+    return x
+
+
+def _is_number(value):
+    """Numbers proper, and anything that adds and multiplies like one (flint.fmpq, dual numbers)."""
+    if isinstance(value, Number | Fraction):
+        return True
+    return not isinstance(value, str | bytes | list | tuple) and hasattr(value, "__rmul__")

@@ -1,0 +1,65 @@
+"""Where data files are: a folder that the user names, or the download cache; checksums always."""
+
+import hashlib
+import os
+from pathlib import Path
+
+from ttref.errors import DataError
+
+
+def locate(dataset, name, md5, url, data=None):
+    """Path of the file `name` of `dataset`, its contents verified.
+
+    Parameters
+    ----------
+    dataset, name : str
+        The file is looked for at ``DIR/dataset/name`` and ``DIR/name``.
+    md5 : str
+        What the official distribution has.
+    url : str
+        Where the file is downloaded from if no DIR is given (needs the extra ``data``).
+    data : str or Path, optional
+        DIR; by default the environment variable ``TTREF_DATA``.
+
+    Raises
+    ------
+    DataError
+        If the file is missing, cannot be downloaded, or is not the official one.
+    """
+    root = data or os.environ.get("TTREF_DATA")
+    if not root:
+        return _download(name, md5, url)
+    candidates = [Path(root) / dataset / name, Path(root) / name]
+    for path in candidates:
+        if path.is_file():
+            return _verified(path, md5)
+    raise DataError(
+        f"{dataset}: {name} is not in {candidates[0].parent} nor in {root}; put the official file "
+        "there, or unset TTREF_DATA (and --data) to download it"
+    )
+
+
+def _verified(path, md5):
+    actual = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+    if actual != md5:
+        raise DataError(
+            f"{path} has MD5 {actual}, the official file has {md5}; it is damaged or another file"
+        )
+    return path
+
+
+def _download(name, md5, url):
+    try:
+        import pooch
+    except ImportError:
+        raise DataError(
+            f"{name} is needed: name a folder that has it in TTREF_DATA or --data, or "
+            "pip install 'ttref[data]' to have it downloaded"
+        ) from None
+    try:
+        return Path(pooch.retrieve(url, f"md5:{md5}", name, pooch.os_cache("ttref")))
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"{name} could not be downloaded from {url} ({error}); download it by hand, and name "
+            "its folder in TTREF_DATA or --data"
+        ) from None

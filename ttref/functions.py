@@ -1,0 +1,138 @@
+"""Elementwise functions for every kind of number, and the only place where values are compared.
+
+Floats        accurate in both tails: no overflow, no cancellation.
+Complex       the same lines; every branch is taken on the real part, so the complex step works.
+Exact numbers the polynomial ones and the piecewise linear ones are exact on int and Fraction. The
+              others call the number's own method (``x.tanh()`` of a ball) and raise `InexactError`
+              where there is none.
+
+At a kink the value of the left branch is taken: relu'(0) = 0, hard_sigmoid'(+-5/2) = 0.
+"""
+
+import math
+from fractions import Fraction
+
+import numpy as np
+
+from array_api_compat import is_cupy_array, is_jax_array, is_numpy_array, is_torch_array
+
+from ttref.arrays import holds_objects, namespace, to_numpy
+from ttref.errors import InexactError
+
+
+def divide(x, divisor):
+    """``x / divisor``, exact on integers: an integer divided by an integer is a Fraction."""
+    if hasattr(x, "dtype") and not holds_objects(x):  # a sum of an object array is a bare number
+        return x / divisor
+    return _each(lambda v, w: Fraction(v, w) if _are_ints(v, w) else v / w, x, divisor)
+
+
+def where_positive(x, positive, otherwise):
+    """`positive` where ``x > 0``, `otherwise` where ``x <= 0``; a NaN goes with `positive`."""
+    return namespace(x).where(_real(x) <= 0, otherwise, positive)
+
+
+def relu(x):
+    """``max(x, 0)``."""
+    return where_positive(x, x, 0)
+
+
+def absolute(x):
+    """``x`` or ``-x``, whichever has the non-negative real part: analytic on each side."""
+    return where_positive(x, x, -x)
+
+
+def hard_sigmoid(x):
+    """``clip(x / 5 + 1 / 2, 0, 1)`` (Keras 1 and 2; TT_RNN's gate)."""
+    return where_positive(5 - 2 * x, relu(divide(2 * x + 5, 10)), 1)
+
+
+def exp(x):
+    """``e ** x``."""
+    return _transcendental("exp", x)
+
+
+def log1p(x):
+    """``log(1 + x)``."""
+    return _transcendental("log1p", x)
+
+
+def tanh(x):
+    """Hyperbolic tangent."""
+    return _transcendental("tanh", x)
+
+
+def sigmoid(x):
+    """``1 / (1 + exp(-x))``, with full relative accuracy in both tails."""
+    decay = exp(-absolute(x))
+    return where_positive(x, 1, decay) / (1 + decay)
+
+
+def softplus(x):
+    """``log(1 + exp(x))``."""
+    return relu(x) + log1p(exp(-absolute(x)))
+
+
+def expm1(x):
+    """``exp(x) - 1``."""
+    return _transcendental("expm1", x)
+
+
+def erfc(x):
+    """``1 - erf(x)``; the Array API standard lacks it, so each library's own is called."""
+    if holds_objects(x):
+        return _transcendental("erfc", x)
+    if is_torch_array(x):
+        return namespace(x).special.erfc(x)
+    if is_cupy_array(x):
+        from cupyx.scipy.special import erfc
+    elif is_jax_array(x):
+        from jax.scipy.special import erfc
+    elif is_numpy_array(x):
+        from scipy.special import erfc
+    else:
+        from scipy.special import erfc as on_numpy
+
+        return namespace(x).asarray(on_numpy(to_numpy(x)))
+    return erfc(x)
+
+
+def normal_cdf(x):
+    """Distribution function of the standard normal, accurate in the lower tail."""
+    return erfc(x * -math.sqrt(1 / 2)) / 2
+
+
+def normal_pdf(x):
+    """Density of the standard normal."""
+    return exp(-x * x / 2) * (1 / math.sqrt(2 * math.pi))
+
+
+def _real(x):
+    xp = namespace(x)
+    complex_valued = not holds_objects(x) and xp.isdtype(x.dtype, "complex floating")
+    return xp.real(x) if complex_valued else x
+
+
+def _transcendental(name, x):
+    if not holds_objects(x):
+        return getattr(namespace(x), name)(x)
+    return _each(lambda v: _method(v, name)(), x)
+
+
+def _method(value, name):
+    try:
+        return getattr(value, name)
+    except AttributeError:
+        raise InexactError(
+            f"{name} of {type(value).__name__} {value} has no exact value; use float arrays, or an "
+            "exact function (identity, relu, leaky_relu, hard_sigmoid)"
+        ) from None
+
+
+def _each(function, *operands):
+    """Elementwise on object arrays; unlike `numpy.frompyfunc` alone, 0-d results stay arrays."""
+    return np.asarray(np.frompyfunc(function, len(operands), 1)(*operands), dtype=object)
+
+
+def _are_ints(*values):
+    return all(isinstance(v, int | np.integer) for v in values)

@@ -1,0 +1,129 @@
+"""Safe files: trees of arrays and plain values in one npz, without pickle, written atomically.
+
+In the npz each array leaf is a member of its own, and the member ``about`` is JSON: format and
+version, the tree's structure with its plain values, and a SHA-256 over structure and arrays.
+A file that is cut off, altered, pickled or of a newer version is refused.
+"""
+
+import hashlib
+import json
+import os
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from array_api_compat import is_array_api_obj
+
+from ttref.arrays import numpy_namespace, to_numpy
+from ttref.errors import CheckpointError
+
+FORMAT, VERSION = "ttref-tree", 1
+
+
+def save(path, tree):
+    """Write `tree` to `path` in one move: a reader sees the old file or the new one, whole.
+
+    Parameters
+    ----------
+    path : str or Path
+        Its folder is made if need be.
+    tree : nested dicts with str keys, tuples and lists (read back as tuples)
+        Leaves are arrays of booleans or numbers, from any library, or plain values: int, float,
+        str, bool, None.
+
+    Raises
+    ------
+    CheckpointError
+        If a leaf is something else, or two leaves get the same name; nothing is written then.
+    """
+    arrays: dict[str, np.ndarray] = {}
+    structure = _encode(tree, arrays, "tree")
+    about = {"format": FORMAT, "version": VERSION, "structure": structure}
+    about["sha256"] = _digest(structure, arrays)
+    with atomic_write(path) as file:
+        np.savez(file, about=np.frombuffer(json.dumps(about).encode(), np.uint8), **arrays)
+
+
+def load(path, xp=None):
+    """Read the tree that `save` wrote, its arrays in the namespace `xp` (default NumPy).
+
+    Raises
+    ------
+    CheckpointError
+        If the file is missing, cut off, altered, pickled, or of a newer version.
+    """
+    path, xp = Path(path), xp or numpy_namespace
+    if not path.is_file():
+        raise CheckpointError(f"{path}: there is no such file")
+    try:
+        with np.load(path, allow_pickle=False) as members:
+            arrays = {name: members[name] for name in members.files}
+        about = json.loads(arrays.pop("about").tobytes())
+        kind, version, structure = about["format"], about["version"], about["structure"]
+        intact = about["sha256"] == _digest(structure, arrays)
+    except Exception as error:  # whatever a parser makes of bytes that are not what they should be
+        raise CheckpointError(f"{path} is damaged, or not a file of ttref ({error})") from None
+    if kind != FORMAT or version != VERSION:
+        raise CheckpointError(
+            f"{path} has format {kind} {version}, this ttref reads {FORMAT} {VERSION}; "
+            "use the ttref that wrote it, or a newer one"
+        )
+    if not intact:
+        raise CheckpointError(f"{path} is damaged: its contents do not have the checksum it states")
+    return _decode(structure, arrays, xp)
+
+
+@contextmanager
+def atomic_write(path):
+    """Binary file object for a new `path`, which appears whole or not at all."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _encode(tree, arrays, name):
+    """JSON for `tree`; its arrays go into `arrays` under their names."""
+    if isinstance(tree, dict):
+        if not all(isinstance(key, str) for key in tree):
+            raise CheckpointError(f"{name} has keys {list(tree)}, expected strings")
+        return {"dict": {k: _encode(v, arrays, f"{name}.{k}") for k, v in tree.items()}}
+    if isinstance(tree, tuple | list):
+        return {"tuple": [_encode(v, arrays, f"{name}.{k}") for k, v in enumerate(tree)]}
+    if tree is None or isinstance(tree, bool | int | float | str):
+        return {"value": tree}
+    if not is_array_api_obj(tree) or to_numpy(tree).dtype.kind not in "biufc":
+        kind = getattr(tree, "dtype", type(tree).__name__)
+        raise CheckpointError(f"{name} is of type {kind}, which cannot be saved without pickle")
+    if name in arrays:
+        raise CheckpointError(f"two arrays are named {name}; keys must not contain dots")
+    arrays[name] = to_numpy(tree)
+    return {"array": name}
+
+
+def _decode(structure, arrays, xp):
+    ((kind, content),) = structure.items()
+    if kind == "dict":
+        return {k: _decode(v, arrays, xp) for k, v in content.items()}
+    if kind == "tuple":
+        return tuple(_decode(v, arrays, xp) for v in content)
+    return xp.asarray(arrays[content]) if kind == "array" else content
+
+
+def _digest(structure, arrays):
+    """SHA-256 of the structure and of every array's name, dtype, shape and bytes in C order."""
+    digest = hashlib.sha256(json.dumps(structure, sort_keys=True).encode())
+    for name in sorted(arrays):
+        array = arrays[name]
+        digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,94 @@
+"""Layers one after another."""
+
+from dataclasses import dataclass
+
+from ttref.errors import ConventionError, TTRefError
+from ttref.layers.base import Layer
+from ttref.layers.summary import summary
+from ttref.rng import generator
+
+
+@dataclass(frozen=True, init=False)
+class Sequential(Layer):
+    """A chain of layers; its parameters and caches are tuples of theirs.
+
+    Parameters
+    ----------
+    layers : sequence of Layer
+
+    Raises
+    ------
+    ShapeError
+        If one layer's output does not fit the next layer's input.
+
+    Examples
+    --------
+    >>> from ttref.layers import Dense, TTDense
+    >>> net = Sequential([TTDense([7, 4, 7, 4], [5] * 4, 4, activation="relu"), Dense(625, 10)])
+    >>> net.num_params
+    7985
+    """
+
+    layers: tuple[Layer, ...]
+
+    def __init__(self, layers):
+        layers = tuple(layers)
+        for k, layer in enumerate(layers):
+            if not isinstance(layer, Layer):
+                raise ConventionError(f"layer {k} is {layer!r}, expected a ttref Layer")
+        self._set(layers=layers)
+        if self.in_shape is not None:
+            self.out_shape(self.in_shape)
+
+    def __str__(self):
+        return f"Sequential({', '.join(map(str, self.layers))})"
+
+    def init(self, rng, dtype="float32", xp=None):
+        rng = generator(rng)
+        return tuple(layer.init(rng, dtype, xp) for layer in self.layers)
+
+    def forward(self, params, x, train=False, rng=None):
+        if len(params) != len(self.layers):
+            raise ConventionError(f"got parameters of {len(params)} layers, have {len(self.layers)}")
+        caches = []
+        for k, (layer, layer_params) in enumerate(zip(self.layers, params, strict=True)):
+            try:
+                x, cache = layer.forward(layer_params, x, train, rng)
+            except TTRefError as error:
+                raise type(error)(f"layer {k}, {layer}: {error}") from error
+            caches.append(cache)
+        return x, tuple(caches)
+
+    def backward(self, dy, cache):
+        dparams = []
+        for layer, layer_cache in zip(reversed(self.layers), reversed(cache), strict=True):
+            layer_dparams, dy = layer.backward(dy, layer_cache)
+            dparams.append(layer_dparams)
+        return tuple(reversed(dparams)), dy
+
+    def out_shape(self, in_shape):
+        for k, layer in enumerate(self.layers):
+            try:
+                in_shape = layer.out_shape(in_shape)
+            except TTRefError as error:
+                raise type(error)(f"layer {k}: {error}") from error
+        return tuple(in_shape)
+
+    @property
+    def in_shape(self):
+        return self.layers[0].in_shape if self.layers else None
+
+    @property
+    def num_params(self):
+        return sum(layer.num_params for layer in self.layers)
+
+    @property
+    def dense_params(self):
+        return sum(layer.dense_params for layer in self.layers)
+
+    def summary(self, in_shape=None):
+        """Table of layers, output shapes, parameters and compression, as text.
+
+        `in_shape`, of one sample, is needed where the first layer takes any shape.
+        """
+        return summary(self, in_shape)

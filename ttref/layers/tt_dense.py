@@ -1,0 +1,99 @@
+"""TT-dense layer: ``y = act(x W + b)`` with the matrix held as a tensor train (Novikov et al. 2015)."""
+
+from dataclasses import dataclass
+from math import prod
+
+from ttref.arrays import check_choice
+from ttref.errors import ShapeError
+from ttref.layers.activation import check_activation
+from ttref.layers.affine import Affine
+from ttref.ops import tt_linear
+from ttref.tt.check import as_structure, core_shapes
+from ttref.tt.init import INITIALIZERS
+
+
+@dataclass(frozen=True, init=False)
+class TTDense(Affine):
+    """Fully connected layer whose matrix is a `TTMatrix`.
+
+    Parameters
+    ----------
+    in_modes, out_modes : sequences of d ints
+        ``(n_1, ..., n_d)`` and ``(m_1, ..., m_d)``, C order, mode 1 slowest.
+    ranks : int or sequence of d + 1 ints
+        TT-ranks ``(1, r_1, ..., r_{d-1}, 1)``; an int r stands for ``(1, r, ..., r, 1)``.
+    bias : bool
+        Whether b is added.
+    activation : str, optional
+        Name of an `Activation`.
+    init : str
+        glorot (as in t3f), he, lecun, normal, glorot_uniform (TT_RNN), xavier (TensorNet-TF) or
+        orthogonal (Theano).
+    bias_init : float
+        What b starts from.
+
+    Raises
+    ------
+    ShapeError, RankError, ConventionError
+        If the modes and ranks do not make a train, or a name does not exist.
+
+    Notes
+    -----
+    Parameters are ``{"cores": d arrays (r_{k-1}, n_k, m_k, r_k), "bias": (M,)}``; x has shape
+    (B, N), y (B, M).
+
+    Examples
+    --------
+    >>> layer = TTDense([7, 4, 7, 4], [5, 5, 5, 5], 4, activation="relu")
+    >>> layer.num_params, layer.dense_params
+    (1725, 490625)
+    """
+
+    in_modes: tuple[int, ...]
+    out_modes: tuple[int, ...]
+    ranks: tuple[int, ...]
+
+    op = tt_linear
+    weights = "cores"
+
+    def __init__(
+        self,
+        in_modes,
+        out_modes,
+        ranks,
+        bias=True,
+        activation=None,
+        init="glorot",
+        bias_init=0.0,
+    ):
+        in_modes, out_modes, ranks = as_structure(in_modes, out_modes, ranks)
+        check_choice("init", init, INITIALIZERS)
+        check_activation(activation)
+        self._set(in_modes=in_modes, out_modes=out_modes, ranks=ranks)
+        self._set(bias=bias, activation=activation, initializer=init, bias_init=bias_init)
+
+    def __str__(self):
+        n, m = self.sizes
+        return f"TTDense({n} -> {m}, ranks {'-'.join(map(str, self.ranks))})"
+
+    @property
+    def core_shapes(self):
+        """The d core shapes ``(r_{k-1}, n_k, m_k, r_k)``."""
+        return core_shapes(self.in_modes, self.out_modes, self.ranks)
+
+    @property
+    def sizes(self):
+        return prod(self.in_modes), prod(self.out_modes)
+
+    @property
+    def num_weights(self):
+        return sum(map(prod, self.core_shapes))
+
+    def draw_weights(self, rng, dtype, xp):
+        draw = INITIALIZERS[self.initializer]
+        return draw(self.in_modes, self.out_modes, self.ranks, rng, dtype=dtype, xp=xp).cores
+
+    def check_weights(self, weights):
+        shapes = tuple(tuple(core.shape) for core in weights)
+        if shapes != self.core_shapes:
+            raise ShapeError(f"cores have shapes {shapes}, expected {self.core_shapes}")

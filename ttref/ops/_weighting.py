@@ -1,0 +1,43 @@
+"""Sample weights and class masks: what each entry of a loss counts for."""
+
+from math import prod
+
+from ttref.arrays import check_shape, namespace
+from ttref.errors import ShapeError
+
+
+def entry_weights(prediction, sample_weight, class_mask):
+    """``w_b k_bc``, shape (B, C), of `prediction`'s dtype; None where every entry counts as 1."""
+    if sample_weight is None and class_mask is None:
+        return None
+    xp = namespace(prediction)
+    weights = xp.ones_like(prediction)
+    if sample_weight is not None:
+        check_shape("sample_weight", sample_weight, prediction.shape[:1])
+        weights = weights * xp.reshape(sample_weight, (-1, *[1] * (prediction.ndim - 1)))
+    if class_mask is not None:
+        weights = xp.where(check_class_mask(class_mask, prediction) == 1, weights, 0)
+    return weights
+
+
+def total_weight(prediction, weights):
+    """What the weighted sum is divided by; the number of entries where all count as 1."""
+    count_samples(prediction)
+    return prod(prediction.shape) if weights is None else namespace(weights).sum(weights)
+
+
+def count_samples(prediction):
+    """B, unless it is 0: the mean over no samples does not exist."""
+    if prediction.shape[0] == 0:
+        raise ShapeError("the loss of an empty batch is undefined; expected at least one sample")
+    return prediction.shape[0]
+
+
+def check_class_mask(class_mask, prediction):
+    """`class_mask`, if its shape is (B, C) or (C,)."""
+    if tuple(class_mask.shape) not in (prediction.shape, prediction.shape[-1:]):
+        raise ShapeError(
+            f"class_mask has shape {tuple(class_mask.shape)}, expected {prediction.shape[-1:]} "
+            f"or {tuple(prediction.shape)}"
+        )
+    return class_mask

@@ -1,0 +1,76 @@
+"""Elementwise activations: ``y = f(x)`` and ``dx = f'(x) dy``.
+
+At a kink the derivative is that of the left branch, so relu'(0) = 0 and hard_sigmoid'(+-5/2) = 0
+(torch and JAX agree on relu; for the others' choices see docs/conventions.md). Derivatives are
+written so that no digit is lost to cancellation in either tail.
+"""
+
+from typing import Any, NamedTuple
+
+from ttref import functions as F
+from ttref.arrays import check_choice, check_shape
+
+
+class Cache(NamedTuple):
+    """What ``backward`` reads: the kind, its parameter, and both sides; x and y of one shape."""
+
+    kind: str
+    alpha: Any  # a number, or None
+    x: Any
+    y: Any
+
+
+FORWARD = {
+    "identity": lambda x, alpha: x,
+    "relu": lambda x, alpha: F.relu(x),
+    "leaky_relu": lambda x, alpha: F.where_positive(x, x, alpha * x),
+    "tanh": lambda x, alpha: F.tanh(x),
+    "sigmoid": lambda x, alpha: F.sigmoid(x),
+    "hard_sigmoid": lambda x, alpha: F.hard_sigmoid(x),
+    "softplus": lambda x, alpha: F.softplus(x),
+    "elu": lambda x, alpha: F.where_positive(x, x, alpha * F.expm1(-F.relu(-x))),
+    "gelu": lambda x, alpha: x * F.normal_cdf(x),
+}
+
+BACKWARD = {
+    "identity": lambda dy, c: dy,
+    "relu": lambda dy, c: F.where_positive(c.x, dy, 0),
+    "leaky_relu": lambda dy, c: F.where_positive(c.x, dy, c.alpha * dy),
+    "tanh": lambda dy, c: dy * (1 - c.y) * (1 + c.y),
+    "sigmoid": lambda dy, c: dy * c.y * F.sigmoid(-c.x),
+    "hard_sigmoid": lambda dy, c: F.where_positive(
+        2 * c.x + 5, F.where_positive(5 - 2 * c.x, F.divide(dy, 5), 0), 0
+    ),
+    "softplus": lambda dy, c: dy * F.sigmoid(c.x),
+    "elu": lambda dy, c: F.where_positive(c.x, dy, dy * c.alpha * F.exp(-F.relu(-c.x))),
+    "gelu": lambda dy, c: dy * (F.normal_cdf(c.x) + c.x * F.normal_pdf(c.x)),
+}
+
+
+def forward(params, x, kind, alpha=None):
+    """Apply the activation `kind` elementwise.
+
+    Parameters
+    ----------
+    params : dict
+        Empty: an activation has no parameters.
+    x : array, any shape
+    kind : str
+        One of ``FORWARD``.
+    alpha : number, optional
+        Slope for x < 0 of leaky_relu; scale of the exponential of elu. The others take none.
+
+    Returns
+    -------
+    y : array, shape of `x`
+    cache : Cache
+    """
+    check_choice("activation", kind, FORWARD)
+    y = FORWARD[kind](x, alpha)
+    return y, Cache(kind, alpha, x, y)
+
+
+def backward(dy, cache):
+    """Pull the cotangent `dy` of y back to ``({}, dx)``."""
+    check_shape("dy", dy, cache.x.shape)
+    return {}, BACKWARD[cache.kind](dy, cache)

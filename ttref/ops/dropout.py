@@ -1,0 +1,27 @@
+"""Dropout: ``y = x * mask``. The mask is an input, so the operator is linear and deterministic.
+
+`ttref.rng.keep_mask` draws the inverted mask: 0 with probability `rate`, else ``1 / (1 - rate)``
+(Srivastava et al. 2014).
+"""
+
+from typing import Any, NamedTuple
+
+from ttref.arrays import check_shape
+
+
+class Cache(NamedTuple):
+    """What ``backward`` reads."""
+
+    mask: Any  # shape of x
+
+
+def forward(params, x, mask):
+    """Multiply `x` by `mask`, of the same shape; `params` is empty."""
+    check_shape("mask", mask, x.shape)
+    return x * mask, Cache(mask)
+
+
+def backward(dy, cache):
+    """Pull the cotangent `dy` of y back to ``({}, dx)``."""
+    check_shape("dy", dy, cache.mask.shape)
+    return {}, dy * cache.mask

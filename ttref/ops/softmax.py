@@ -1,0 +1,27 @@
+"""Softmax over the last axis: ``y_i = exp(x_i) / sum_k exp(x_k)``, ``dx = y (dy - <dy, y>)``."""
+
+from typing import Any, NamedTuple
+
+from ttref import functions as F
+from ttref.arrays import check_shape, namespace
+
+
+class Cache(NamedTuple):
+    """What ``backward`` reads."""
+
+    y: Any  # shape of x
+
+
+def forward(params, x):
+    """Apply softmax along the last axis of `x`; `params` is empty. Finite for any finite `x`."""
+    xp = namespace(x)
+    powers = F.exp(x - xp.max(x, axis=-1, keepdims=True))
+    y = powers / xp.sum(powers, axis=-1, keepdims=True)
+    return y, Cache(y)
+
+
+def backward(dy, cache):
+    """Pull the cotangent `dy` of y back to ``({}, dx)``."""
+    check_shape("dy", dy, cache.y.shape)
+    inner = namespace(dy).sum(dy * cache.y, axis=-1, keepdims=True)
+    return {}, cache.y * (dy - inner)

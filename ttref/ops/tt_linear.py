@@ -1,0 +1,97 @@
+"""TT-linear: ``y = x W + b`` with `W` held as a tensor train, forward and backward.
+
+    W[j_1..j_d, i_1..i_d] = G_1[j_1, i_1] G_2[j_2, i_2] ... G_d[j_d, i_d]
+
+where each ``G_k[j, i]`` is an ``r_{k-1} x r_k`` matrix (Novikov et al. 2015, eq. 4). The sweep
+absorbs one core per step, never forms `W` and never permutes the state. Derivation:
+docs/derivations/tt_linear.md.
+
+Dimension key
+    p    batch and output modes already produced:  B * m_1 ... m_{k-1}
+    a b  left and right bond of core k:            r_{k-1}, r_k
+    j    input mode of core k:                     n_k
+    i    output mode of core k:                    m_k
+    q    input modes still to come:                n_{k+1} ... n_d
+"""
+
+from math import prod
+from typing import NamedTuple
+
+from ttref.arrays import check_shape, namespace
+from ttref.tt.check import check_cores
+
+
+class Cache(NamedTuple):
+    """What ``backward`` reads: the cores, and the state before each core."""
+
+    cores: tuple  # d arrays, core k is (a, j, i, b)
+    states: tuple  # d arrays, state k is (p, a * j, q)
+    x_shape: tuple  # (B, N)
+    y_shape: tuple  # (B, M)
+    has_bias: bool
+
+
+def forward(params, x):
+    """Apply a TT-matrix to a batch of vectors.
+
+    Parameters
+    ----------
+    params : dict
+        ``"cores"``: d arrays, core k of shape ``(r_{k-1}, n_k, m_k, r_k)``, ``r_0 = r_d = 1``;
+        optionally ``"bias"``: array, shape ``(m_1 * ... * m_d,)``.
+    x : array, shape ``(B, n_1 * ... * n_d)``
+        Inputs, modes in C order (``j_1`` slowest).
+
+    Returns
+    -------
+    y : array, shape ``(B, m_1 * ... * m_d)``
+    cache : Cache
+
+    Raises
+    ------
+    RankError, ShapeError
+        If the cores do not chain, or `x` or the bias does not fit them.
+
+    Notes
+    -----
+    Cost: ``sum_k B * (m_1..m_k) * (n_k..n_d) * r_{k-1} * r_k`` multiply-adds.
+    """
+    xp = namespace(x)
+    cores, states, state = tuple(params["cores"]), [], x
+    check_cores(cores)
+    y_shape = x.shape[0], prod(core.shape[2] for core in cores)
+    check_shape("x", x, (None, prod(core.shape[1] for core in cores)))
+    done, pending = x.shape  # sizes of p and q before the next core
+    for core in cores:  # pajq,ajib->pibq
+        a, j, i, b = core.shape
+        pending //= j
+        states.append(xp.reshape(state, (done, a * j, pending)))
+        step = xp.permute_dims(xp.reshape(core, (a * j, i * b)), (1, 0))
+        state = xp.matmul(step, states[-1])
+        done *= i
+    y = xp.reshape(state, y_shape)
+    if "bias" in params:
+        check_shape("bias", params["bias"], y_shape[1:])
+        y = y + params["bias"]
+    return y, Cache(cores, tuple(states), x.shape, y_shape, "bias" in params)
+
+
+def backward(dy, cache):
+    """Pull the cotangent `dy` of y, shape (B, M), back to ``(dparams, dx)``.
+
+    The forward step is bilinear in (state, core), so each gradient is the same product with one
+    operand exchanged for the incoming cotangent; together twice the forward's cost.
+    """
+    check_shape("dy", dy, cache.y_shape)
+    xp = namespace(dy)
+    dcores, dstate = [], dy
+    for core, state in zip(reversed(cache.cores), reversed(cache.states), strict=True):
+        a, j, i, b = core.shape
+        dstate = xp.reshape(dstate, (state.shape[0], i * b, state.shape[2]))
+        outer = xp.matmul(state, xp.permute_dims(dstate, (0, 2, 1)))  # pajq,pibq->pajib
+        dcores.append(xp.reshape(xp.sum(outer, axis=0), core.shape))
+        dstate = xp.matmul(xp.reshape(core, (a * j, i * b)), dstate)  # ajib,pibq->pajq
+    dparams = {"cores": tuple(reversed(dcores))}
+    if cache.has_bias:
+        dparams["bias"] = xp.sum(dy, axis=0)
+    return dparams, xp.reshape(dstate, cache.x_shape)

@@ -1,0 +1,155 @@
+"""Optimisers: ``state = init(params)``, then ``params, state = step(params, grads, state)``.
+
+They are pure functions of their arguments. The arithmetic is in the order of torch.optim, so that
+both agree to the last few units of roundoff: `weight_decay` is added to the gradient (it is L2
+regularisation with a factor 1/2, not decoupled decay), and Adam's `eps` is added after the bias
+correction of the second moment's root.
+"""
+
+from dataclasses import dataclass
+
+from ttref import tree
+from ttref.arrays import namespace
+from ttref.errors import ConventionError
+
+
+@dataclass(frozen=True)
+class SGD:
+    """Gradient descent with momentum (Polyak 1964; Nesterov's form as in Sutskever et al. 2013).
+
+    ``v <- momentum v + g``, ``p <- p - lr v``; with `nesterov`, ``p <- p - lr (g + momentum v)``.
+
+    Parameters
+    ----------
+    lr : float or schedule
+        A schedule maps the number of steps taken to a rate.
+    momentum, weight_decay : float
+    nesterov : bool
+    """
+
+    lr: object
+    momentum: float = 0.0
+    nesterov: bool = False
+    weight_decay: float = 0.0
+
+    def __post_init__(self):
+        _check_rates(self.lr, momentum=self.momentum)
+        _check_decay(self.weight_decay)
+        if self.nesterov and not self.momentum:
+            raise ConventionError("nesterov=True needs a positive momentum")
+
+    def init(self, params):
+        """State before the first step: the step count, and zero velocities where there is momentum."""
+        return {"step": 0, "velocity": tree.zeros_like(params) if self.momentum else {}}
+
+    def step(self, params, grads, state):
+        """``(params, state)`` after one step."""
+        lr, mu, velocity = rate_at(self.lr, state["step"]), self.momentum, state["velocity"]
+        grads = _decayed(grads, params, self.weight_decay)
+        update = grads
+        if mu:
+            velocity = tree.map(lambda v, g: mu * v + g, velocity, grads)
+            update = tree.map(lambda v, g: g + mu * v, velocity, grads) if self.nesterov else velocity
+        params = tree.map(lambda p, u: p - lr * u, params, update)
+        return params, {"step": state["step"] + 1, "velocity": velocity}
+
+
+@dataclass(frozen=True)
+class Adam:
+    """Adam with bias correction (Kingma and Ba 2015).
+
+    ``m <- beta1 m + (1 - beta1) g``, ``v <- beta2 v + (1 - beta2) g^2``, and at step t
+    ``p <- p - lr / (1 - beta1^t) * m / (sqrt(v) / sqrt(1 - beta2^t) + eps)``.
+
+    Parameters
+    ----------
+    lr : float or schedule
+    beta1, beta2, eps, weight_decay : float
+    """
+
+    lr: object = 1e-3
+    beta1: float = 0.9
+    beta2: float = 0.999
+    eps: float = 1e-8
+    weight_decay: float = 0.0
+
+    def __post_init__(self):
+        _check_rates(self.lr, beta1=self.beta1, beta2=self.beta2)
+        _check_decay(self.weight_decay)
+        if not self.eps > 0:
+            raise ConventionError(f"eps is {self.eps!r}, expected a positive number")
+
+    def init(self, params):
+        """State before the first step: the step count and zero moments."""
+        return {"step": 0, "m": tree.zeros_like(params), "v": tree.zeros_like(params)}
+
+    def step(self, params, grads, state):
+        """``(params, state)`` after one step."""
+        t = state["step"] + 1
+        beta1, beta2, eps = self.beta1, self.beta2, self.eps
+        size = rate_at(self.lr, state["step"]) / (1 - beta1**t)
+        correction = (1 - beta2**t) ** 0.5
+        grads = _decayed(grads, params, self.weight_decay)
+        m = tree.map(lambda m, g: m + (1 - beta1) * (g - m), state["m"], grads)
+        v = tree.map(lambda v, g: beta2 * v + (1 - beta2) * g * g, state["v"], grads)
+        sqrt = namespace(*tree.leaves(params)).sqrt
+        params = tree.map(
+            lambda p, m, v: p - size * m / (sqrt(v) / correction + eps), params, m, v
+        )
+        return params, {"step": t, "m": m, "v": v}
+
+
+@dataclass(frozen=True)
+class EMA:
+    """Exponential moving average of the weights, started at the weights: ``a <- d a + (1 - d) p``."""
+
+    decay: float
+
+    def __post_init__(self):
+        _check_rates(0.0, decay=self.decay)
+
+    def update(self, average, params):
+        """The average after one more step; `params` itself is the average before the first."""
+        decay = self.decay
+        return tree.map(lambda a, p: decay * a + (1 - decay) * p, average, params)
+
+
+def clip_by_global_norm(grads, max_norm):
+    """Scale `grads` so that the norm of all leaves together is at most `max_norm`.
+
+    Returns
+    -------
+    grads : tree of arrays
+    norm : array, shape ()
+        Before clipping.
+    """
+    leaves = tree.leaves(grads)
+    xp = namespace(*leaves)
+    norm = xp.sqrt(sum(xp.sum(g * g) for g in leaves))
+    factor = xp.where(norm > max_norm, max_norm / norm, 1)
+    return tree.map(lambda g: g * factor, grads), norm
+
+
+def rate_at(lr, step):
+    """The learning rate after `step` steps."""
+    return lr(step) if callable(lr) else lr
+
+
+def _decayed(grads, params, weight_decay):
+    """Gradients of the loss plus ``weight_decay / 2 * sum(p ** 2)``."""
+    if not weight_decay:
+        return grads
+    return tree.map(lambda g, p: g + weight_decay * p, grads, params)
+
+
+def _check_rates(lr, **fractions):
+    if not callable(lr) and (isinstance(lr, bool | str) or not lr >= 0):
+        raise ConventionError(f"lr is {lr!r}, expected a number >= 0 or a schedule")
+    for name, value in fractions.items():
+        if isinstance(value, bool | str) or not 0 <= value < 1:
+            raise ConventionError(f"{name} is {value!r}, expected a number in [0, 1)")
+
+
+def _check_decay(weight_decay):
+    if isinstance(weight_decay, bool | str) or not weight_decay >= 0:
+        raise ConventionError(f"weight_decay is {weight_decay!r}, expected a number >= 0")

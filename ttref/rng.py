@@ -1,0 +1,37 @@
+"""Random numbers: always drawn on the CPU in float64 from an explicit generator, then moved.
+
+So a seed means the same weights, the same shuffling and the same masks on every device.
+"""
+
+import numpy as np
+from array_api_compat import device
+
+from ttref.arrays import namespace, numpy_namespace
+from ttref.errors import ConventionError
+
+
+def generator(seed):
+    """The `numpy.random.Generator` of an integer seed; a generator is returned as it is."""
+    if isinstance(seed, np.random.Generator):
+        return seed
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+        raise ConventionError(
+            f"seed is {seed!r}, expected a non-negative integer or a numpy.random.Generator"
+        )
+    return np.random.default_rng(int(seed))
+
+
+def to_device(values, dtype="float32", xp=None):
+    """Move CPU `values` to the namespace `xp` (default NumPy) as `dtype`, rounded once on the CPU."""
+    xp = xp or numpy_namespace
+    return xp.asarray(np.asarray(values).astype(dtype))
+
+
+def keep_mask(rng, shape, rate, like):
+    """Inverted-dropout mask: 0 with probability `rate`, otherwise ``1 / (1 - rate)``.
+
+    It has the namespace, device and dtype of the array `like`.
+    """
+    xp = namespace(like)
+    keep = (rng.random(shape) >= rate) / (1 - rate)
+    return xp.asarray(keep, dtype=like.dtype, device=device(like))

@@ -1,0 +1,113 @@
+"""Learning rates as functions of the number of steps taken so far (0 at the first step).
+
+Every schedule is a frozen dataclass, so its repr says all there is to say about it.
+"""
+
+import math
+from dataclasses import dataclass
+
+from ttref.errors import ConventionError
+
+
+def _check_positive(**values):
+    for name, value in values.items():
+        if isinstance(value, bool | str) or not value > 0:
+            raise ConventionError(f"{name} is {value!r}, expected a positive number")
+
+
+@dataclass(frozen=True)
+class Constant:
+    """Always `rate`."""
+
+    rate: float
+
+    def __call__(self, step):
+        """Rate at `step`."""
+        return self.rate
+
+
+@dataclass(frozen=True)
+class Step:
+    """``rates[k]`` from ``boundaries[k - 1]`` (included) to ``boundaries[k]`` (excluded).
+
+    >>> [Step((1.0, 0.1), (2,))(t) for t in range(4)]
+    [1.0, 1.0, 0.1, 0.1]
+    """
+
+    rates: tuple[float, ...]
+    boundaries: tuple[int, ...]
+
+    def __post_init__(self):
+        object.__setattr__(self, "rates", tuple(self.rates))
+        object.__setattr__(self, "boundaries", tuple(self.boundaries))
+        if len(self.rates) != len(self.boundaries) + 1 or list(self.boundaries) != sorted(
+            set(self.boundaries)
+        ):
+            raise ConventionError(
+                f"{len(self.rates)} rates and boundaries {self.boundaries}; expected increasing "
+                "boundaries, one fewer than rates"
+            )
+
+    def __call__(self, step):
+        """Rate at `step`."""
+        return self.rates[sum(step >= boundary for boundary in self.boundaries)]
+
+
+@dataclass(frozen=True)
+class Exponential:
+    """``rate * decay ** (step / period)``; with `staircase`, the exponent is rounded down.
+
+    >>> Exponential(0.06, 0.64, 2000)(1999)
+    0.06
+    """
+
+    rate: float
+    decay: float
+    period: int
+    staircase: bool = True
+
+    def __post_init__(self):
+        _check_positive(rate=self.rate, decay=self.decay, period=self.period)
+
+    def __call__(self, step):
+        """Rate at `step`."""
+        exponent = step // self.period if self.staircase else step / self.period
+        return self.rate * self.decay**exponent
+
+
+@dataclass(frozen=True)
+class Logspace:
+    """`count` rates from ``10 ** start`` to ``10 ** stop``, `period` steps each, then the last one.
+
+    MATLAB's logspace; TensorNet trains with ``Logspace(-2, -5, 45, period=steps_per_epoch)``.
+    """
+
+    start: float
+    stop: float
+    count: int
+    period: int = 1
+
+    def __post_init__(self):
+        _check_positive(count=self.count, period=self.period)
+
+    def __call__(self, step):
+        """Rate at `step`."""
+        k = min(step // self.period, self.count - 1)
+        return 10 ** (self.start + (self.stop - self.start) * k / max(1, self.count - 1))
+
+
+@dataclass(frozen=True)
+class Cosine:
+    """From `rate` down to `final` in `steps` steps along half a cosine (Loshchilov and Hutter 2017)."""
+
+    rate: float
+    steps: int
+    final: float = 0.0
+
+    def __post_init__(self):
+        _check_positive(rate=self.rate, steps=self.steps)
+
+    def __call__(self, step):
+        """Rate at `step`."""
+        done = min(step, self.steps) / self.steps
+        return self.final + (self.rate - self.final) * (1 + math.cos(math.pi * done)) / 2

@@ -1,0 +1,24 @@
+"""Where a number that is not finite came from."""
+
+from ttref import tree
+from ttref.arrays import namespace
+from ttref.layers import Sequential
+
+
+def first_not_finite(model, params, x):
+    """A clause that names the first layer whose output on `x`, outside training, is not finite."""
+    if not _finite(x):
+        return "the input of the batch is not finite"
+    chain = (model.layers, params) if isinstance(model, Sequential) else ((model,), (params,))
+    for k, (layer, layer_params) in enumerate(zip(*chain, strict=True)):
+        x, _ = layer.forward(layer_params, x)
+        if not _finite(x):
+            broken = [name for name, leaf in tree.flatten(layer_params).items() if not _finite(leaf)]
+            cause = f" (its {', '.join(broken)} already not)" if broken else ""
+            return f"the first output that is not finite is that of layer {k}, {layer}{cause}"
+    return "the outputs of all layers are finite, the loss is not"
+
+
+def _finite(x):
+    xp = namespace(x)
+    return bool(xp.all(xp.isfinite(x)))

@@ -1,0 +1,94 @@
+"""A model's loss and accuracy on data, in batches."""
+
+import math
+
+from ttref.arrays import check_numeric, namespace
+from ttref.errors import DataError, ShapeError
+from ttref.losses import LOSSES, check_targets
+
+
+def evaluate(model, params, data, loss="softmax_cross_entropy", batch_size=1000):
+    """Mean loss, and accuracy where the loss has one.
+
+    Parameters
+    ----------
+    model : Layer
+    params : tree of arrays
+    data : ``(x, target)`` or ``(x, target, sample_weight)``
+    loss : str
+        softmax_cross_entropy, binary_cross_entropy or mean_squared_error.
+    batch_size : int
+
+    Returns
+    -------
+    dict
+        ``"loss"`` and, for the two cross-entropies, ``"accuracy"``: the share of samples, or of
+        entries, that are classified right.
+    """
+    return evaluate_checked(model, params, check_data(model, data, loss), loss, batch_size)
+
+
+def evaluate_checked(model, params, data, loss, batch_size=1000):
+    """As `evaluate`, for data that has been through `check_data`."""
+    sums = new_sums()
+    for start in range(0, data[0].shape[0], batch_size):
+        batch = tuple(a if a is None else a[start : start + batch_size] for a in data)
+        if weight_of(batch) == 0:
+            continue
+        prediction, _ = model.forward(params, batch[0])
+        value, _ = LOSSES[loss].forward(prediction, *batch[1:])
+        add_batch(sums, float(value), count_right(loss, prediction, batch[1]), batch)
+    return means(sums)
+
+
+def check_data(model, data, loss):
+    """``(x, target, sample_weight or None)``, if the three fit each other, the model and the loss."""
+    if not isinstance(data, tuple | list) or len(data) not in (2, 3):
+        raise DataError("data is not (x, target) or (x, target, sample_weight)")
+    x, target, weight = (*data, None)[:3]
+    x, target = check_numeric("x", x), check_numeric("target", target)
+    if x.ndim < 2 or x.shape[0] == 0:
+        raise ShapeError(f"x has shape {tuple(x.shape)}, expected at least one sample, (B, ...)")
+    check_targets(loss, target, (x.shape[0], *model.out_shape(x.shape[1:])), weight)
+    return x, target, weight
+
+
+def count_right(loss, prediction, target):
+    """``(right, all)`` answers of a batch; (0, 0) where the loss has no notion of right ones."""
+    xp = namespace(prediction)
+    if loss == "softmax_cross_entropy":
+        labels = target if target.ndim == 1 else xp.argmax(target, axis=1)
+        right = xp.argmax(prediction, axis=1) == labels
+    elif loss == "binary_cross_entropy":
+        right = (prediction > 0) == (target > 1 / 2)
+    else:
+        return 0, 0
+    return int(xp.count_nonzero(right)), math.prod(right.shape)
+
+
+def weight_of(batch):
+    """What a batch counts for in the mean loss: its number of samples, or their weights' sum."""
+    x, _, weight = batch
+    return x.shape[0] if weight is None else float(namespace(weight).sum(weight))
+
+
+def new_sums():
+    """Running sums over batches: plain numbers, so that a checkpoint can hold them."""
+    return {"loss": 0.0, "weight": 0.0, "right": 0, "answers": 0}
+
+
+def add_batch(sums, loss, right_answers, batch):
+    """Add a batch's mean loss and its `count_right` to `sums`, in place."""
+    weight = weight_of(batch)
+    sums["loss"] += loss * weight
+    sums["weight"] += weight
+    sums["right"] += right_answers[0]
+    sums["answers"] += right_answers[1]
+
+
+def means(sums):
+    """Mean loss and, if there were any answers, accuracy."""
+    result = {"loss": sums["loss"] / sums["weight"]}
+    if sums["answers"]:
+        result["accuracy"] = sums["right"] / sums["answers"]
+    return result

@@ -1,0 +1,269 @@
+"""`fit`: the training loop."""
+
+import math
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ttref import ops, tree
+from ttref.arrays import is_floating, namespace
+from ttref.errors import ConventionError, DivergenceError, DtypeError
+from ttref.layers import Layer
+from ttref.losses import LOSSES
+from ttref.optim import EMA, clip_by_global_norm, rate_at
+from ttref.rng import generator
+from ttref.train.diagnosis import first_not_finite
+from ttref.train.evaluation import (
+    add_batch,
+    check_data,
+    count_right,
+    evaluate_checked,
+    means,
+    new_sums,
+    weight_of,
+)
+from ttref.train.interrupt import Interrupted, deferred_interrupt
+from ttref.train.run import Folder, History, Run, fingerprint
+
+
+def fit(
+    model,
+    params,
+    data,
+    optimizer,
+    epochs,
+    *,
+    batch_size=64,
+    loss="softmax_cross_entropy",
+    validation=None,
+    l2=None,
+    clip_norm=None,
+    ema=None,
+    early_stopping=None,
+    seed=0,
+    out=None,
+    resume=False,
+    progress=True,
+):
+    """Train `model` from `params` on `data`.
+
+    Parameters
+    ----------
+    model : Layer
+    params : tree of arrays
+        As ``model.init`` makes it; not changed.
+    data : ``(x, target)`` or ``(x, target, sample_weight)``
+        Arrays of the parameters' namespace and dtype; the first axis counts samples.
+    optimizer : SGD or Adam
+    epochs : int
+        Passes over the data in all, those before a resume included.
+    batch_size : int
+        The last batch of an epoch may be smaller.
+    loss : str
+        softmax_cross_entropy, binary_cross_entropy or mean_squared_error.
+    validation : like `data`, optional
+        Evaluated after every epoch, with the moving average of the weights if there is one.
+    l2 : dict from parameter name to rate, optional
+        Penalty ``rate * sum(p ** 2)``, added to the training loss; names as in `ops.l2`.
+    clip_norm : float, optional
+        Bound on the global norm of the gradient.
+    ema : float, optional
+        Decay of an exponential moving average of the weights.
+    early_stopping : EarlyStopping, optional
+    seed : int
+        Of the shuffling and of dropout.
+    out : str or Path, optional
+        Folder for ``checkpoint.npz`` and ``history.jsonl``, written after every epoch and on Ctrl-C.
+    resume : bool
+        Continue the run in `out`, if there is one, bit for bit as if it had never stopped.
+    progress : bool
+        Whether a progress bar is shown.
+
+    Returns
+    -------
+    History
+
+    Raises
+    ------
+    ShapeError, DataError, DtypeError, ConventionError
+        Before anything is computed, if the arguments do not fit.
+    CheckpointError
+        If `out` holds a run and `resume` is False, or a damaged one, or one with other settings.
+    DivergenceError
+        If the loss is not finite; names the first layer whose output is not.
+    Interrupted
+        On Ctrl-C, after the step at hand; a `KeyboardInterrupt` with the history so far.
+    """
+    from tqdm import tqdm
+
+    _check_counts(epochs=epochs, batch_size=batch_size)
+    if not isinstance(model, Layer):
+        raise ConventionError(f"model is {model!r}, expected a ttref Layer")
+    data = _check_dtypes(check_data(model, data, loss), params)
+    if validation is not None:
+        validation = _check_dtypes(check_data(model, validation, loss), params)
+    ops.l2.forward(params, l2 or {})  # raises on a name that is not there
+    average = None if ema is None else EMA(ema)
+    training = Training(
+        model, data, validation, optimizer, batch_size, loss, l2, clip_norm, average, early_stopping
+    )
+    folder = Folder(out, training.settings(seed) if out is not None else {})
+    if not resume:
+        folder.refuse_if_used()
+    run = folder.resume(namespace(data[0])) or training.start(params, generator(seed))
+
+    steps = training.steps_per_epoch
+    done = run.epoch * steps + run.step
+    with (
+        deferred_interrupt() as interrupted,
+        tqdm(total=epochs * steps, initial=done, unit="step", disable=not progress) as bar,
+        np.errstate(over="ignore", invalid="ignore"),  # the loss is looked at after every step
+    ):
+        while run.epoch < epochs and not run.finished:
+            bar.set_description(f"epoch {run.epoch + 1}/{epochs}")
+            if training.train_epoch(run, bar, interrupted):
+                training.finish_epoch(run)
+            folder.save(run)
+            if interrupted():
+                saved = f"; saved in {folder.checkpoint}" if out is not None else ""
+                raise Interrupted(
+                    f"stopped after epoch {run.epoch}, step {run.step}{saved}", training.history(run)
+                )
+    return training.history(run)
+
+
+@dataclass(frozen=True)
+class Training:
+    """What stays the same from step to step."""
+
+    model: Layer
+    data: tuple
+    validation: tuple | None
+    optimizer: Any
+    batch_size: int
+    loss: str
+    l2: dict | None
+    clip_norm: float | None
+    average: EMA | None
+    early_stopping: Any
+
+    def settings(self, seed):
+        """What a resumed run must have in common with the one that it continues, as text."""
+        names = ("model", "optimizer", "batch_size", "loss", "l2", "clip_norm", "average")
+        return {
+            **{name: repr(getattr(self, name)) for name in (*names, "early_stopping")},
+            "seed": repr(seed),
+            "samples": repr(self.data[0].shape[0]),
+            "dtype": str(self.data[0].dtype),
+            "data": f"CRC-32 {fingerprint(self.data):08x}",
+        }
+
+    @property
+    def steps_per_epoch(self):
+        """Batches in an epoch, the last and perhaps smaller one included."""
+        return -(-self.data[0].shape[0] // self.batch_size)
+
+    def start(self, params, rng):
+        """The run before its first step."""
+        state = rng.bit_generator.state
+        average = None if self.average is None else params
+        return Run(params, self.optimizer.init(params), average, state, state)
+
+    def train_epoch(self, run, bar, interrupted):
+        """Take the steps that are left of this epoch; False if Ctrl-C came before the end."""
+        rng = generator(0)
+        rng.bit_generator.state = run.epoch_generator
+        order = rng.permutation(self.data[0].shape[0])
+        if run.step:
+            rng.bit_generator.state = run.generator
+        began = time.perf_counter() - run.seconds
+        xp = namespace(self.data[0])
+        while run.step < self.steps_per_epoch and not interrupted():
+            chosen = xp.asarray(order[run.step * self.batch_size :][: self.batch_size])
+            batch = tuple(a if a is None else xp.take(a, chosen, axis=0) for a in self.data)
+            if weight_of(batch) > 0:
+                self.take_step(run, batch, rng)
+            run.step, run.generator = run.step + 1, rng.bit_generator.state
+            run.seconds = time.perf_counter() - began
+            bar.update()
+            if run.step % 20 == 0:
+                bar.set_postfix(**_shown(means(run.sums)), refresh=False)
+        return run.step == self.steps_per_epoch
+
+    def take_step(self, run, batch, rng):
+        """Forward, backward, update; `run` gets the new weights and sums."""
+        x, target, weight = batch
+        prediction, cache = self.model.forward(run.params, x, train=True, rng=rng)
+        loss_op = LOSSES[self.loss]
+        loss, loss_cache = loss_op.forward(prediction, target, weight)
+        grads, _ = self.model.backward(loss_op.backward(1, loss_cache), cache)
+        if self.l2:
+            penalty, penalty_cache = ops.l2.forward(run.params, self.l2)
+            loss = loss + penalty
+            grads = tree.add(grads, ops.l2.backward(1, penalty_cache))
+        if not math.isfinite(float(loss)):
+            raise DivergenceError(
+                f"the loss is {float(loss)} at epoch {run.epoch + 1}, step {run.step + 1}: "
+                f"{first_not_finite(self.model, run.params, x)}; check the data, lower the "
+                "learning rate, or clip the gradient (clip_norm)"
+            )
+        if self.clip_norm is not None:
+            grads, _ = clip_by_global_norm(grads, self.clip_norm)
+        run.params, run.optimizer = self.optimizer.step(run.params, grads, run.optimizer)
+        if self.average is not None:
+            run.average = self.average.update(run.average, run.params)
+        add_batch(run.sums, float(loss), count_right(self.loss, prediction, target), batch)
+
+    def finish_epoch(self, run):
+        """Evaluate, add a row to the history, and look whether it is time to stop."""
+        row = {"epoch": run.epoch + 1, **means(run.sums)}
+        if self.validation is not None:
+            weights = run.params if run.average is None else run.average
+            scores = evaluate_checked(self.model, weights, self.validation, self.loss)
+            row |= {f"val_{name}": value for name, value in scores.items()}
+        row["lr"] = rate_at(self.optimizer.lr, run.optimizer["step"])
+        row["seconds"] = run.seconds
+        if self.early_stopping is not None:
+            self._look_for_best(run, row)
+        run.rows = (*run.rows, row)
+        run.epoch, run.step, run.sums, run.seconds = run.epoch + 1, 0, new_sums(), 0.0
+        run.epoch_generator = run.generator
+
+    def _look_for_best(self, run, row):
+        stopping = self.early_stopping
+        if stopping.improves(row, run.best and run.best["value"]):
+            best = {"params": run.params, "average": run.average}
+            run.best = {"value": row[stopping.monitor], "epoch": row["epoch"], **best}
+        if row["epoch"] - run.best["epoch"] >= stopping.patience:
+            run.finished = True
+
+    def history(self, run):
+        """The result so far; of the best epoch, where early stopping is to restore it."""
+        if run.best and self.early_stopping.restore_best:
+            return History(run.rows, run.best["params"], run.best["average"])
+        return History(run.rows, run.params, run.average)
+
+
+def _shown(numbers):
+    return {name: f"{value:.4f}" for name, value in numbers.items()}
+
+
+def _check_counts(**counts):
+    for name, count in counts.items():
+        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+            raise ConventionError(f"{name} is {count!r}, expected a positive integer")
+
+
+def _check_dtypes(data, params):
+    """`data`, if `x` and every other floating-point array in it has the parameters' dtype."""
+    dtype = tree.leaves(params)[0].dtype
+    for name, array in zip(("x", "target", "sample_weight"), data, strict=True):
+        if name == "x" and not is_floating(array):
+            raise DtypeError(f"x has dtype {array.dtype}, expected the parameters' dtype, {dtype}")
+        if array is not None and is_floating(array) and array.dtype != dtype:
+            raise DtypeError(
+                f"{name} has dtype {array.dtype}, but the parameters have {dtype}; convert one of them"
+            )
+    return data

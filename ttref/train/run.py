@@ -1,0 +1,118 @@
+"""The state of a training run, its checkpoint and its history file."""
+
+import json
+import zlib
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ttref import io
+from ttref.arrays import to_numpy
+from ttref.errors import CheckpointError
+from ttref.train.evaluation import new_sums
+
+CHECKPOINT, HISTORY = "checkpoint.npz", "history.jsonl"
+
+
+@dataclass
+class Run:
+    """Everything that the next step depends on; swapped as a whole after each step."""
+
+    params: Any  # tree of arrays
+    optimizer: Any  # the optimiser's state
+    average: Any  # tree like params: their moving average; None without one
+    generator: dict  # state of the random generator now
+    epoch_generator: dict  # its state when this epoch began, from which the shuffle is redrawn
+    epoch: int = 0  # epochs finished
+    step: int = 0  # steps finished in this epoch
+    sums: dict = field(default_factory=new_sums)
+    seconds: float = 0.0  # spent training in this epoch
+    rows: tuple = ()  # the history, one dict per epoch
+    best: Any = None  # {"value", "epoch", "params"} of early stopping
+    finished: bool = False
+
+
+@dataclass(frozen=True)
+class History:
+    """What `fit` returns.
+
+    Attributes
+    ----------
+    rows : tuple of dict
+        One per epoch: epoch, loss, accuracy, val_loss, val_accuracy, lr, seconds.
+    params : tree of arrays
+        The final weights (the best epoch's, with early stopping that restores them).
+    average : tree of arrays or None
+        Their exponential moving average, if one was asked for.
+    """
+
+    rows: tuple
+    params: Any
+    average: Any
+
+
+class Folder:
+    """The folder of a run: ``checkpoint.npz`` and ``history.jsonl``; or nothing, for None."""
+
+    def __init__(self, path, settings):
+        self.path = None if path is None else Path(path)
+        self.settings = settings
+
+    @property
+    def checkpoint(self):
+        """Path of the checkpoint."""
+        return self.path / CHECKPOINT
+
+    def resume(self, xp):
+        """The saved `Run`, or None where there is none yet.
+
+        Raises
+        ------
+        CheckpointError
+            If the file is damaged, or of a run with other settings.
+        """
+        if self.path is None or not self.checkpoint.exists():
+            return None
+        saved = io.load(self.checkpoint, xp)
+        if not isinstance(saved, dict) or saved.get("kind") != "ttref training run":
+            raise CheckpointError(f"{self.checkpoint} is not a checkpoint of a training run")
+        theirs, ours = saved["settings"], self.settings
+        for name in ours:
+            if theirs.get(name) != ours[name]:
+                raise CheckpointError(
+                    f"cannot resume {self.checkpoint}: its {name} was {theirs.get(name)}, "
+                    f"now it is {ours[name]}; resume with the same settings or choose another folder"
+                )
+        return Run(**{f.name: saved["run"][f.name] for f in fields(Run)})
+
+    def refuse_if_used(self):
+        """Raise `CheckpointError` if a run is in the folder already."""
+        if self.path is not None and self.checkpoint.exists():
+            raise CheckpointError(
+                f"{self.checkpoint} exists already; resume that run (--resume), "
+                "or choose another folder (--out)"
+            )
+
+    def save(self, run):
+        """Write checkpoint and history; each replaces its old file whole."""
+        if self.path is None:
+            return
+        run_tree = {f.name: getattr(run, f.name) for f in fields(Run)}
+        io.save(
+            self.checkpoint,
+            {"kind": "ttref training run", "settings": self.settings, "run": run_tree},
+        )
+        lines = "".join(json.dumps(row) + "\n" for row in run.rows)
+        with io.atomic_write(self.path / HISTORY) as file:
+            file.write(lines.encode())
+
+
+def fingerprint(data):
+    """CRC-32 of the arrays of a data set, to tell that a resumed run sees the same one."""
+    value = 0
+    for array in data:
+        if array is not None:
+            value = zlib.crc32(np.ascontiguousarray(to_numpy(array)).data, value)
+    return value

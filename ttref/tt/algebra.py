@@ -1,0 +1,78 @@
+"""Linear algebra on trains of canonical cores ``(r_{k-1}, n_k, m_k, r_k)`` (Oseledets 2011, section 4).
+
+Functions take and return tuples of cores and trust them; `TTMatrix` is the checked face. Nothing
+here forms the full matrix, and everything is exact on exact numbers.
+"""
+
+from ttref.arrays import holds_objects, namespace
+
+
+def add(cores, others):
+    """A + B: block-diagonal cores, so ranks add."""
+    if len(cores) == 1:
+        return (cores[0] + others[0],)
+    xp = namespace(*cores, *others)
+    first = xp.concat([cores[0], others[0]], axis=3)
+    last = xp.concat([cores[-1], others[-1]], axis=0)
+    middle = (_block_diagonal(a, b) for a, b in zip(cores[1:-1], others[1:-1], strict=True))
+    return (first, *middle, last)
+
+
+def _block_diagonal(a, b):
+    """Core [[a, 0], [0, b]] over the two bonds."""
+    xp = namespace(a, b)
+    (al, n, m, ar), (bl, _, _, br) = a.shape, b.shape
+    top = xp.concat([a, xp.zeros((al, n, m, br), dtype=a.dtype)], axis=3)
+    bottom = xp.concat([xp.zeros((bl, n, m, ar), dtype=a.dtype), b], axis=3)
+    return xp.concat([top, bottom], axis=0)
+
+
+def scale(cores, factor):
+    """Factor * A: the first core takes it."""
+    return (cores[0] * factor, *cores[1:])
+
+
+def transpose(cores):
+    """A^T: input and output modes change places."""
+    return tuple(namespace(c).permute_dims(c, (0, 2, 1, 3)) for c in cores)
+
+
+def product(cores, others):
+    """A B as a train: ranks multiply."""
+    return tuple(_core_product(a, b) for a, b in zip(cores, others, strict=True))
+
+
+def _core_product(a, b):
+    xp = namespace(a, b)
+    (al, n, _, ar), (bl, _, m, br) = a.shape, b.shape
+    joint = xp.tensordot(a, b, axes=((2,), (1,)))  # cjkd,ekif->cjdeif
+    return xp.reshape(xp.permute_dims(joint, (0, 3, 1, 4, 2, 5)), (al * bl, n, m, ar * br))
+
+
+def apply(cores, x):
+    """X W for a dense `x` of shape (B, N): one sweep, never W."""
+    xp = namespace(x, *cores)
+    state, done, pending = x, x.shape[0], x.shape[1]
+    for core in cores:  # pajq,ajib->pibq
+        a, j, i, b = core.shape
+        pending //= j
+        state = xp.reshape(state, (done, a * j, pending))
+        state = xp.matmul(xp.permute_dims(xp.reshape(core, (a * j, i * b)), (1, 0)), state)
+        done *= i
+    return xp.reshape(state, (x.shape[0], -1)) if x.shape[0] else x[:, :0]
+
+
+def inner(cores, others):
+    """Frobenius inner product ``sum conj(A) * B``, in O(d n m r^3)."""
+    xp = namespace(*cores, *others)
+    state = None  # (bond of A, bond of B)
+    for a, b in zip(cores, others, strict=True):
+        right = b if state is None else xp.tensordot(state, b, axes=1)  # ce,ejif->cjif
+        state = xp.tensordot(_conjugate(a), right, axes=((0, 1, 2), (0, 1, 2)))  # cjid,cjif->df
+    return state[0, 0]
+
+
+def _conjugate(x):
+    xp = namespace(x)
+    complex_valued = not holds_objects(x) and xp.isdtype(x.dtype, "complex floating")
+    return xp.conj(x) if complex_valued else x

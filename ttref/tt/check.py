@@ -1,0 +1,119 @@
+"""What makes a sequence of arrays a TT-matrix: checked where cores enter, trusted afterwards."""
+
+import math
+
+from ttref.arrays import check_numeric
+from ttref.errors import DtypeError, RankError, ShapeError
+
+
+def check_cores(cores):
+    """Raise unless `cores` chain: 4-D, ``(r_{k-1}, n_k, m_k, r_k)``, ``r_0 = r_d = 1``, sizes >= 1."""
+    if not cores:
+        raise ShapeError("a TT-matrix needs at least one core, got none")
+    left = 1
+    for k, core in enumerate(cores):
+        shape = core.shape
+        if len(shape) != 4:
+            raise ShapeError(
+                f"core {k} has shape {tuple(shape)}, expected 4 axes "
+                "(left rank, input mode, output mode, right rank)"
+            )
+        if shape[0] != left or 0 in shape:
+            _raise_for(cores, k)
+        left = shape[3]
+    if left != 1:
+        raise RankError(
+            f"the last core has right rank {left}, expected r_d = 1 ({_shapes(cores)})"
+        )
+
+
+def _raise_for(cores, k):
+    """Name what is wrong with core `k`, the first that does not fit."""
+    shape = tuple(cores[k].shape)
+    if 0 in shape:
+        raise ShapeError(f"core {k} has shape {shape}, expected sizes of at least 1")
+    if k == 0:
+        raise RankError(f"core 0 has left rank {shape[0]}, expected r_0 = 1 ({_shapes(cores)})")
+    raise RankError(
+        f"core {k} has left rank {shape[0]}, but core {k - 1} has right rank "
+        f"{cores[k - 1].shape[3]}; cores must chain ({_shapes(cores)})"
+    )
+
+
+def _shapes(cores):
+    return "shapes " + ", ".join(str(tuple(c.shape)) for c in cores)
+
+
+def as_cores(cores):
+    """A checked tuple of cores of one dtype, lists converted to arrays."""
+    if hasattr(cores, "shape") or not hasattr(cores, "__iter__"):
+        raise ShapeError(f"cores is a {type(cores).__name__}, expected a sequence of 4-D arrays")
+    cores = tuple(check_numeric(f"core {k}", core) for k, core in enumerate(cores))
+    check_cores(cores)
+    for k, core in enumerate(cores):
+        if core.dtype != cores[0].dtype:
+            raise DtypeError(
+                f"core {k} has dtype {core.dtype}, but core 0 has {cores[0].dtype}; "
+                "cores must share one dtype"
+            )
+    return cores
+
+
+def as_modes(name, modes):
+    """Tuple of positive integers, the modes of one side of a TT-matrix."""
+    return _positive_integers(name, modes, ShapeError)
+
+
+def as_ranks(ranks, d):
+    """The d + 1 TT-ranks ``(1, r_1, ..., r_{d-1}, 1)``; an integer r stands for ``(1, r, ..., r, 1)``.
+
+    >>> as_ranks(4, 3)
+    (1, 4, 4, 1)
+    """
+    if isinstance(ranks, int) and not isinstance(ranks, bool):
+        ranks = (1, *[ranks] * (d - 1), 1)
+    ranks = _positive_integers("ranks", ranks, RankError)
+    if len(ranks) != d + 1:
+        raise RankError(f"ranks {ranks} has {len(ranks)} entries, expected {d + 1} for {d} cores")
+    if ranks[0] != 1 or ranks[-1] != 1:
+        raise RankError(f"ranks {ranks} must begin and end with 1 (r_0 = r_d = 1)")
+    return ranks
+
+
+def as_structure(in_modes, out_modes, ranks):
+    """Checked ``(in_modes, out_modes, ranks)`` as three tuples."""
+    in_modes, out_modes = as_modes("in_modes", in_modes), as_modes("out_modes", out_modes)
+    if len(in_modes) != len(out_modes):
+        raise ShapeError(
+            f"in_modes {in_modes} and out_modes {out_modes} differ in length; "
+            "each core has one of each (pad with modes of size 1)"
+        )
+    return in_modes, out_modes, as_ranks(ranks, len(in_modes))
+
+
+def core_shapes(in_modes, out_modes, ranks):
+    """The d core shapes ``(r_{k-1}, n_k, m_k, r_k)``."""
+    return tuple(zip(ranks[:-1], in_modes, out_modes, ranks[1:], strict=True))
+
+
+def max_ranks(in_modes, out_modes):
+    """The largest TT-ranks that any matrix of these modes has: beyond them cores are redundant.
+
+    >>> max_ranks([7, 4, 7, 4], [5, 5, 5, 5])
+    (1, 35, 700, 20, 1)
+    """
+    in_modes, out_modes, _ = as_structure(in_modes, out_modes, 1)
+    sizes = [n * m for n, m in zip(in_modes, out_modes, strict=True)]
+    return tuple(
+        min(math.prod(sizes[:k]), math.prod(sizes[k:])) for k in range(len(sizes) + 1)
+    )
+
+
+def _positive_integers(name, values, error):
+    try:
+        result = tuple(v.__index__() for v in values)
+    except (TypeError, AttributeError):
+        raise error(f"{name} is {values!r}, expected a sequence of positive integers") from None
+    if not result or any(v < 1 for v in result):
+        raise error(f"{name} is {result}, expected one or more positive integers")
+    return result

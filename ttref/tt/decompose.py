@@ -1,0 +1,169 @@
+"""TT-SVD, rounding and orthogonalisation (Oseledets 2011, algorithms 1 and 2), in floating point.
+
+Truncating each of the d - 1 unfoldings by at most ``eps ||A|| / sqrt(d - 1)`` keeps the whole
+error below ``eps ||A||``. The roundoff of the sweep itself, about ``10 d u ||A||``, is taken off
+`eps` first, so that the bound holds for the computed train; a smaller `eps` truncates nothing.
+"""
+
+import math
+
+import numpy as np
+
+from ttref.arrays import check_numeric, describe, is_floating, namespace, to_numpy
+from ttref.errors import ConventionError, DataError, InexactError, RankError, ShapeError
+
+
+def tt_svd(tensor, max_rank=None, rel_error=None):
+    """Decompose a dense tensor into a tensor train.
+
+    Parameters
+    ----------
+    tensor : array, shape ``(n_1, ..., n_d)``
+        Real or complex floating point.
+    max_rank : int or sequence of d - 1 ints, optional
+        Bound on the TT-ranks (on each of them); what is more than possible is clipped.
+    rel_error : float, optional
+        Bound in the Frobenius norm, ``||A - TT|| <= rel_error * ||A||``. Where `max_rank` allows
+        less than it takes, `max_rank` wins.
+
+    Returns
+    -------
+    tuple of d arrays, core k of shape ``(r_{k-1}, n_k, r_k)``
+        Cores 1 to d - 1 are left-orthonormal.
+
+    Raises
+    ------
+    InexactError, DataError, ShapeError, RankError, ConventionError
+        On numbers that are not floating point, on NaN or infinity, on a 0-d or empty tensor, and
+        on bounds that make no sense.
+    """
+    tensor = check_floating("tensor", check_numeric("tensor", tensor))
+    if tensor.ndim == 0 or 0 in tensor.shape:
+        raise ShapeError(f"tensor has shape {tensor.shape}, expected at least one axis, none empty")
+    d = tensor.ndim
+    caps = _rank_bounds(max_rank, d)
+    budget = _budget(rel_error, tensor, d)
+    xp, cores, rest, left = namespace(tensor), [], tensor, 1
+    for n, cap in zip(tensor.shape[:-1], caps, strict=True):
+        u, rest = truncated_svd(xp.reshape(rest, (left * n, -1)), cap, budget)
+        cores.append(xp.reshape(u, (left, n, -1)))
+        left = u.shape[1]
+    return (*cores, xp.reshape(rest, (left, tensor.shape[-1], 1)))
+
+
+def decompose_matrix(matrix, in_modes, out_modes, max_rank=None, rel_error=None):
+    """Canonical cores of a dense (N, M) matrix: TT-SVD over the pairs ``(n_k, m_k)``."""
+    xp, d = namespace(matrix), len(in_modes)
+    split = xp.reshape(matrix, (*in_modes, *out_modes))  # j_1..j_d i_1..i_d
+    pairs = [axis for k in range(d) for axis in (k, d + k)]  # j_1 i_1 .. j_d i_d
+    sizes = [n * m for n, m in zip(in_modes, out_modes, strict=True)]
+    cores = tt_svd(xp.reshape(xp.permute_dims(split, pairs), sizes), max_rank, rel_error)
+    modes = zip(cores, in_modes, out_modes, strict=True)
+    return tuple(xp.reshape(c, (c.shape[0], n, m, c.shape[2])) for c, n, m in modes)
+
+
+def orthogonalize(cores, side):
+    """The same matrix with orthonormal cores: all but the last (``"left"``) or the first (``"right"``).
+
+    Left-orthonormal: the unfolding ``(r_{k-1} n_k m_k, r_k)`` has orthonormal columns. Ranks that
+    exceed what an unfolding can have shrink to it.
+    """
+    if side == "right":
+        return _mirror(orthogonalize(_mirror(cores), "left"))
+    if side != "left":
+        raise ConventionError(f"side is {side!r}, expected 'left' or 'right'")
+    xp, result, carry = namespace(*cores), [], None
+    for core in cores[:-1]:
+        core = check_floating("core", _absorb(carry, core))
+        _, n, m, b = core.shape
+        q, carry = xp.linalg.qr(xp.reshape(core, (-1, b)))
+        result.append(xp.reshape(q, (-1, n, m, q.shape[1])))
+    return (*result, check_floating("core", _absorb(carry, cores[-1])))
+
+
+def round_cores(cores, max_rank=None, rel_error=None):
+    """The nearest train, up to a factor sqrt(d - 1), of smaller ranks; bounds as in `tt_svd`."""
+    caps = _rank_bounds(max_rank, len(cores))
+    first, *rest = orthogonalize(cores, "right")  # so the norm sits in the first core
+    budget = _budget(rel_error, first, len(cores))
+    xp, result, core = namespace(first), [], first
+    for following, cap in zip(rest, caps, strict=True):
+        a, n, m, b = core.shape
+        u, carry = truncated_svd(xp.reshape(core, (a * n * m, b)), cap, budget)
+        result.append(xp.reshape(u, (a, n, m, -1)))
+        core = _absorb(carry, following)
+    return (*result, core)
+
+
+def norm(cores):
+    """Frobenius norm: that of the last core after left-orthogonalisation.
+
+    Unlike ``sqrt(inner(A, A))`` this keeps full precision for a small difference of two trains.
+    """
+    last = orthogonalize(cores, "left")[-1]
+    return namespace(last).linalg.vector_norm(last)
+
+
+def truncated_svd(matrix, max_rank, budget):
+    """``(U, S V^H)`` of the smallest rank whose discarded part is within `budget`, or of `max_rank`."""
+    xp = namespace(matrix)
+    u, s, vh = xp.linalg.svd(matrix, full_matrices=False)
+    rank = _numerical_rank(to_numpy(s), budget)
+    rank = rank if max_rank is None else min(rank, max_rank)
+    return u[:, :rank], s[:rank, None] * vh[:rank, :]
+
+
+def _numerical_rank(s, budget):
+    """Least r >= 1 with ``||s[r:]|| <= budget``."""
+    scale = float(s[0])
+    if scale == 0:
+        return 1
+    tails = np.sqrt(np.cumsum((s[::-1].astype(np.float64) / scale) ** 2))[::-1]  # tails[r] = s[r:]
+    return max(1, int(np.count_nonzero(tails > budget / scale)))
+
+
+def _budget(rel_error, array, d):
+    """What each of the d - 1 truncations may discard, in absolute terms."""
+    if rel_error is None:
+        return -math.inf  # not even zero singular values go
+    if isinstance(rel_error, str | bool) or not 0 <= rel_error < math.inf:
+        raise ConventionError(f"rel_error is {rel_error!r}, expected a number >= 0")
+    xp = namespace(array)
+    slack = 10 * d * xp.finfo(array.dtype).eps
+    share = max(0.0, rel_error - slack) / math.sqrt(max(d - 1, 1))
+    return share * float(xp.linalg.vector_norm(array))
+
+
+def _rank_bounds(max_rank, d):
+    """One bound, or None, for each of the d - 1 bonds."""
+    bounds = [max_rank] * (d - 1) if max_rank is None or np.ndim(max_rank) == 0 else list(max_rank)
+    if len(bounds) != d - 1:
+        raise RankError(f"max_rank {max_rank} has {len(bounds)} entries, expected {d - 1} (or one int)")
+    for bound in bounds if bounds else [max_rank]:
+        if bound is not None and (
+            isinstance(bound, bool) or not isinstance(bound, int | np.integer) or bound < 1
+        ):
+            raise RankError(f"max_rank is {max_rank!r}, expected positive integers")
+    return bounds
+
+
+def check_floating(name, x):
+    """`x`, if an SVD or QR of it makes sense."""
+    xp = namespace(x)
+    if not is_floating(x) or xp.finfo(x.dtype).bits < 32:
+        raise InexactError(
+            f"{name} is a {describe(x)}; orthogonalisation and SVD need float32, float64 or complex"
+        )
+    if not bool(xp.all(xp.isfinite(x))):
+        raise DataError(f"{name} holds NaN or infinity; a decomposition of it does not exist")
+    return x
+
+
+def _absorb(carry, core):
+    """Multiply `carry` into the left bond of `core`."""
+    return core if carry is None else namespace(core).tensordot(carry, core, axes=1)
+
+
+def _mirror(cores):
+    """The train read from right to left."""
+    return tuple(namespace(c).permute_dims(c, (3, 1, 2, 0)) for c in reversed(cores))

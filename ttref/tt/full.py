@@ -1,0 +1,29 @@
+"""The definition of a TT-matrix: slow and obvious. Everything else in `tt` is checked against it.
+
+    W[(j_1..j_d), (i_1..i_d)] = G_1[:, j_1, i_1, :] G_2[:, j_2, i_2, :] ... G_d[:, j_d, i_d, :]
+
+(Novikov, Podoprikhin, Osokin, Vetrov 2015, eq. 4); indices in C order, mode 1 slowest.
+"""
+
+from ttref.arrays import namespace
+
+
+def element(cores, j, i):
+    """One entry, as the product of d small matrices; `j` and `i` are sequences of d mode indices."""
+    xp = namespace(*cores)
+    row = None
+    for core, jk, ik in zip(cores, j, i, strict=True):
+        row = core[:, jk, ik, :] if row is None else xp.matmul(row, core[:, jk, ik, :])
+    return row[0, 0]
+
+
+def full(cores):
+    """The whole N x M matrix: N M r^2 multiply-adds and N M numbers, so for small trains only."""
+    xp = namespace(*cores)
+    state = xp.reshape(cores[0], cores[0].shape[1:])  # N M a
+    for core in cores[1:]:  # NMa,ajib->NjMib
+        N, M, _ = state.shape
+        _, j, i, b = core.shape
+        grown = xp.permute_dims(xp.tensordot(state, core, axes=1), (0, 2, 1, 3, 4))
+        state = xp.reshape(grown, (N * j, M * i, b))
+    return state[:, :, 0]

@@ -1,0 +1,219 @@
+"""`TTMatrix`: an N x M matrix held as d canonical cores, checked once, never changed."""
+
+import math
+from dataclasses import dataclass
+
+from ttref.arrays import check_numeric, check_shape, describe, namespace
+from ttref.errors import ConventionError, ShapeError
+from ttref.tt import algebra, decompose
+from ttref.tt.check import as_cores, as_structure
+from ttref.tt.full import element, full
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class TTMatrix:
+    """A matrix in the tensor-train format.
+
+        W[(j_1..j_d), (i_1..i_d)] = G_1[:, j_1, i_1, :] ... G_d[:, j_d, i_d, :]
+
+    Parameters
+    ----------
+    cores : sequence of d arrays, core k of shape ``(r_{k-1}, n_k, m_k, r_k)``
+        Left rank, input mode, output mode, right rank; ``r_0 = r_d = 1``. One dtype; any array
+        library, or object arrays of exact numbers. The arrays are shared, not copied.
+
+    Raises
+    ------
+    ShapeError, RankError, DtypeError
+        If the cores do not make a train. That entries are finite is not checked.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> W = TTMatrix([np.ones((1, 2, 3, 2)), np.ones((2, 5, 1, 1))])
+    >>> W
+    TTMatrix((10, 3), in_modes=(2, 5), out_modes=(3, 1), ranks=(1, 2, 1), float64)
+    >>> (W + W)[9, 2]
+    np.float64(4.0)
+    """
+
+    cores: tuple
+    __array_ufunc__ = None  # so that NumPy leaves `array @ W` and `scalar * W` to this class
+
+    def __post_init__(self):
+        object.__setattr__(self, "cores", as_cores(self.cores))
+
+    def __repr__(self):
+        return (
+            f"TTMatrix({self.shape}, in_modes={self.in_modes}, out_modes={self.out_modes}, "
+            f"ranks={self.ranks}, {self.dtype})"
+        )
+
+    @property
+    def in_modes(self):
+        """Row modes ``(n_1, ..., n_d)``."""
+        return tuple(c.shape[1] for c in self.cores)
+
+    @property
+    def out_modes(self):
+        """Column modes ``(m_1, ..., m_d)``."""
+        return tuple(c.shape[2] for c in self.cores)
+
+    @property
+    def ranks(self):
+        """TT-ranks ``(1, r_1, ..., r_{d-1}, 1)``."""
+        return (1, *(c.shape[3] for c in self.cores))
+
+    @property
+    def shape(self):
+        """``(N, M)``."""
+        return math.prod(self.in_modes), math.prod(self.out_modes)
+
+    @property
+    def dtype(self):
+        """The dtype that all cores share."""
+        return self.cores[0].dtype
+
+    @property
+    def num_params(self):
+        """Numbers stored: ``sum r_{k-1} n_k m_k r_k``."""
+        return sum(math.prod(c.shape) for c in self.cores)
+
+    @property
+    def compression(self):
+        """Entries of the full matrix per number stored."""
+        return math.prod(self.shape) / self.num_params
+
+    @property
+    def T(self):
+        """The transpose, M x N (complex entries are not conjugated)."""
+        return TTMatrix(algebra.transpose(self.cores))
+
+    def full(self):
+        """The whole matrix, shape (N, M)."""
+        return full(self.cores)
+
+    def __getitem__(self, index):
+        """Entry ``W[row, column]``; row and column are integers, or tuples of d mode indices."""
+        if not isinstance(index, tuple) or len(index) != 2:
+            raise ShapeError(f"index is {index!r}, expected W[row, column]")
+        j = _mode_indices("row", index[0], self.in_modes)
+        i = _mode_indices("column", index[1], self.out_modes)
+        return element(self.cores, j, i)
+
+    def __add__(self, other):
+        if not isinstance(other, TTMatrix):
+            return NotImplemented
+        self._check_same_modes("add", other)
+        return TTMatrix(algebra.add(self.cores, other.cores))
+
+    def __neg__(self):
+        return self * -1
+
+    def __sub__(self, other):
+        return self + -other if isinstance(other, TTMatrix) else NotImplemented
+
+    def __mul__(self, factor):
+        if isinstance(factor, TTMatrix) or getattr(factor, "shape", ()) != ():
+            raise ConventionError("* scales by a number; use @ for the matrix product")
+        return TTMatrix(algebra.scale(self.cores, factor))
+
+    __rmul__ = __mul__
+
+    def __matmul__(self, other):
+        """The product with a `TTMatrix` (ranks multiply) or with a dense (M, K) array."""
+        if isinstance(other, TTMatrix):
+            if self.out_modes != other.in_modes:
+                raise ShapeError(
+                    f"cannot multiply: out_modes {self.out_modes} of the left factor are not "
+                    f"in_modes {other.in_modes} of the right one"
+                )
+            return TTMatrix(algebra.product(self.cores, other.cores))
+        other = check_numeric("right factor", other)
+        check_shape("right factor", other, (self.shape[1], None))
+        xp = namespace(other)
+        transposed = algebra.apply(algebra.transpose(self.cores), xp.permute_dims(other, (1, 0)))
+        return xp.permute_dims(transposed, (1, 0))
+
+    def __rmatmul__(self, other):
+        """The product of a dense (B, N) array with this matrix."""
+        other = check_numeric("left factor", other)
+        check_shape("left factor", other, (None, self.shape[0]))
+        return algebra.apply(self.cores, other)
+
+    def inner(self, other):
+        """Frobenius inner product ``sum conj(self) * other``, exact on exact numbers."""
+        if not isinstance(other, TTMatrix):
+            raise ConventionError(f"inner takes a TTMatrix, got {describe(other)}")
+        self._check_same_modes("take the inner product of", other)
+        return algebra.inner(self.cores, other.cores)
+
+    def norm(self):
+        """Frobenius norm (floating point only; ``W.inner(W)`` is its exact square)."""
+        return decompose.norm(self.cores)
+
+    def orthogonalize(self, side="left"):
+        """The same matrix with all cores but the last (first, for ``"right"``) orthonormal."""
+        return TTMatrix(decompose.orthogonalize(self.cores, side))
+
+    def round(self, max_rank=None, rel_error=None):
+        """An approximation of lower ranks: ``||W - W.round(...)|| <= rel_error * ||W||``.
+
+        Bounds as in `from_dense`; without any, ranks only shrink to what the modes allow.
+        """
+        return TTMatrix(decompose.round_cores(self.cores, max_rank, rel_error))
+
+    def _check_same_modes(self, verb, other):
+        mine, theirs = (self.in_modes, self.out_modes), (other.in_modes, other.out_modes)
+        if mine != theirs:
+            raise ShapeError(f"cannot {verb} TT-matrices of modes {mine} and {theirs}")
+
+
+def from_dense(matrix, in_modes, out_modes, max_rank=None, rel_error=None):
+    """TT-SVD of a dense matrix.
+
+    Parameters
+    ----------
+    matrix : array, shape ``(n_1 * ... * n_d, m_1 * ... * m_d)``
+        Real or complex floating point.
+    in_modes, out_modes : sequences of d ints
+        Modes in C order, mode 1 slowest.
+    max_rank : int or sequence of d - 1 ints, optional
+        Bound on the TT-ranks; what is more than possible is clipped.
+    rel_error : float, optional
+        ``||matrix - W|| <= rel_error * ||matrix||`` in the Frobenius norm, unless `max_rank`
+        allows less than that takes. Without either bound the decomposition is complete.
+
+    Returns
+    -------
+    TTMatrix
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from_dense(np.eye(6), [2, 3], [2, 3], rel_error=1e-12).ranks
+    (1, 1, 1)
+    """
+    in_modes, out_modes, _ = as_structure(in_modes, out_modes, 1)
+    matrix = check_numeric("matrix", matrix)
+    check_shape("matrix", matrix, (math.prod(in_modes), math.prod(out_modes)))
+    return TTMatrix(decompose.decompose_matrix(matrix, in_modes, out_modes, max_rank, rel_error))
+
+
+def _mode_indices(name, index, modes):
+    """Tuple of d mode indices from a flat index (C order) or from such a tuple."""
+    if isinstance(index, tuple | list):
+        if len(index) != len(modes):
+            raise ShapeError(f"{name} {index} has {len(index)} indices, expected {len(modes)}")
+        if not all(-n <= k < n for k, n in zip(index, modes, strict=True)):
+            raise IndexError(f"{name} {index} is outside the modes {modes}")
+        return tuple(k % n for k, n in zip(index, modes, strict=True))
+    size = math.prod(modes)
+    if not -size <= index < size:
+        raise IndexError(f"{name} {index} is outside 0..{size - 1}")
+    indices = []
+    index %= size
+    for n in reversed(modes):
+        index, k = divmod(index, n)
+        indices.append(k)
+    return tuple(reversed(indices))
