@@ -3,6 +3,8 @@
 So a seed means the same weights, the same shuffling and the same masks on every device.
 """
 
+import zlib
+
 import numpy as np
 from array_api_compat import device
 
@@ -14,11 +16,22 @@ def generator(seed):
     """The `numpy.random.Generator` of an integer seed; a generator is returned as it is."""
     if isinstance(seed, np.random.Generator):
         return seed
+    return np.random.default_rng(check_seed(seed))
+
+
+def stream(seed, purpose):
+    """A generator for one purpose (``"shuffle"``, say), independent of those for the others."""
+    key = zlib.crc32(purpose.encode())
+    return np.random.default_rng(np.random.SeedSequence(check_seed(seed), spawn_key=(key,)))
+
+
+def check_seed(seed):
+    """`seed` as an int; raise `ConventionError` unless it is a non-negative integer."""
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
         raise ConventionError(
             f"seed is {seed!r}, expected a non-negative integer or a numpy.random.Generator"
         )
-    return np.random.default_rng(int(seed))
+    return int(seed)
 
 
 def to_device(values, dtype="float32", xp=None):

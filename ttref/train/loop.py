@@ -13,7 +13,7 @@ from ttref.errors import ConventionError, DivergenceError, DtypeError
 from ttref.layers import Layer
 from ttref.losses import LOSSES
 from ttref.optim import EMA, clip_by_global_norm, rate_at
-from ttref.rng import generator
+from ttref.rng import generator, stream
 from ttref.train.diagnosis import first_not_finite
 from ttref.train.evaluation import (
     add_batch,
@@ -112,7 +112,7 @@ def fit(
     folder = Folder(out, training.settings(seed) if out is not None else {})
     if not resume:
         folder.refuse_if_used()
-    run = folder.resume(namespace(data[0])) or training.start(params, generator(seed))
+    run = folder.resume(namespace(data[0])) or training.start(params, stream(seed, "shuffle and dropout"))
 
     steps = training.steps_per_epoch
     done = run.epoch * steps + run.step

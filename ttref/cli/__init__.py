@@ -1,0 +1,41 @@
+"""The command ``ttref``: one file per subcommand, each with ``add_parser`` and ``run``.
+
+Exit status: 0 all right, 1 something was found wrong, 2 bad use or bad input, 130 Ctrl-C.
+"""
+
+import argparse
+import sys
+
+from ttref import __version__
+from ttref.cli import check, demo, info, train
+from ttref.errors import DivergenceError, TTRefError
+
+COMMANDS = (demo, check, train, info)
+
+
+def main(arguments=None):
+    """Run the command line; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="ttref",
+        description="The reference engine for tensor-train neural networks: explicit forward and "
+        "backward passes, exact checks, training on NumPy or CuPy.",
+        epilog="exit status: 0 all right, 1 something was found wrong, 2 bad use or input",
+    )
+    parser.add_argument("--version", action="version", version=f"ttref {__version__}")
+    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for command in COMMANDS:
+        command.add_parser(subparsers)
+    options = parser.parse_args(arguments)
+    try:
+        return options.run(options)
+    except DivergenceError as error:
+        return _fail(error, 1)
+    except (TTRefError, OSError) as error:
+        return _fail(error, 2)
+    except KeyboardInterrupt as error:
+        return _fail(error if error.args else "interrupted", 130)
+
+
+def _fail(error, status):
+    print(f"ttref: {error}", file=sys.stderr)
+    return status

@@ -1,0 +1,162 @@
+"""What experiments share: options, stages of training, and the results they leave in a folder.
+
+``DIR/results.json`` and ``DIR/curves.png`` sum an experiment up. Each of its stages trains one
+network in ``DIR/STAGE`` (``checkpoint.npz``, ``history.jsonl``), so that an interrupted experiment
+resumes where it was; an experiment of a single stage trains in DIR itself.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from ttref import io
+from ttref.arrays import device_namespace, numpy_namespace
+from ttref.errors import CheckpointError, ConventionError
+from ttref.rng import check_seed, stream, to_device
+from ttref.tables import table
+from ttref.train import fit
+from ttref.train.run import CHECKPOINT
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line says about a run."""
+
+    seed: int = 0
+    epochs: int | None = None  # in place of each stage's own number
+    limit: int | None = None  # train on the first so many samples only
+    device: str = "cpu"
+    dtype: str = "float32"
+    out: str | None = None
+    resume: bool = False
+    dense: bool = False
+    data: str | None = None
+    progress: bool = True
+
+    def __post_init__(self):
+        check_seed(self.seed)
+        for name in ("epochs", "limit"):
+            value = getattr(self, name)
+            if value is not None and (not isinstance(value, int) or value < 1):
+                raise ConventionError(f"{name} is {value!r}, expected a positive integer")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table of results."""
+
+    name: str
+    metric: str
+    ours: float
+    recorded: float | None
+    parameters: int
+    seconds: float  # of training
+
+
+class Experiment:
+    """One run of an experiment: trains its stages, collects rows and histories, writes results."""
+
+    def __init__(self, name, options):
+        self.name, self.options = name, options
+        self.xp = device_namespace(options.device)
+        self.out = Path(options.out or Path("runs") / f"{name}-seed{options.seed}")
+        self.rows, self.histories = [], {}
+        used = sorted(self.out.rglob(CHECKPOINT)) if self.out.exists() else []
+        if used and not options.resume:
+            raise CheckpointError(
+                f"{used[0]} exists already; continue that run with --resume, or choose another --out"
+            )
+
+    @property
+    def device(self):
+        """``"cpu"`` or the name of the GPU."""
+        if self.xp is numpy_namespace:
+            return "cpu"
+        import cupy
+
+        return cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)["name"].decode()
+
+    def put(self, x):
+        """Features on the device, in the dtype of the run."""
+        return to_device(x, self.options.dtype, self.xp)
+
+    def limited(self, x, y):
+        """The training samples that ``--limit`` leaves, on the device."""
+        return self.put(x[: self.options.limit]), self.xp.asarray(y[: self.options.limit])
+
+    def init(self, model, stage):
+        """Initial parameters of a stage, from the seed."""
+        rng = stream(self.options.seed, f"init {stage}")
+        return model.init(rng, self.options.dtype, self.xp)
+
+    def train(self, stage, model, params, data, optimizer, epochs, folder="", **settings):
+        """`fit`, with the options' epochs, seed and folder; prints what is trained."""
+        print(f"\n{stage}: {optimizer}\n{model.summary(data[0].shape[1:])}")
+        history = fit(
+            model,
+            params,
+            data,
+            optimizer,
+            self.options.epochs or epochs,
+            seed=self.options.seed,
+            out=self.out / folder,
+            resume=self.options.resume,
+            progress=self.options.progress,
+            **settings,
+        )
+        self.histories[stage] = history
+        return history
+
+    def record(self, name, ours, recorded, model, history=None):
+        """Add a row to the results; the seconds are those of the history's epochs."""
+        seconds = sum(row["seconds"] for row in history.rows) if history else 0.0
+        self.rows.append(Row(name, "val accuracy", ours, recorded, model.num_params, seconds))
+
+    def finish(self):
+        """Write ``results.json`` and ``curves.png``, print the table, and return the rows."""
+        results = {
+            "experiment": self.name,
+            "seed": self.options.seed,
+            "device": self.device,
+            "dtype": self.options.dtype,
+            "epochs": self.options.epochs,
+            "limit": self.options.limit,
+            "rows": [asdict(row) for row in self.rows],
+        }
+        with io.atomic_write(self.out / "results.json") as file:
+            file.write((json.dumps(results, indent=2) + "\n").encode())
+        print(f"\n{self.name}, seed {self.options.seed}, {self.device}, {self.options.dtype}")
+        for name in ("epochs", "limit"):
+            if getattr(self.options, name) is not None:
+                print(f"not the full experiment: --{name} {getattr(self.options, name)}")
+        print(results_table(self.rows))
+        self._draw()
+        return self.rows
+
+    def _draw(self):
+        try:
+            from ttref.experiments.curves import draw_curves
+        except ImportError:
+            print("no picture of the learning curves: pip install 'ttref[plot]'")
+            return
+        recorded = {row.name: row.recorded for row in self.rows}
+        draw_curves(self.out / "curves.png", self.histories, recorded)
+        print(f"learning curves: {self.out / 'curves.png'}")
+
+
+def results_table(rows):
+    """The rows as text, ours beside what the original recorded."""
+    return table(
+        ("network", "metric", "ours", "recorded", "parameters", "train s"),
+        [
+            (
+                row.name,
+                row.metric,
+                f"{row.ours:.4f}",
+                None if row.recorded is None else f"{row.recorded:.4f}",
+                row.parameters,
+                f"{row.seconds:.1f}",
+            )
+            for row in rows
+        ],
+    )
