@@ -1,6 +1,7 @@
 """Optimisers: ``state = init(params)``, then ``params, state = step(params, grads, state)``.
 
-They are pure functions of their arguments. The arithmetic is in the order of torch.optim, so that
+They are pure functions of their arguments, and work on all parameters at once, as one vector in
+the order of `tree.ravel`, which is what velocities and moments are kept as. The arithmetic is in the order of torch.optim, so that
 both agree to the last few units of roundoff: `weight_decay` is added to the gradient (it is L2
 regularisation with a factor 1/2, not decoupled decay), and Adam's `eps` is added after the bias
 correction of the second moment's root.
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 
 from ttref import tree
 from ttref.arrays import namespace
-from ttref.errors import ConventionError
+from ttref.errors import ConventionError, ShapeError
 
 
 @dataclass(frozen=True)
@@ -40,18 +41,16 @@ class SGD:
 
     def init(self, params):
         """State before the first step: the step count, and zero velocities where there is momentum."""
-        return {"step": 0, "velocity": tree.zeros_like(params) if self.momentum else {}}
+        return {"step": 0, "velocity": tree.ravel(tree.zeros_like(params)) if self.momentum else None}
 
     def step(self, params, grads, state):
         """``(params, state)`` after one step."""
         lr, mu, velocity = rate_at(self.lr, state["step"]), self.momentum, state["velocity"]
-        grads = _decayed(grads, params, self.weight_decay)
-        update = grads
+        p, update = _flat(params, grads, self.weight_decay)
         if mu:
-            velocity = tree.map(lambda v, g: mu * v + g, velocity, grads)
-            update = tree.map(lambda v, g: g + mu * v, velocity, grads) if self.nesterov else velocity
-        params = tree.map(lambda p, u: p - lr * u, params, update)
-        return params, {"step": state["step"] + 1, "velocity": velocity}
+            velocity = mu * velocity + update
+            update = update + mu * velocity if self.nesterov else velocity
+        return tree.unravel(p - lr * update, params), {"step": state["step"] + 1, "velocity": velocity}
 
 
 @dataclass(frozen=True)
@@ -81,7 +80,8 @@ class Adam:
 
     def init(self, params):
         """State before the first step: the step count and zero moments."""
-        return {"step": 0, "m": tree.zeros_like(params), "v": tree.zeros_like(params)}
+        zeros = tree.ravel(tree.zeros_like(params))
+        return {"step": 0, "m": zeros, "v": zeros}
 
     def step(self, params, grads, state):
         """``(params, state)`` after one step."""
@@ -89,14 +89,11 @@ class Adam:
         beta1, beta2, eps = self.beta1, self.beta2, self.eps
         size = rate_at(self.lr, state["step"]) / (1 - beta1**t)
         correction = (1 - beta2**t) ** 0.5
-        grads = _decayed(grads, params, self.weight_decay)
-        m = tree.map(lambda m, g: m + (1 - beta1) * (g - m), state["m"], grads)
-        v = tree.map(lambda v, g: beta2 * v + (1 - beta2) * g * g, state["v"], grads)
-        sqrt = namespace(*tree.leaves(params)).sqrt
-        params = tree.map(
-            lambda p, m, v: p - size * m / (sqrt(v) / correction + eps), params, m, v
-        )
-        return params, {"step": t, "m": m, "v": v}
+        p, g = _flat(params, grads, self.weight_decay)
+        m = state["m"] + (1 - beta1) * (g - state["m"])
+        v = beta2 * state["v"] + (1 - beta2) * g * g
+        p = p - size * m / (namespace(v).sqrt(v) / correction + eps)
+        return tree.unravel(p, params), {"step": t, "m": m, "v": v}
 
 
 @dataclass(frozen=True)
@@ -135,11 +132,13 @@ def rate_at(lr, step):
     return lr(step) if callable(lr) else lr
 
 
-def _decayed(grads, params, weight_decay):
-    """Gradients of the loss plus ``weight_decay / 2 * sum(p ** 2)``."""
-    if not weight_decay:
-        return grads
-    return tree.map(lambda g, p: g + weight_decay * p, grads, params)
+def _flat(params, grads, weight_decay):
+    """Parameters, and gradients of the loss plus ``weight_decay / 2 * sum(p ** 2)``, as vectors."""
+    expected, found = ([x.shape for x in tree.leaves(t)] for t in (params, grads))
+    if found != expected:
+        raise ShapeError(f"gradients have shapes {found}, the parameters {expected}")
+    p, g = tree.ravel(params), tree.ravel(grads)
+    return p, g + weight_decay * p if weight_decay else g
 
 
 def _check_rates(lr, **fractions):

@@ -3,28 +3,40 @@
 import math
 
 from ttref.arrays import namespace
-from ttref.errors import ShapeError
+from ttref.errors import DtypeError, ShapeError
 
 
 def map(function, tree, *rest):
-    """Apply `function` to the leaves of trees of the same structure; the result has it too."""
-    for other in rest:
-        if _keys(other) != _keys(tree):
-            raise ShapeError(f"trees differ: one has {_keys(tree)}, the other {_keys(other)}")
+    """Apply `function` to the leaves of trees of the same structure; the result has it too.
+
+    Raises
+    ------
+    ShapeError
+        If the structures differ.
+    """
     if isinstance(tree, dict):
-        return {k: map(function, tree[k], *(r[k] for r in rest)) for k in tree}
+        if any(not isinstance(other, dict) or other.keys() != tree.keys() for other in rest):
+            _raise_for(tree, rest)
+        return {k: map(function, v, *[other[k] for other in rest]) for k, v in tree.items()}
     if isinstance(tree, tuple | list):
-        return tuple(map(function, *branch) for branch in zip(tree, *rest, strict=True))
+        if any(not isinstance(other, tuple | list) or len(other) != len(tree) for other in rest):
+            _raise_for(tree, rest)
+        return tuple([map(function, *branch) for branch in zip(tree, *rest, strict=True)])
+    if any(isinstance(other, dict | tuple | list) for other in rest):
+        _raise_for(tree, rest)
     return function(tree, *rest)
 
 
-def _keys(tree):
-    """What tells one node from another: a dict's keys, a tuple's positions, "a leaf"."""
-    if isinstance(tree, dict):
-        return sorted(tree)
-    if isinstance(tree, tuple | list):
-        return list(range(len(tree)))
-    return "a leaf"
+def _raise_for(tree, rest):
+    """Say how the first tree that differs does so."""
+
+    def node(tree):
+        if isinstance(tree, dict):
+            return f"a dict of {', '.join(tree)}"
+        return f"{len(tree)} branches" if isinstance(tree, tuple | list) else "an array"
+
+    different = next(node(other) for other in rest if node(other) != node(tree))
+    raise ShapeError(f"trees differ: {node(tree)} in one is {different} in the other")
 
 
 def add(tree, other):
@@ -57,7 +69,37 @@ def flatten(tree, prefix=""):
 
 def leaves(tree):
     """The leaves, in the order of `flatten`."""
-    return list(flatten(tree).values())
+    if not isinstance(tree, dict | tuple | list):
+        return [tree]
+    branches = tree.values() if isinstance(tree, dict) else tree
+    return [leaf for branch in branches for leaf in leaves(branch)]
+
+
+def ravel(tree):
+    """All leaves in one vector, in the order of `flatten`; they must share one dtype.
+
+    Raises
+    ------
+    DtypeError
+        If they do not.
+    """
+    parts = leaves(tree)
+    if any(leaf.dtype != parts[0].dtype for leaf in parts):
+        raise DtypeError(f"leaves have dtypes {[str(leaf.dtype) for leaf in parts]}, expected one")
+    xp = namespace(*parts)
+    return xp.concat([xp.reshape(leaf, (-1,)) for leaf in parts])
+
+
+def unravel(vector, like):
+    """The tree of the structure and shapes of `like` that `ravel` turns into `vector`."""
+    reshape, stop = namespace(vector).reshape, 0
+
+    def take(leaf):
+        nonlocal stop
+        start, stop = stop, stop + math.prod(leaf.shape)
+        return reshape(vector[start:stop], leaf.shape)
+
+    return map(take, like)
 
 
 def size(tree):

@@ -36,7 +36,7 @@ class Activation(Layer):
             return ops.softmax.forward(params, x)
         return ops.activation.forward(params, x, self.kind, self.alpha)
 
-    def backward(self, dy, cache):
+    def backward(self, dy, cache, input_gradient=True):
         return (ops.softmax if self.kind == "softmax" else ops.activation).backward(dy, cache)
 
     def __str__(self):

@@ -73,9 +73,9 @@ class Affine(Layer):
         y, activation = self._activation.forward({}, y)
         return y, Cache(affine, activation)
 
-    def backward(self, dy, cache):
+    def backward(self, dy, cache, input_gradient=True):
         _, dy = self._activation.backward(dy, cache.activation)
-        return self.op.backward(dy, cache.affine)
+        return self.op.backward(dy, cache.affine, input_gradient)
 
     @property
     def in_shape(self):

@@ -55,8 +55,11 @@ class Layer:
         """
         raise NotImplementedError
 
-    def backward(self, dy, cache):
-        """Pull the cotangent `dy` of y back to ``(dparams, dx)``, trees like ``(params, x)``."""
+    def backward(self, dy, cache, input_gradient=True):
+        """Pull the cotangent `dy` of y back to ``(dparams, dx)``, trees like ``(params, x)``.
+
+        Without `input_gradient`, dx need not be computed: a layer may return None in its place.
+        """
         raise NotImplementedError
 
     def out_shape(self, in_shape):

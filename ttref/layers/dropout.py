@@ -34,5 +34,5 @@ class Dropout(Layer):
             raise ConventionError("dropout in training needs rng, a numpy.random.Generator")
         return ops.dropout.forward(params, x, keep_mask(rng, x.shape, self.rate, like=x))
 
-    def backward(self, dy, cache):
+    def backward(self, dy, cache, input_gradient=True):
         return ({}, dy) if cache is None else ops.dropout.backward(dy, cache)

@@ -17,7 +17,7 @@ class Flatten(Layer):
     def forward(self, params, x, train=False, rng=None):
         return namespace(x).reshape(x, (x.shape[0], prod(x.shape[1:]))), x.shape
 
-    def backward(self, dy, cache):
+    def backward(self, dy, cache, input_gradient=True):
         check_shape("dy", dy, (cache[0], prod(cache[1:])))
         return {}, namespace(dy).reshape(dy, cache)
 

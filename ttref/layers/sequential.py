@@ -59,10 +59,11 @@ class Sequential(Layer):
             caches.append(cache)
         return x, tuple(caches)
 
-    def backward(self, dy, cache):
+    def backward(self, dy, cache, input_gradient=True):
         dparams = []
         for layer, layer_cache in zip(reversed(self.layers), reversed(cache), strict=True):
-            layer_dparams, dy = layer.backward(dy, layer_cache)
+            first = len(dparams) == len(self.layers) - 1
+            layer_dparams, dy = layer.backward(dy, layer_cache, input_gradient or not first)
             dparams.append(layer_dparams)
         return tuple(reversed(dparams)), dy
 

@@ -7,7 +7,7 @@ from ttref.arrays import check_choice
 from ttref.errors import ShapeError
 from ttref.layers.activation import check_activation
 from ttref.layers.affine import Affine
-from ttref.ops import tt_linear
+from ttref.fast import tt_linear
 from ttref.tt.check import as_structure, core_shapes
 from ttref.tt.init import INITIALIZERS
 

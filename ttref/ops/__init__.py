@@ -1,6 +1,6 @@
 """Operators: one file each, ``forward(params, x) -> (y, cache)``, ``backward(dy, cache) -> (dparams, dx)``.
 
-All are pure and run on any array namespace. Losses take ``(prediction, target)`` in place of
+All are pure and run on any array namespace. The affine maps leave dx out on request. Losses take ``(prediction, target)`` in place of
 ``(params, x)`` and return a cotangent of the prediction only.
 """
 

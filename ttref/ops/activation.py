@@ -34,12 +34,12 @@ FORWARD = {
 
 BACKWARD = {
     "identity": lambda dy, c: dy,
-    "relu": lambda dy, c: F.where_positive(c.x, dy, 0),
+    "relu": lambda dy, c: F.where_positive_else_zero(c.x, dy),
     "leaky_relu": lambda dy, c: F.where_positive(c.x, dy, c.alpha * dy),
     "tanh": lambda dy, c: dy * (1 - c.y) * (1 + c.y),
     "sigmoid": lambda dy, c: dy * c.y * F.sigmoid(-c.x),
-    "hard_sigmoid": lambda dy, c: F.where_positive(
-        2 * c.x + 5, F.where_positive(5 - 2 * c.x, F.divide(dy, 5), 0), 0
+    "hard_sigmoid": lambda dy, c: F.where_positive_else_zero(
+        5 - 2 * c.x, F.where_positive_else_zero(5 + 2 * c.x, F.divide(dy, 5))
     ),
     "softplus": lambda dy, c: dy * F.sigmoid(c.x),
     "elu": lambda dy, c: F.where_positive(c.x, dy, dy * c.alpha * F.exp(-F.relu(-c.x))),

@@ -46,11 +46,16 @@ def forward(params, x):
     return y, Cache(x, kernel, "bias" in params)
 
 
-def backward(dy, cache):
-    """Pull the cotangent `dy` of y, shape (B, M), back to ``(dparams, dx)``."""
+def backward(dy, cache, input_gradient=True):
+    """Pull the cotangent `dy` of y, shape (B, M), back to ``(dparams, dx)``.
+
+    Without `input_gradient`, dx is None and its cost, half of the whole, is saved.
+    """
     check_shape("dy", dy, (cache.x.shape[0], cache.kernel.shape[1]))
     xp = namespace(dy)
     dparams = {"kernel": xp.matmul(xp.permute_dims(cache.x, (1, 0)), dy)}  # BN,BM->NM
     if cache.has_bias:
         dparams["bias"] = xp.sum(dy, axis=0)
+    if not input_gradient:
+        return dparams, None
     return dparams, xp.matmul(dy, xp.permute_dims(cache.kernel, (1, 0)))  # BM,NM->BN

@@ -76,11 +76,11 @@ def forward(params, x):
     return y, Cache(cores, tuple(states), x.shape, y_shape, "bias" in params)
 
 
-def backward(dy, cache):
+def backward(dy, cache, input_gradient=True):
     """Pull the cotangent `dy` of y, shape (B, M), back to ``(dparams, dx)``.
 
     The forward step is bilinear in (state, core), so each gradient is the same product with one
-    operand exchanged for the incoming cotangent; together twice the forward's cost.
+    operand exchanged for the incoming cotangent; together twice the forward's cost. Without `input_gradient`, dx is None.
     """
     check_shape("dy", dy, cache.y_shape)
     xp = namespace(dy)
@@ -88,10 +88,10 @@ def backward(dy, cache):
     for core, state in zip(reversed(cache.cores), reversed(cache.states), strict=True):
         a, j, i, b = core.shape
         dstate = xp.reshape(dstate, (state.shape[0], i * b, state.shape[2]))
-        outer = xp.matmul(state, xp.permute_dims(dstate, (0, 2, 1)))  # pajq,pibq->pajib
-        dcores.append(xp.reshape(xp.sum(outer, axis=0), core.shape))
+        dcore = xp.tensordot(state, dstate, axes=((0, 2), (0, 2)))  # pajq,pibq->ajib
+        dcores.append(xp.reshape(dcore, core.shape))
         dstate = xp.matmul(xp.reshape(core, (a * j, i * b)), dstate)  # ajib,pibq->pajq
     dparams = {"cores": tuple(reversed(dcores))}
     if cache.has_bias:
         dparams["bias"] = xp.sum(dy, axis=0)
-    return dparams, xp.reshape(dstate, cache.x_shape)
+    return dparams, xp.reshape(dstate, cache.x_shape) if input_gradient else None

@@ -25,6 +25,7 @@ from ttref.train.evaluation import (
     weight_of,
 )
 from ttref.train.interrupt import Interrupted, deferred_interrupt
+from ttref.train.memory import keep_freed_memory
 from ttref.train.run import Folder, History, Run, fingerprint
 
 
@@ -114,6 +115,7 @@ def fit(
         folder.refuse_if_used()
     run = folder.resume(namespace(data[0])) or training.start(params, stream(seed, "shuffle and dropout"))
 
+    keep_freed_memory()
     steps = training.steps_per_epoch
     done = run.epoch * steps + run.step
     with (
@@ -198,7 +200,8 @@ class Training:
         prediction, cache = self.model.forward(run.params, x, train=True, rng=rng)
         loss_op = LOSSES[self.loss]
         loss, loss_cache = loss_op.forward(prediction, target, weight)
-        grads, _ = self.model.backward(loss_op.backward(1, loss_cache), cache)
+        dprediction = loss_op.backward(1, loss_cache)
+        grads, _ = self.model.backward(dprediction, cache, input_gradient=False)
         if self.l2:
             penalty, penalty_cache = ops.l2.forward(run.params, self.l2)
             loss = loss + penalty

@@ -1,0 +1,95 @@
+"""Fixtures: array backends, the real data, and hypothesis profiles."""
+
+import importlib
+import importlib.util
+import os
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import settings
+
+from ttref import arrays
+
+settings.register_profile("dev", deadline=None, max_examples=50)
+settings.register_profile("ci", deadline=None, max_examples=100, derandomize=True)
+settings.load_profile("ci" if os.environ.get("CI") else "dev")
+
+
+class Backend:
+    """An array library and a kind of number: how to make arrays of it, and how to read them."""
+
+    def __init__(self, name, kind):
+        self.name, self.kind = name, kind
+        self.exact = kind in ("int", "Fraction")
+        self.xp = {
+            "numpy": "array_api_compat.numpy",
+            "strict": "array_api_strict",
+            "torch": "array_api_compat.torch",
+            "jax": "jax.numpy",
+            "cupy": "array_api_compat.cupy",
+        }[name]
+        self.xp = importlib.import_module(self.xp)
+        if name == "jax":
+            importlib.import_module("jax").config.update("jax_enable_x64", True)
+
+    @property
+    def dtype(self):
+        return object if self.exact else getattr(self.xp, self.kind)
+
+    def array(self, values):
+        """Integers (nested lists or a NumPy array) as an array of this kind."""
+        values = np.asarray(values)
+        if self.kind == "Fraction":
+            return np.asarray(np.frompyfunc(lambda v: Fraction(int(v)), 1, 1)(values), dtype=object)
+        if self.kind == "int":
+            return values.astype(object)
+        return self.xp.asarray(values.astype(self.kind))
+
+    def integers(self, values):
+        """Labels and the like: machine integers in this library."""
+        return self.xp.asarray(np.asarray(values))
+
+    def __repr__(self):
+        return f"{self.name}-{self.kind}"
+
+
+def _backend_parameters():
+    pairs = [("numpy", kind) for kind in ("float32", "float64", "int", "Fraction")]
+    pairs += [(name, kind) for name in ("strict", "torch", "jax", "cupy") for kind in FLOATS]
+    marks = {"torch": pytest.mark.witness, "jax": pytest.mark.witness, "cupy": pytest.mark.gpu}
+    return [
+        pytest.param(pair, id="-".join(pair), marks=marks.get(pair[0], ())) for pair in pairs
+    ]
+
+
+FLOATS = ("float32", "float64")
+
+
+@pytest.fixture(params=_backend_parameters())
+def backend(request):
+    """Every array library that is here, with every kind of number it has."""
+    name, kind = request.param
+    if name == "cupy" and not arrays.gpu_available():
+        pytest.skip("no GPU: CuPy and a CUDA device are needed")
+    if name in ("torch", "jax") and importlib.util.find_spec(name) is None:
+        pytest.skip(f"{name} is not installed (extra witness)")
+    return Backend(name, kind)
+
+
+@pytest.fixture
+def float_backend(backend):
+    """The backends with floating-point numbers."""
+    if backend.exact:
+        pytest.skip("has no exact value")
+    return backend
+
+
+@pytest.fixture(scope="session")
+def data_folder():
+    """The folder of the real data sets."""
+    folder = os.environ.get("TTREF_DATA")
+    if not folder or not Path(folder).is_dir():
+        pytest.skip("REAL DATA NOT TESTED: set TTREF_DATA to the folder of the data sets")
+    return Path(folder)
