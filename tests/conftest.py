@@ -55,22 +55,17 @@ class Backend:
         return f"{self.name}-{self.kind}"
 
 
-def _backend_parameters():
-    pairs = [("numpy", kind) for kind in ("float32", "float64", "int", "Fraction")]
-    pairs += [(name, kind) for name in ("strict", "torch", "jax", "cupy") for kind in FLOATS]
-    marks = {"torch": pytest.mark.witness, "jax": pytest.mark.witness, "cupy": pytest.mark.gpu}
-    return [
-        pytest.param(pair, id="-".join(pair), marks=marks.get(pair[0], ())) for pair in pairs
-    ]
-
-
 FLOATS = ("float32", "float64")
 
 
-@pytest.fixture(params=_backend_parameters())
-def backend(request):
-    """Every array library that is here, with every kind of number it has."""
-    name, kind = request.param
+def _parameters(*pairs):
+    """Parameters for the pairs, and for every kind of float of the other libraries."""
+    pairs += tuple((name, kind) for name in ("strict", "torch", "jax", "cupy") for kind in FLOATS)
+    marks = {"torch": pytest.mark.witness, "jax": pytest.mark.witness, "cupy": pytest.mark.gpu}
+    return [pytest.param(p, id="-".join(p), marks=marks.get(p[0], ())) for p in pairs]
+
+
+def _backend(name, kind):
     if name == "cupy" and not arrays.gpu_available():
         pytest.skip("no GPU: CuPy and a CUDA device are needed")
     if name in ("torch", "jax") and importlib.util.find_spec(name) is None:
@@ -78,12 +73,16 @@ def backend(request):
     return Backend(name, kind)
 
 
-@pytest.fixture
-def float_backend(backend):
-    """The backends with floating-point numbers."""
-    if backend.exact:
-        pytest.skip("has no exact value")
-    return backend
+@pytest.fixture(params=_parameters(*(("numpy", kind) for kind in (*FLOATS, "int", "Fraction"))))
+def backend(request):
+    """Every array library that is here, with every kind of number it has."""
+    return _backend(*request.param)
+
+
+@pytest.fixture(params=_parameters(*(("numpy", kind) for kind in FLOATS)))
+def float_backend(request):
+    """The same, with floating-point numbers only."""
+    return _backend(*request.param)
 
 
 @pytest.fixture(scope="session")

@@ -28,7 +28,7 @@ def gpu_available():
 
 
 def device_namespace(device):
-    """Array namespace of ``"cpu"`` (NumPy), ``"gpu"`` (CuPy) or ``"auto"`` (the GPU if there is one).
+    """Array namespace of ``"cpu"`` (NumPy), ``"gpu"`` (CuPy) or ``"auto"`` (a GPU if there is one).
 
     Raises
     ------
@@ -77,14 +77,18 @@ def describe(x):
 def check_choice(name, value, choices):
     """Raise `ConventionError` unless `value` is one of `choices`."""
     if value not in choices:
-        raise ConventionError(f"{name} is {value!r}, expected one of {', '.join(map(repr, choices))}")
+        raise ConventionError(
+            f"{name} is {value!r}, expected one of {', '.join(map(repr, choices))}"
+        )
 
 
 def check_shape(name, x, expected):
-    """Raise `ShapeError` unless `x` is an array of shape `expected`; None there stands for any size."""
+    """Raise `ShapeError` unless `x` is an array of shape `expected`; None stands for any size."""
     shape = getattr(x, "shape", None)
     if shape is None:
-        raise ShapeError(f"{name} is a {describe(x)}, expected an array of shape {_sizes(expected)}")
+        raise ShapeError(
+            f"{name} is a {describe(x)}, expected an array of shape {_sizes(expected)}"
+        )
     if len(shape) != len(expected) or any(
         e is not None and s != e for s, e in zip(shape, expected, strict=True)
     ):
@@ -96,7 +100,7 @@ def _sizes(expected):
 
 
 def check_numeric(name, x):
-    """`x` as an array of numbers, lists converted; raise `DtypeError` on strings, None or ragged lists."""
+    """`x` as an array; raise `DtypeError` unless it holds numbers only, in rectangular lists."""
     if not is_array_api_obj(x):
         try:
             x = np.asarray(x)

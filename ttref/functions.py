@@ -13,7 +13,6 @@ import math
 from fractions import Fraction
 
 import numpy as np
-
 from array_api_compat import is_cupy_array, is_jax_array, is_numpy_array, is_torch_array
 
 from ttref.arrays import holds_objects, namespace, to_numpy
@@ -35,13 +34,13 @@ def where_positive(x, positive, otherwise):
 def where_positive_else_zero(x, y):
     """`y` where ``x > 0``, else 0: on real floats a product, ten times as fast as a choice."""
     if not _is_real(x):
-        return where_positive(x, y, 0)
+        return where_positive(x, y, y * 0)
     return y * namespace(y).astype(x > 0, y.dtype)
 
 
 def relu(x):
     """``max(x, 0)``."""
-    return namespace(x).maximum(x, 0) if _is_real(x) else where_positive(x, x, 0)
+    return namespace(x).maximum(x, 0) if _is_real(x) else where_positive(x, x, x * 0)
 
 
 def absolute(x):
@@ -106,12 +105,15 @@ def erfc(x):
 
 def normal_cdf(x):
     """Distribution function of the standard normal, accurate in the lower tail."""
-    return erfc(x * -math.sqrt(1 / 2)) / 2
+    root = _each(lambda v: _method(v * 0 + 2, "sqrt")(), x) if holds_objects(x) else math.sqrt(2)
+    return erfc(-x / root) / 2
 
 
 def normal_pdf(x):
     """Density of the standard normal."""
-    return exp(-x * x / 2) * (1 / math.sqrt(2 * math.pi))
+    if holds_objects(x):
+        return exp(-x * x / 2) / _each(lambda v: _method(2 * _method(v, "pi")(), "sqrt")(), x)
+    return exp(-x * x / 2) / math.sqrt(2 * math.pi)
 
 
 def _is_real(x):

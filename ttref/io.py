@@ -11,6 +11,7 @@ import os
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from array_api_compat import is_array_api_obj
@@ -37,7 +38,7 @@ def save(path, tree):
     CheckpointError
         If a leaf is something else, or two leaves get the same name; nothing is written then.
     """
-    arrays: dict[str, np.ndarray] = {}
+    arrays: dict[str, Any] = {}
     structure = _encode(tree, arrays, "tree")
     about = {"format": FORMAT, "version": VERSION, "structure": structure}
     about["sha256"] = _digest(structure, arrays)

@@ -51,7 +51,7 @@ def softmax_cross_entropy(logits, labels, sample_weight=None, class_mask=None):
 
 
 def binary_cross_entropy(logits, target, sample_weight=None, class_mask=None):
-    """Weighted mean of ``-t log sigmoid(z) - (1 - t) log sigmoid(-z)`` over entries, and its gradient.
+    """Weighted mean of ``-t log sigmoid(z) - (1 - t) log sigmoid(-z)``, and its gradient.
 
     `logits` and `target`, in [0, 1], have shape ``(B, C)``; otherwise as `softmax_cross_entropy`.
     """
@@ -114,7 +114,9 @@ def _check_probabilities(target):
     wrong = np.abs(sums - 1) > 1e-3  # a float16 row of a thousand classes sums to 1 this closely
     if wrong.any():
         row = int(np.argmax(wrong))
-        raise DataError(f"target row {row} sums to {sums[row]}, expected probabilities (or one-hot)")
+        raise DataError(
+            f"target row {row} sums to {sums[row]}, expected probabilities (or one-hot)"
+        )
 
 
 def _check_range(name, values, low, high):
@@ -128,7 +130,9 @@ def _check_range(name, values, low, high):
 def _check_mask(mask, target, shape, name):
     if mask.shape not in (tuple(shape), tuple(shape[1:])):
         return  # the operator raises, with both shapes
-    _check_range("class_mask", mask * (1 - mask), 0, 0)
+    odd = mask[(mask != 0) & (mask != 1)]
+    if odd.size:
+        raise DataError(f"class_mask holds {odd[0]}, expected 0 or 1")
     mask = np.broadcast_to(mask, shape)
     if not mask.any(axis=1 if name == "softmax_cross_entropy" else None).all():
         raise DataError("class_mask leaves no class; expected at least one 1")

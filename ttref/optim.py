@@ -1,10 +1,11 @@
 """Optimisers: ``state = init(params)``, then ``params, state = step(params, grads, state)``.
 
 They are pure functions of their arguments, and work on all parameters at once, as one vector in
-the order of `tree.ravel`, which is what velocities and moments are kept as. The arithmetic is in the order of torch.optim, so that
-both agree to the last few units of roundoff: `weight_decay` is added to the gradient (it is L2
-regularisation with a factor 1/2, not decoupled decay), and Adam's `eps` is added after the bias
-correction of the second moment's root.
+the order of `tree.ravel`, which is what velocities and moments are kept as.
+
+The arithmetic is in the order of torch.optim, so that both agree to the last few units of
+roundoff: `weight_decay` is added to the gradient (L2 regularisation with a factor 1/2, not
+decoupled decay), and Adam's `eps` is added after the bias correction of the second moment's root.
 """
 
 from dataclasses import dataclass
@@ -40,8 +41,11 @@ class SGD:
             raise ConventionError("nesterov=True needs a positive momentum")
 
     def init(self, params):
-        """State before the first step: the step count, and zero velocities where there is momentum."""
-        return {"step": 0, "velocity": tree.ravel(tree.zeros_like(params)) if self.momentum else None}
+        """State before the first step: the step count, and zero velocities if there is momentum."""
+        return {
+            "step": 0,
+            "velocity": tree.ravel(tree.zeros_like(params)) if self.momentum else None,
+        }
 
     def step(self, params, grads, state):
         """``(params, state)`` after one step."""
@@ -50,7 +54,10 @@ class SGD:
         if mu:
             velocity = mu * velocity + update
             update = update + mu * velocity if self.nesterov else velocity
-        return tree.unravel(p - lr * update, params), {"step": state["step"] + 1, "velocity": velocity}
+        return tree.unravel(p - lr * update, params), {
+            "step": state["step"] + 1,
+            "velocity": velocity,
+        }
 
 
 @dataclass(frozen=True)
@@ -98,7 +105,7 @@ class Adam:
 
 @dataclass(frozen=True)
 class EMA:
-    """Exponential moving average of the weights, started at the weights: ``a <- d a + (1 - d) p``."""
+    """Moving average of the weights, started at the weights: ``a <- decay a + (1 - decay) p``."""
 
     decay: float
 

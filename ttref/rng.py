@@ -35,7 +35,7 @@ def check_seed(seed):
 
 
 def to_device(values, dtype="float32", xp=None):
-    """Move CPU `values` to the namespace `xp` (default NumPy) as `dtype`, rounded once on the CPU."""
+    """Move `values` to the namespace `xp` (default NumPy) as `dtype`, rounded once on the CPU."""
     xp = xp or numpy_namespace
     return xp.asarray(np.asarray(values).astype(dtype))
 

@@ -98,7 +98,7 @@ class Logspace:
 
 @dataclass(frozen=True)
 class Cosine:
-    """From `rate` down to `final` in `steps` steps along half a cosine (Loshchilov and Hutter 2017)."""
+    """From `rate` to `final` in `steps` steps on half a cosine (Loshchilov and Hutter 2017)."""
 
     rate: float
     steps: int

@@ -12,9 +12,7 @@ def table(header, rows):
     """
     cells = [["" if c is None else str(c) for c in row] for row in (header, *rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    numeric = [
-        any(isinstance(row[k], int | float) for row in rows) for k in range(len(header))
-    ]
+    numeric = [any(isinstance(row[k], int | float) for row in rows) for k in range(len(header))]
     lines = [
         "  ".join(
             c.rjust(w) if right else c.ljust(w)

@@ -1,4 +1,4 @@
-"""Trees of arrays: dicts and tuples whose leaves are arrays. Names join the keys: ``"0.cores.1"``."""
+"""Trees: dicts and tuples whose leaves are arrays. Names join the keys: ``"0.cores.1"``."""
 
 import math
 
@@ -55,16 +55,12 @@ def flatten(tree, prefix=""):
     >>> flatten(({"kernel": 1, "bias": 2}, {}, {"cores": (3, 4)}))
     {'0.kernel': 1, '0.bias': 2, '2.cores.0': 3, '2.cores.1': 4}
     """
-    if isinstance(tree, dict):
-        items = tree.items()
-    elif isinstance(tree, tuple | list):
-        items = enumerate(tree)
-    else:
+    if not isinstance(tree, dict | tuple | list):
         return {prefix: tree}
-    leaves = {}
-    for key, branch in items:
-        leaves |= flatten(branch, f"{prefix}.{key}" if prefix else str(key))
-    return leaves
+    named: dict = {}
+    for key, branch in tree.items() if isinstance(tree, dict) else enumerate(tree):
+        named |= flatten(branch, f"{prefix}.{key}" if prefix else str(key))
+    return named
 
 
 def leaves(tree):

@@ -1,1 +1,1 @@
-"""Data sets: one file each. Nothing is read, and no network is touched, before a loader is called."""
+"""Data sets: one file each. Nothing is read or downloaded before a loader is called."""

@@ -1,4 +1,4 @@
-"""The handwritten digits bundled with scikit-learn: 1797 images of 8 x 8, 10 classes, no download."""
+"""The handwritten digits bundled with scikit-learn: 1797 images of 8 x 8, 10 classes."""
 
 import numpy as np
 

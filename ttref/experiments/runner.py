@@ -64,7 +64,7 @@ class Experiment:
         used = sorted(self.out.rglob(CHECKPOINT)) if self.out.exists() else []
         if used and not options.resume:
             raise CheckpointError(
-                f"{used[0]} exists already; continue that run with --resume, or choose another --out"
+                f"{used[0]} exists already; go on with that run (--resume) or choose another --out"
             )
 
     @property

@@ -1,4 +1,4 @@
-"""t3f's tutorial on tensor nets: train a TT layer, and compress and fine-tune a dense one, on MNIST.
+"""t3f's tutorial on MNIST: train a TT layer, and compress and fine-tune a dense one.
 
 The network is 784 -> 625 relu -> 10, images scaled by x / 127.5 - 1, batches of 64. Its TT layer
 has modes [7, 4, 7, 4] -> [5, 5, 5, 5], and starts as t3f's KerasDense does (glorot, bias 0.1).

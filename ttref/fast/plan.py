@@ -36,7 +36,7 @@ def best_plan(in_modes, out_modes, ranks, batch):
 
 
 def all_plans(d):
-    """Every cut of d cores into groups of neighbours, in both directions; leftward, often the faster, comes first."""
+    """Every cut of d cores into groups of neighbours, leftward (often the faster) and rightward."""
     cuts = (c for count in range(d) for c in combinations(range(1, d), count))
     groups = [tuple(zip((0, *c), (*c, d), strict=True)) for c in cuts]
     return [Plan(g, rightward) for g in groups for rightward in (False, True)]
@@ -50,7 +50,9 @@ def estimated_seconds(plan, in_modes, out_modes, ranks, batch):
     ]
     for (s, t), (a, j, i, b) in zip(plan.groups, shapes, strict=True):
         if t - s > 1:  # merging, and pulling the gradient back, cost the last merge's size
-            total += (t - s - 1) * MERGE + 3 * a * j * i * b * (ENTRY + 2 * max(ranks[s + 1 : t]) * FLOP)
+            total += (t - s - 1) * MERGE + 3 * a * j * i * b * (
+                ENTRY + 2 * max(ranks[s + 1 : t]) * FLOP
+            )
     if not plan.rightward:
         shapes = [(b, j, i, a) for a, j, i, b in reversed(shapes)]
     done, pending = batch if plan.rightward else 1, prod(in_modes)

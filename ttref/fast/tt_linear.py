@@ -1,6 +1,6 @@
 """TT-linear in the order of a plan: what `ttref.ops.tt_linear` computes, in a fraction of the time.
 
-The cores of each group are merged, ``ajib,bJIc->a(jJ)(iI)c``, and the sweep runs over the groups.
+The cores of each group are merged, ``ajib,bkhc->a(jk)(ih)c``, and the sweep runs over the groups.
 A step multiplies the middle axis of a state (L, c, R) by a matrix (c, o). From left to right,
 
     state (p, a j, q), matrix (a j, i b), as in the reference,
@@ -46,7 +46,7 @@ def forward(params, x, plan=None):
     n, m = (tuple(core.shape[axis] for core in cores) for axis in (1, 2))
     check_shape("x", x, (None, prod(n)))
     if plan is None:
-        plan = best_plan(n, m, (1, *(core.shape[3] for core in cores)), x.shape[0])
+        plan = best_plan(n, m, (1, *(core.shape[3] for core in cores)), max(1, x.shape[0]))
     xp, y_shape = namespace(x), (x.shape[0], prod(m))
     merged = tuple(_merge(cores[start:stop]) for start, stop in plan.groups)
     steps, state = [], x
@@ -106,7 +106,7 @@ def _apply(matrix, state):
 
 
 def _pull_back(dstate, step, wanted):
-    """Cotangents of the matrix and, if `wanted`, of the state, from that of the new state (L, o, R)."""
+    """Cotangents of the matrix and, if `wanted`, the state, from the new state's (L, o, R)."""
     xp, (matrix, state) = namespace(dstate), step
     L, c, R = state.shape
     o = matrix.shape[1]
@@ -126,11 +126,11 @@ def _pull_back(dstate, step, wanted):
 def _merge(cores):
     """The first core, the first two merged, and so on up to all."""
     merged = [cores[0]]
-    for core in cores[1:]:  # ajib,bJIc->a(jJ)(iI)c
+    for core in cores[1:]:  # ajib,bkhc->a(jk)(ih)c
         xp = namespace(core)
-        (a, j, i, _), (_, J, I, c) = merged[-1].shape, core.shape
+        (a, j, i, _), (_, k, h, c) = merged[-1].shape, core.shape
         joint = xp.permute_dims(xp.tensordot(merged[-1], core, axes=1), (0, 1, 3, 2, 4, 5))
-        merged.append(xp.reshape(joint, (a, j * J, i * I, c)))
+        merged.append(xp.reshape(joint, (a, j * k, i * h, c)))
     return merged
 
 
@@ -139,11 +139,11 @@ def _unmerge(dmerged, cores, merged):
     dcores = []
     for core, left in zip(reversed(cores[1:]), reversed(merged[:-1]), strict=True):
         xp = namespace(core)
-        (a, j, i, b), (_, J, I, c) = left.shape, core.shape
-        joint = xp.permute_dims(xp.reshape(dmerged, (a, j, J, i, I, c)), (0, 1, 3, 2, 4, 5))
-        joint = xp.reshape(joint, (a * j * i, J * I * c))
+        (a, j, i, b), (_, k, h, c) = left.shape, core.shape
+        joint = xp.permute_dims(xp.reshape(dmerged, (a, j, k, i, h, c)), (0, 1, 3, 2, 4, 5))
+        joint = xp.reshape(joint, (a * j * i, k * h * c))
         dcore = xp.matmul(xp.permute_dims(xp.reshape(left, (a * j * i, b)), (1, 0)), joint)
         dcores.append(xp.reshape(dcore, core.shape))
-        dmerged = xp.matmul(joint, xp.permute_dims(xp.reshape(core, (b, J * I * c)), (1, 0)))
+        dmerged = xp.matmul(joint, xp.permute_dims(xp.reshape(core, (b, k * h * c)), (1, 0)))
         dmerged = xp.reshape(dmerged, left.shape)
     return [dmerged, *reversed(dcores)]

@@ -1,4 +1,4 @@
-"""Layers: frozen hyper-parameters around the operators. Parameters and caches are explicit values."""
+"""Layers: frozen hyper-parameters around operators; parameters and caches are explicit values."""
 
 from ttref.layers.activation import Activation
 from ttref.layers.base import Layer

@@ -27,7 +27,9 @@ class Activation(Layer):
     def __post_init__(self):
         check_choice("activation", self.kind, (*ops.activation.FORWARD, "softmax"))
         if self.kind in DEFAULT_ALPHA:
-            object.__setattr__(self, "alpha", DEFAULT_ALPHA[self.kind] if self.alpha is None else self.alpha)
+            object.__setattr__(
+                self, "alpha", DEFAULT_ALPHA[self.kind] if self.alpha is None else self.alpha
+            )
         else:
             check_choice(f"alpha of {self.kind}", self.alpha, (None,))
 

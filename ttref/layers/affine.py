@@ -83,7 +83,9 @@ class Affine(Layer):
 
     def out_shape(self, in_shape):
         if tuple(in_shape) != self.in_shape:
-            raise ShapeError(f"{self} takes samples of shape {self.in_shape}, got {tuple(in_shape)}")
+            raise ShapeError(
+                f"{self} takes samples of shape {self.in_shape}, got {tuple(in_shape)}"
+            )
         return self.sizes[1:]
 
     @property

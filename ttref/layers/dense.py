@@ -1,6 +1,7 @@
 """Dense layer: ``y = act(x W + b)`` with a full matrix."""
 
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from ttref.arrays import check_choice, check_shape
 from ttref.errors import ShapeError
@@ -41,8 +42,8 @@ class Dense(Affine):
     in_features: int
     out_features: int
 
-    op = linear
-    weights = "kernel"
+    op: ClassVar[Any] = linear
+    weights: ClassVar[str] = "kernel"
 
     def __init__(
         self,

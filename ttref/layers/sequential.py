@@ -49,7 +49,9 @@ class Sequential(Layer):
 
     def forward(self, params, x, train=False, rng=None):
         if len(params) != len(self.layers):
-            raise ConventionError(f"got parameters of {len(params)} layers, have {len(self.layers)}")
+            raise ConventionError(
+                f"got parameters of {len(params)} layers, have {len(self.layers)}"
+            )
         caches = []
         for k, (layer, layer_params) in enumerate(zip(self.layers, params, strict=True)):
             try:
@@ -60,7 +62,7 @@ class Sequential(Layer):
         return x, tuple(caches)
 
     def backward(self, dy, cache, input_gradient=True):
-        dparams = []
+        dparams: list = []
         for layer, layer_cache in zip(reversed(self.layers), reversed(cache), strict=True):
             first = len(dparams) == len(self.layers) - 1
             layer_dparams, dy = layer.backward(dy, layer_cache, input_gradient or not first)

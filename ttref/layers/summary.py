@@ -8,8 +8,10 @@ def summary(model, in_shape=None):
     """Text table of the layers of a Sequential `model`; see `Sequential.summary`."""
     shape = in_shape or model.in_shape
     if shape is None:
-        raise ConventionError(f"{model.layers[0]} takes any shape; pass in_shape, that of one sample")
-    rows = []
+        raise ConventionError(
+            f"{model.layers[0]} takes any shape; pass in_shape, that of one sample"
+        )
+    rows: list[tuple] = []
     for k, layer in enumerate(model.layers):
         shape = layer.out_shape(shape)
         rows.append((k, str(layer), _batch(shape), layer.num_params, _compression(layer)))

@@ -1,13 +1,14 @@
-"""TT-dense layer: ``y = act(x W + b)`` with the matrix held as a tensor train (Novikov et al. 2015)."""
+"""TT-dense layer: ``y = act(x W + b)`` with W a tensor train (Novikov et al. 2015)."""
 
 from dataclasses import dataclass
 from math import prod
+from typing import Any, ClassVar
 
 from ttref.arrays import check_choice
 from ttref.errors import ShapeError
+from ttref.fast import tt_linear
 from ttref.layers.activation import check_activation
 from ttref.layers.affine import Affine
-from ttref.fast import tt_linear
 from ttref.tt.check import as_structure, core_shapes
 from ttref.tt.init import INITIALIZERS
 
@@ -53,8 +54,8 @@ class TTDense(Affine):
     out_modes: tuple[int, ...]
     ranks: tuple[int, ...]
 
-    op = tt_linear
-    weights = "cores"
+    op: ClassVar[Any] = tt_linear
+    weights: ClassVar[str] = "cores"
 
     def __init__(
         self,

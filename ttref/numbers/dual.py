@@ -43,9 +43,7 @@ class Dual:
     def __truediv__(self, other):
         other = _dual(other)
         quotient = _quotient(self.primal, other.primal)
-        return Dual(
-            quotient, _quotient(self.tangent - quotient * other.tangent, other.primal)
-        )
+        return Dual(quotient, _quotient(self.tangent - quotient * other.tangent, other.primal))
 
     def __gt__(self, other):
         return self.primal > _dual(other).primal
@@ -65,10 +63,11 @@ def _quotient(a, b):
     return Fraction(a, b) if isinstance(a, int) and isinstance(b, int) else a / b
 
 
-lift = np.frompyfunc(Dual, 2, 1)
-lift.__doc__ = "Object array of duals from arrays of primals and of tangents."
+def lift(primal, tangent):
+    """Object array of duals from arrays of primals and of tangents."""
+    return np.asarray(np.frompyfunc(Dual, 2, 1)(primal, tangent), dtype=object)
 
 
 def tangent(x):
-    """Array of the tangents of an object array; plain numbers in it are constants, with tangent 0."""
+    """Array of the tangents of an object array; plain numbers in it are constants: tangent 0."""
     return np.asarray(np.frompyfunc(lambda v: _dual(v).tangent, 1, 1)(x), dtype=object)

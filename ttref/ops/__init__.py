@@ -1,7 +1,8 @@
-"""Operators: one file each, ``forward(params, x) -> (y, cache)``, ``backward(dy, cache) -> (dparams, dx)``.
+"""Operators, one file each: ``forward(params, x)`` and ``backward(dy, cache)``.
 
-All are pure and run on any array namespace. The affine maps leave dx out on request. Losses take ``(prediction, target)`` in place of
-``(params, x)`` and return a cotangent of the prediction only.
+``forward`` returns ``(y, cache)``, ``backward`` returns ``(dparams, dx)``. All are pure and run on
+any array namespace. The affine maps leave dx out on request. Losses take ``(prediction, target)``
+in place of ``(params, x)`` and return a cotangent of the prediction only.
 """
 
 from ttref.ops import (

@@ -1,4 +1,6 @@
-"""Binary cross-entropy from logits: the weighted mean, over the entries that count, of
+"""Binary cross-entropy from logits.
+
+The loss is the weighted mean, over the entries that count, of
 
     l(z, t) = t softplus(-z) + (1 - t) softplus(z),    dl/dz = (1 - t) sigmoid(z) - t sigmoid(-z)
 

@@ -80,7 +80,8 @@ def backward(dy, cache, input_gradient=True):
     """Pull the cotangent `dy` of y, shape (B, M), back to ``(dparams, dx)``.
 
     The forward step is bilinear in (state, core), so each gradient is the same product with one
-    operand exchanged for the incoming cotangent; together twice the forward's cost. Without `input_gradient`, dx is None.
+    operand exchanged for the incoming cotangent; together twice the forward's cost. Without
+    `input_gradient`, dx is None.
     """
     check_shape("dy", dy, cache.y_shape)
     xp = namespace(dy)

@@ -124,7 +124,7 @@ def _tangent_map(case, leaf, v):
     """J v for a direction `v` on the input `leaf` alone."""
     directions = {k: 0 * x for k, x in tree.flatten(case.inputs).items()} | {leaf: v}
     values = iter(directions.values())
-    lifted = tree.map(lambda x: np.asarray(lift(x, next(values)), dtype=object), case.inputs)
+    lifted = tree.map(lambda x: lift(x, next(values)), case.inputs)
     return tangent(case.forward(lifted)[0])
 
 
@@ -155,7 +155,7 @@ def _check_dtype(case, dtype, y, gradients, shapes, report):
 
 
 def _round(exact, dtype):
-    """Integers and rationals rounded once (float64 first is innocuous for quotients of small ints)."""
+    """Exact numbers rounded once; going by float64 does no harm to quotients of small ints."""
     return np.asarray(np.frompyfunc(lambda v: float(Fraction(v)), 1, 1)(exact)).astype(dtype)
 
 
@@ -176,5 +176,5 @@ def _words(shapes):
 
 
 def _group(leaf):
-    """"cores.0" and "cores.1" are counted together."""
+    """The part of a name under which its failures are counted: ``cores`` of ``cores.0``."""
     return leaf.partition(".")[0]

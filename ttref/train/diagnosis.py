@@ -13,7 +13,9 @@ def first_not_finite(model, params, x):
     for k, (layer, layer_params) in enumerate(zip(*chain, strict=True)):
         x, _ = layer.forward(layer_params, x)
         if not _finite(x):
-            broken = [name for name, leaf in tree.flatten(layer_params).items() if not _finite(leaf)]
+            broken = [
+                name for name, leaf in tree.flatten(layer_params).items() if not _finite(leaf)
+            ]
             cause = f" (its {', '.join(broken)} already not)" if broken else ""
             return f"the first output that is not finite is that of layer {k}, {layer}{cause}"
     return "the outputs of all layers are finite, the loss is not"

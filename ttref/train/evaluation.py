@@ -42,7 +42,7 @@ def evaluate_checked(model, params, data, loss, batch_size=1000):
 
 
 def check_data(model, data, loss):
-    """``(x, target, sample_weight or None)``, if the three fit each other, the model and the loss."""
+    """``(x, target, sample_weight or None)``, if they fit each other, the model and the loss."""
     if not isinstance(data, tuple | list) or len(data) not in (2, 3):
         raise DataError("data is not (x, target) or (x, target, sample_weight)")
     x, target, weight = (*data, None)[:3]

@@ -76,7 +76,7 @@ def fit(
     seed : int
         Of the shuffling and of dropout.
     out : str or Path, optional
-        Folder for ``checkpoint.npz`` and ``history.jsonl``, written after every epoch and on Ctrl-C.
+        Folder for ``checkpoint.npz`` and ``history.jsonl``, written every epoch and on Ctrl-C.
     resume : bool
         Continue the run in `out`, if there is one, bit for bit as if it had never stopped.
     progress : bool
@@ -113,7 +113,9 @@ def fit(
     folder = Folder(out, training.settings(seed) if out is not None else {})
     if not resume:
         folder.refuse_if_used()
-    run = folder.resume(namespace(data[0])) or training.start(params, stream(seed, "shuffle and dropout"))
+    run = folder.resume(namespace(data[0])) or training.start(
+        params, stream(seed, "shuffle and dropout")
+    )
 
     keep_freed_memory()
     steps = training.steps_per_epoch
@@ -131,7 +133,8 @@ def fit(
             if interrupted():
                 saved = f"; saved in {folder.checkpoint}" if out is not None else ""
                 raise Interrupted(
-                    f"stopped after epoch {run.epoch}, step {run.step}{saved}", training.history(run)
+                    f"stopped after epoch {run.epoch}, step {run.step}{saved}",
+                    training.history(run),
                 )
     return training.history(run)
 
@@ -267,6 +270,6 @@ def _check_dtypes(data, params):
             raise DtypeError(f"x has dtype {array.dtype}, expected the parameters' dtype, {dtype}")
         if array is not None and is_floating(array) and array.dtype != dtype:
             raise DtypeError(
-                f"{name} has dtype {array.dtype}, but the parameters have {dtype}; convert one of them"
+                f"{name} has dtype {array.dtype}, the parameters have {dtype}; convert one of them"
             )
     return data

@@ -62,8 +62,8 @@ class Folder:
 
     @property
     def checkpoint(self):
-        """Path of the checkpoint."""
-        return self.path / CHECKPOINT
+        """Path of the checkpoint, where there is a folder."""
+        return self.path and self.path / CHECKPOINT
 
     def resume(self, xp):
         """The saved `Run`, or None where there is none yet.
@@ -83,7 +83,7 @@ class Folder:
             if theirs.get(name) != ours[name]:
                 raise CheckpointError(
                     f"cannot resume {self.checkpoint}: its {name} was {theirs.get(name)}, "
-                    f"now it is {ours[name]}; resume with the same settings or choose another folder"
+                    f"now it is {ours[name]}; use the same settings or choose another folder"
                 )
         return Run(**{f.name: saved["run"][f.name] for f in fields(Run)})
 

@@ -27,7 +27,11 @@ class EarlyStopping:
     restore_best: bool = True
 
     def __post_init__(self):
-        if isinstance(self.patience, bool) or not isinstance(self.patience, int) or self.patience < 1:
+        if (
+            isinstance(self.patience, bool)
+            or not isinstance(self.patience, int)
+            or self.patience < 1
+        ):
             raise ConventionError(f"patience is {self.patience!r}, expected a positive integer")
 
     def improves(self, row, best):

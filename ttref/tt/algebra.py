@@ -1,8 +1,10 @@
-"""Linear algebra on trains of canonical cores ``(r_{k-1}, n_k, m_k, r_k)`` (Oseledets 2011, section 4).
+"""Linear algebra on canonical cores ``(r_{k-1}, n_k, m_k, r_k)`` (Oseledets 2011, section 4).
 
 Functions take and return tuples of cores and trust them; `TTMatrix` is the checked face. Nothing
 here forms the full matrix, and everything is exact on exact numbers.
 """
+
+from math import prod
 
 from ttref.arrays import holds_objects, namespace
 
@@ -59,15 +61,15 @@ def apply(cores, x):
         state = xp.reshape(state, (done, a * j, pending))
         state = xp.matmul(xp.permute_dims(xp.reshape(core, (a * j, i * b)), (1, 0)), state)
         done *= i
-    return xp.reshape(state, (x.shape[0], -1)) if x.shape[0] else x[:, :0]
+    return xp.reshape(state, (x.shape[0], prod(core.shape[2] for core in cores)))
 
 
 def inner(cores, others):
     """Frobenius inner product ``sum conj(A) * B``, in O(d n m r^3)."""
     xp = namespace(*cores, *others)
-    state = None  # (bond of A, bond of B)
+    state = xp.ones((1, 1), dtype=cores[0].dtype)  # (bond of A, bond of B)
     for a, b in zip(cores, others, strict=True):
-        right = b if state is None else xp.tensordot(state, b, axes=1)  # ce,ejif->cjif
+        right = xp.tensordot(state, b, axes=1)  # ce,ejif->cjif
         state = xp.tensordot(_conjugate(a), right, axes=((0, 1, 2), (0, 1, 2)))  # cjid,cjif->df
     return state[0, 0]
 

@@ -7,7 +7,7 @@ from ttref.errors import DtypeError, RankError, ShapeError
 
 
 def check_cores(cores):
-    """Raise unless `cores` chain: 4-D, ``(r_{k-1}, n_k, m_k, r_k)``, ``r_0 = r_d = 1``, sizes >= 1."""
+    """Raise unless `cores` chain: ``(r_{k-1}, n_k, m_k, r_k)``, ``r_0 = r_d = 1``, none empty."""
     if not cores:
         raise ShapeError("a TT-matrix needs at least one core, got none")
     left = 1
@@ -22,9 +22,7 @@ def check_cores(cores):
             _raise_for(cores, k)
         left = shape[3]
     if left != 1:
-        raise RankError(
-            f"the last core has right rank {left}, expected r_d = 1 ({_shapes(cores)})"
-        )
+        raise RankError(f"the last core has right rank {left}, expected r_d = 1 ({_shapes(cores)})")
 
 
 def _raise_for(cores, k):
@@ -65,7 +63,7 @@ def as_modes(name, modes):
 
 
 def as_ranks(ranks, d):
-    """The d + 1 TT-ranks ``(1, r_1, ..., r_{d-1}, 1)``; an integer r stands for ``(1, r, ..., r, 1)``.
+    """The TT-ranks ``(1, r_1, ..., r_{d-1}, 1)``; an integer r stands for ``(1, r, ..., r, 1)``.
 
     >>> as_ranks(4, 3)
     (1, 4, 4, 1)
@@ -104,9 +102,7 @@ def max_ranks(in_modes, out_modes):
     """
     in_modes, out_modes, _ = as_structure(in_modes, out_modes, 1)
     sizes = [n * m for n, m in zip(in_modes, out_modes, strict=True)]
-    return tuple(
-        min(math.prod(sizes[:k]), math.prod(sizes[k:])) for k in range(len(sizes) + 1)
-    )
+    return tuple(min(math.prod(sizes[:k]), math.prod(sizes[k:])) for k in range(len(sizes) + 1))
 
 
 def _positive_integers(name, values, error):

@@ -63,7 +63,7 @@ def decompose_matrix(matrix, in_modes, out_modes, max_rank=None, rel_error=None)
 
 
 def orthogonalize(cores, side):
-    """The same matrix with orthonormal cores: all but the last (``"left"``) or the first (``"right"``).
+    """The same matrix with orthonormal cores, but for the last (``"left"``) or first (``"right"``).
 
     Left-orthonormal: the unfolding ``(r_{k-1} n_k m_k, r_k)`` has orthonormal columns. Ranks that
     exceed what an unfolding can have shrink to it.
@@ -105,7 +105,7 @@ def norm(cores):
 
 
 def truncated_svd(matrix, max_rank, budget):
-    """``(U, S V^H)`` of the smallest rank whose discarded part is within `budget`, or of `max_rank`."""
+    """``(U, S V^H)`` of `max_rank`, or of the smallest rank that discards at most `budget`."""
     xp = namespace(matrix)
     u, s, vh = xp.linalg.svd(matrix, full_matrices=False)
     rank = _numerical_rank(to_numpy(s), budget)
@@ -138,7 +138,9 @@ def _rank_bounds(max_rank, d):
     """One bound, or None, for each of the d - 1 bonds."""
     bounds = [max_rank] * (d - 1) if max_rank is None or np.ndim(max_rank) == 0 else list(max_rank)
     if len(bounds) != d - 1:
-        raise RankError(f"max_rank {max_rank} has {len(bounds)} entries, expected {d - 1} (or one int)")
+        raise RankError(
+            f"max_rank {max_rank} has {len(bounds)} entries, expected {d - 1} (or one int)"
+        )
     for bound in bounds if bounds else [max_rank]:
         if bound is not None and (
             isinstance(bound, bool) or not isinstance(bound, int | np.integer) or bound < 1

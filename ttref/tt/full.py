@@ -5,16 +5,16 @@
 (Novikov, Podoprikhin, Osokin, Vetrov 2015, eq. 4); indices in C order, mode 1 slowest.
 """
 
+from functools import reduce
+
 from ttref.arrays import namespace
 
 
 def element(cores, j, i):
-    """One entry, as the product of d small matrices; `j` and `i` are sequences of d mode indices."""
+    """One entry, the product of d small matrices; `j` and `i` are sequences of d mode indices."""
     xp = namespace(*cores)
-    row = None
-    for core, jk, ik in zip(cores, j, i, strict=True):
-        row = core[:, jk, ik, :] if row is None else xp.matmul(row, core[:, jk, ik, :])
-    return row[0, 0]
+    slices = [core[:, jk, ik, :] for core, jk, ik in zip(cores, j, i, strict=True)]
+    return reduce(xp.matmul, slices)[0, 0]
 
 
 def full(cores):

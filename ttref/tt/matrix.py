@@ -1,6 +1,7 @@
 """`TTMatrix`: an N x M matrix held as d canonical cores, checked once, never changed."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ttref.arrays import check_numeric, check_shape, describe, namespace
@@ -37,7 +38,7 @@ class TTMatrix:
     np.float64(4.0)
     """
 
-    cores: tuple
+    cores: Sequence
     __array_ufunc__ = None  # so that NumPy leaves `array @ W` and `scalar * W` to this class
 
     def __post_init__(self):

@@ -1,0 +1,163 @@
+"""The house: imports point down, `import ttref` is light, operators keep to the whitelist."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import ttref
+from ttref import ops
+from ttref.testing import CASES, check_op
+
+ROOT = Path(ttref.__file__).parent
+
+FLOORS = {
+    **dict.fromkeys(("errors", "arrays", "functions", "tree", "rng", "tables", "numbers"), 0),
+    "tt": 1,
+    "ops": 2,
+    "fast": 3,
+    **dict.fromkeys(("layers", "optim", "schedules", "losses"), 4),
+    **dict.fromkeys(("io", "train", "testing"), 5),
+    **dict.fromkeys(("datasets", "experiments"), 6),
+    **dict.fromkeys(("cli", "__main__"), 7),
+    "__init__": 8,
+}
+
+# What operators may ask of an array namespace: functions of the Array API standard that also work
+# on object arrays of exact numbers, and `where` over conditions that were decided already.
+WHITELIST = {
+    *("reshape", "permute_dims", "expand_dims", "matmul", "tensordot", "sum", "max", "min"),
+    *("argmax", "arange", "where", "ones_like", "zeros_like", "isdtype"),
+}
+
+
+def modules():
+    """``(name, path)`` of every module; the name's first part is its room."""
+    for path in sorted(ROOT.rglob("*.py")):
+        yield ".".join(path.relative_to(ROOT).with_suffix("").parts), path
+
+
+def imported_rooms(path):
+    """The rooms of ttref that a module imports from, at any depth of its code."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        for name in names:
+            if name.split(".")[0] == "ttref":
+                room = name.split(".")[1]
+                yield room if room in FLOORS else "__init__"
+
+
+def test_every_module_has_a_floor():
+    assert {name.split(".")[0] for name, _ in modules()} == set(FLOORS)
+
+
+@pytest.mark.parametrize(("name", "path"), list(modules()))
+def test_imports_point_down(name, path):
+    floor = FLOORS[name.split(".")[0]]
+    for room in imported_rooms(path):
+        if room == "__init__":  # the version
+            continue
+        assert FLOORS[room] <= floor, f"{name} on floor {floor} imports {room} on {FLOORS[room]}"
+
+
+def test_rooms_do_not_import_each_other_in_a_circle():
+    graph = {room: set() for room in FLOORS}
+    for name, path in modules():
+        room = name.split(".")[0]
+        graph[room] |= set(imported_rooms(path)) - {room, "__init__"}
+    done = set()
+    while graph:
+        free = {room for room, needed in graph.items() if needed <= done}
+        assert free, f"a circle among {sorted(graph)}"
+        done |= free
+        graph = {room: needed for room, needed in graph.items() if room not in free}
+
+
+def test_operators_do_not_import_each_other():
+    for path in (ROOT / "ops").glob("[!_]*.py"):
+        imports = [
+            n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.ImportFrom)
+        ]
+        modules_named = {n.module for n in imports}
+        assert not any(m.startswith("ttref.ops") and "._" not in m for m in modules_named), path
+
+
+def test_import_ttref_loads_numpy_and_array_api_compat_only():
+    def loaded_by(names):
+        code = f"import sys, {names}; print(*{{m.partition('.')[0] for m in sys.modules}})"
+        command = [sys.executable, "-c", code]
+        found = subprocess.run(command, capture_output=True, text=True, check=True)
+        return set(found.stdout.split()) - set(sys.stdlib_module_names)
+
+    assert loaded_by("ttref") - loaded_by("array_api_compat.numpy") == {"ttref"}
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "ops").glob("*.py")), ids=lambda p: p.stem)
+def test_operators_are_written_for_every_kind_of_number(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        where = f"{path.name}:{getattr(node, 'lineno', 0)}"
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            names = [a.name for a in node.names] + [getattr(node, "module", None) or ""]
+            assert not {n.split(".")[0] for n in names} & {"numpy", "cupy", "torch", "jax"}, where
+        if isinstance(node, ast.Constant):
+            assert not isinstance(node.value, float), f"{where}: float literal"
+        if isinstance(node, ast.Attribute):
+            assert node.attr not in {"astype", "einsum", "linalg", "T", "device", "shape_"}, where
+        if isinstance(node, ast.AugAssign):
+            assert isinstance(node.target, ast.Name), f"{where}: in-place work"
+
+
+class Proxy:
+    """An array namespace that has the whitelist only."""
+
+    def __init__(self, xp):
+        self.xp = xp
+
+    def __getattr__(self, name):
+        if name not in WHITELIST:
+            raise AssertionError(f"operators must not use xp.{name}")
+        return getattr(self.xp, name)
+
+
+@pytest.fixture
+def proxied(monkeypatch):
+    """All operators, seeing the whitelist only."""
+    for name in (*ops.__all__, "_weighting"):
+        module = sys.modules[f"ttref.ops.{name}"]
+        if hasattr(module, "namespace"):
+            real = module.namespace
+            monkeypatch.setattr(module, "namespace", lambda *a, real=real: Proxy(real(*a)))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_exact_operators_keep_to_the_whitelist(proxied, name):
+    assert check_op(name, examples=20).ok
+
+
+def test_the_other_operators_keep_to_the_whitelist(proxied):
+    z, mask = np.asarray([[1.0, 2.0, -1.0]]), np.asarray([1, 1, 0])
+    for kind in ops.activation.FORWARD:
+        y, cache = ops.activation.forward({}, z, kind, 1)
+        ops.activation.backward(y, cache)
+    y, cache = ops.softmax.forward({}, z)
+    ops.softmax.backward(y, cache)
+    for loss, target in (
+        (ops.softmax_cross_entropy, np.asarray([1])),
+        (ops.softmax_cross_entropy, np.asarray([[0.5, 0.5, 0.0]])),
+        (ops.binary_cross_entropy, np.asarray([[1.0, 0.0, 0.5]])),
+    ):
+        _, cache = loss.forward(z, target, np.asarray([2.0]), mask)
+        loss.backward(1, cache)
+
+
+def test_the_proxy_refuses_what_is_not_on_the_whitelist():
+    with pytest.raises(AssertionError, match=r"must not use xp\.einsum"):
+        _ = Proxy(np).einsum
