@@ -54,9 +54,9 @@ def network(first):
 
 
 def compress(params, max_rank):
-    """The dense network's first matrix by TT-SVD: ``(network, parameters)``."""
+    """The dense network's first matrix by TT-SVD, cores balanced: ``(network, parameters)``."""
     (dense, last) = params
-    W = from_dense(dense["kernel"], IN_MODES, OUT_MODES, max_rank)
+    W = from_dense(dense["kernel"], IN_MODES, OUT_MODES, max_rank).balance()
     net = network(TTDense(IN_MODES, OUT_MODES, W.ranks, activation="relu"))
     return net, ({"cores": W.cores, "bias": dense["bias"]}, last)
 

@@ -131,7 +131,7 @@ def fit(
                 training.finish_epoch(run)
             folder.save(run)
             if interrupted():
-                saved = f"; saved in {folder.checkpoint}" if out is not None else ""
+                saved = f"; {folder.checkpoint} can be resumed" if out is not None else ""
                 raise Interrupted(
                     f"stopped after epoch {run.epoch}, step {run.step}{saved}",
                     training.history(run),

@@ -104,6 +104,20 @@ def norm(cores):
     return namespace(last).linalg.vector_norm(last)
 
 
+def balance(cores):
+    """The same matrix with cores of equal Frobenius norm.
+
+    TT-SVD leaves the norm in the last core. An optimiser such as Adam moves all entries by the same
+    amount, so the cores should be of one size before they are trained.
+    """
+    xp, d = namespace(*cores), len(cores)
+    norms = [float(xp.linalg.vector_norm(check_floating("core", core))) for core in cores]
+    if not all(norms):
+        return cores
+    mean = math.exp(sum(map(math.log, norms)) / d)
+    return tuple(core * (mean / size) for core, size in zip(cores, norms, strict=True))
+
+
 def truncated_svd(matrix, max_rank, budget):
     """``(U, S V^H)`` of `max_rank`, or of the smallest rank that discards at most `budget`."""
     xp = namespace(matrix)

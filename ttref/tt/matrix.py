@@ -1,6 +1,7 @@
 """`TTMatrix`: an N x M matrix held as d canonical cores, checked once, never changed."""
 
 import math
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -157,6 +158,10 @@ class TTMatrix:
         """The same matrix with all cores but the last (first, for ``"right"``) orthonormal."""
         return TTMatrix(decompose.orthogonalize(self.cores, side))
 
+    def balance(self):
+        """The same matrix with cores of equal Frobenius norm, as training by Adam wants them."""
+        return TTMatrix(decompose.balance(self.cores))
+
     def round(self, max_rank=None, rel_error=None):
         """An approximation of lower ranks: ``||W - W.round(...)|| <= rel_error * ||W||``.
 
@@ -209,7 +214,7 @@ def _mode_indices(name, index, modes):
         if not all(-n <= k < n for k, n in zip(index, modes, strict=True)):
             raise IndexError(f"{name} {index} is outside the modes {modes}")
         return tuple(k % n for k, n in zip(index, modes, strict=True))
-    size = math.prod(modes)
+    index, size = operator.index(index), math.prod(modes)
     if not -size <= index < size:
         raise IndexError(f"{name} {index} is outside 0..{size - 1}")
     indices = []
