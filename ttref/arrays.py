@@ -5,25 +5,40 @@ array_api_strict, torch and JAX arrays, and on NumPy object arrays of exact numb
 """
 
 import importlib.util
-from fractions import Fraction
-from numbers import Number
+from numbers import Integral, Number, Real
 
 import array_api_compat.numpy
 import numpy as np
-from array_api_compat import array_namespace as namespace
-from array_api_compat import is_array_api_obj, is_cupy_array
+from array_api_compat import array_namespace, is_array_api_obj, is_cupy_array
 
 from ttref.errors import ConventionError, DeviceError, DtypeError, ShapeError
 
 numpy_namespace = array_api_compat.numpy
 
 
-def gpu_available():
-    """Whether CuPy is installed and sees a CUDA device (CuPy imports without one)."""
-    if importlib.util.find_spec("cupy") is None:
-        return False
-    import cupy
+def namespace(*arrays):
+    """The array namespace that all of `arrays` belong to.
 
+    Raises
+    ------
+    DtypeError
+        If they are of different libraries, or not arrays.
+    """
+    try:
+        return array_namespace(*arrays)
+    except TypeError:
+        kinds = sorted(
+            {f"{type(a).__module__.partition('.')[0]} {type(a).__name__}" for a in arrays}
+        )
+        raise DtypeError(f"expected arrays of one library, got {', '.join(kinds)}") from None
+
+
+def gpu_available():
+    """Whether CuPy can be imported and sees a CUDA device (it may be imported without one)."""
+    try:
+        import cupy
+    except ImportError:
+        return False
     return bool(cupy.cuda.is_available())
 
 
@@ -108,15 +123,34 @@ def check_numeric(name, x):
             raise DtypeError(f"{name} is not a rectangular array of numbers: {error}") from None
     if holds_objects(x):
         for index, value in np.ndenumerate(x):
-            if not _is_number(value):
+            if not is_number(value):
                 raise DtypeError(f"{name} holds {value!r} at {index}, expected numbers only")
     elif getattr(x.dtype, "kind", "f") not in "iufcb":
         raise DtypeError(f"{name} has dtype {x.dtype}, expected numbers")
     return x
 
 
-def _is_number(value):
-    """Numbers proper, and anything that adds and multiplies like one (flint.fmpq, dual numbers)."""
-    if isinstance(value, Number | Fraction):
+def is_number(value):
+    """Whether `value` is a number, or adds and multiplies like one (flint.fmpq, dual numbers)."""
+    if isinstance(value, Number):
         return True
     return not isinstance(value, str | bytes | list | tuple) and hasattr(value, "__rmul__")
+
+
+def plain(value):
+    """A NumPy scalar as the Python number, which takes on the dtype of the array that it meets."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def check_number(name, value, expected, holds):
+    """`value`, if it is a real number that `holds` is true of; else say what was `expected`."""
+    if isinstance(value, bool) or not isinstance(value, Real) or not holds(value):
+        raise ConventionError(f"{name} is {value!r}, expected {expected}")
+    return value
+
+
+def check_count(name, value, error=ConventionError):
+    """`value` as an int, if it is a positive integer."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
+        raise error(f"{name} is {value!r}, expected a positive integer")
+    return int(value)

@@ -8,7 +8,8 @@ A file that is cut off, altered, pickled or of a newer version is refused.
 import hashlib
 import json
 import os
-import tempfile
+import re
+import secrets
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -36,12 +37,17 @@ def save(path, tree):
     Raises
     ------
     CheckpointError
-        If a leaf is something else, or two leaves get the same name; nothing is written then.
+        If a leaf is something else; nothing is written then.
     """
     arrays: dict[str, Any] = {}
-    structure = _encode(tree, arrays, "tree")
-    about = {"format": FORMAT, "version": VERSION, "structure": structure}
-    about["sha256"] = _digest(structure, arrays)
+    try:
+        structure = _encode(tree, arrays, "tree")
+        digest = _digest(structure, arrays)
+    except ValueError as error:  # of json
+        if isinstance(error, CheckpointError):
+            raise
+        raise CheckpointError(f"{path} cannot be saved: {error}") from None
+    about = {"format": FORMAT, "version": VERSION, "structure": structure, "sha256": digest}
     with atomic_write(path) as file:
         np.savez(file, about=np.frombuffer(json.dumps(about).encode(), np.uint8), **arrays)
 
@@ -58,7 +64,7 @@ def load(path, xp=None):
     if not path.is_file():
         raise CheckpointError(f"{path}: there is no such file")
     try:
-        with np.load(path, allow_pickle=False) as members:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as members:
             arrays = {name: members[name] for name in members.files}
         about = json.loads(arrays.pop("about").tobytes())
         kind, version, structure = about["format"], about["version"], about["structure"]
@@ -77,18 +83,26 @@ def load(path, xp=None):
 
 @contextmanager
 def atomic_write(path):
-    """Binary file object for a new `path`, which appears whole or not at all."""
-    path = Path(path)
+    """Binary file object for a new `path`, which appears whole or not at all.
+
+    A link is followed; a pipe, or /dev/stdout, is written to as it is.
+    """
+    stream = str(path) in ("/dev/stdout", "/dev/stderr")
+    path = Path(path).resolve()
+    if stream or (path.exists() and not path.is_file()):
+        with path.open("wb") as file:
+            yield file
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with temporary.open("xb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        Path(temporary).replace(path)
+        temporary.replace(path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
 
 
@@ -102,13 +116,26 @@ def _encode(tree, arrays, name):
         return {"tuple": [_encode(v, arrays, f"{name}.{k}") for k, v in enumerate(tree)]}
     if tree is None or isinstance(tree, bool | int | float | str):
         return {"value": tree}
-    if not is_array_api_obj(tree) or to_numpy(tree).dtype.kind not in "biufc":
+    array = _as_plain_numpy(tree)
+    if array is None:
         kind = getattr(tree, "dtype", type(tree).__name__)
         raise CheckpointError(f"{name} is of type {kind}, which cannot be saved without pickle")
-    if name in arrays:
-        raise CheckpointError(f"two arrays are named {name}; keys must not contain dots")
-    arrays[name] = to_numpy(tree)
-    return {"array": name}
+    member = f"{len(arrays)}.{re.sub(r'[^0-9A-Za-z_.]', '_', name)}"  # any key makes a file name
+    arrays[member] = array
+    return {"array": member}
+
+
+def _as_plain_numpy(x):
+    """`x` as an array of NumPy's own booleans or numbers; None if it cannot be one."""
+    try:
+        array = to_numpy(x) if is_array_api_obj(x) else None
+    except (TypeError, RuntimeError):  # torch: bfloat16, or a tensor that requires grad
+        return None
+    if array is None or array.dtype.kind not in "biufc":
+        return None
+    return (
+        array if array.dtype.type.__module__ == "numpy" else None
+    )  # not a small float of ml_dtypes
 
 
 def _decode(structure, arrays, xp):

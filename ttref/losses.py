@@ -6,7 +6,14 @@ targets finite, weights not negative), which the operators leave out.
 
 import numpy as np
 
-from ttref.arrays import check_choice, check_numeric, check_shape, holds_objects, to_numpy
+from ttref.arrays import (
+    check_choice,
+    check_numeric,
+    check_shape,
+    holds_objects,
+    namespace,
+    to_numpy,
+)
 from ttref.errors import DataError
 from ttref.ops import binary_cross_entropy as _binary
 from ttref.ops import mean_squared_error as _squared
@@ -69,8 +76,23 @@ def mean_squared_error(prediction, target, sample_weight=None, class_mask=None):
 def _evaluate(name, prediction, target, sample_weight, class_mask):
     prediction = check_numeric("prediction", prediction)
     check_targets(name, target, prediction.shape, sample_weight, class_mask)
+    target, sample_weight = as_numbers(name, target, sample_weight, prediction)
     loss, cache = LOSSES[name].forward(prediction, target, sample_weight, class_mask)
     return loss, LOSSES[name].backward(1, cache)
+
+
+def as_numbers(name, target, sample_weight, like):
+    """Target and weights in the dtype of `like` where they are integers, but for class labels."""
+    if holds_objects(like):
+        return target, sample_weight
+    xp, dtype = namespace(like), like.dtype
+
+    def convert(x):
+        return xp.astype(x, dtype) if xp.isdtype(x.dtype, ("bool", "integral")) else x
+
+    if name != "softmax_cross_entropy" or target.ndim == 2:
+        target = convert(target)
+    return target, None if sample_weight is None else convert(sample_weight)
 
 
 def check_targets(name, target, shape, sample_weight=None, class_mask=None):

@@ -8,11 +8,12 @@ roundoff: `weight_decay` is added to the gradient (L2 regularisation with a fact
 decoupled decay), and Adam's `eps` is added after the bias correction of the second moment's root.
 """
 
+import math
 from dataclasses import dataclass
 
 from ttref import tree
-from ttref.arrays import namespace
-from ttref.errors import ConventionError, ShapeError
+from ttref.arrays import check_number, namespace, plain
+from ttref.errors import ConventionError, DtypeError, ShapeError
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,7 @@ class SGD:
     weight_decay: float = 0.0
 
     def __post_init__(self):
-        _check_rates(self.lr, momentum=self.momentum)
-        _check_decay(self.weight_decay)
+        _make_plain(self, fractions=("momentum",), others=("weight_decay",))
         if self.nesterov and not self.momentum:
             raise ConventionError("nesterov=True needs a positive momentum")
 
@@ -80,10 +80,8 @@ class Adam:
     weight_decay: float = 0.0
 
     def __post_init__(self):
-        _check_rates(self.lr, beta1=self.beta1, beta2=self.beta2)
-        _check_decay(self.weight_decay)
-        if not self.eps > 0:
-            raise ConventionError(f"eps is {self.eps!r}, expected a positive number")
+        check_number("eps", self.eps, "a positive number", lambda v: v > 0)
+        _make_plain(self, fractions=("beta1", "beta2"), others=("weight_decay", "eps"))
 
     def init(self, params):
         """State before the first step: the step count and zero moments."""
@@ -110,7 +108,7 @@ class EMA:
     decay: float
 
     def __post_init__(self):
-        _check_rates(0.0, decay=self.decay)
+        _make_plain(self, fractions=("decay",))
 
     def update(self, average, params):
         """The average after one more step; `params` itself is the average before the first."""
@@ -127,35 +125,49 @@ def clip_by_global_norm(grads, max_norm):
     norm : array, shape ()
         Before clipping.
     """
+    check_number("max_norm", max_norm, "a positive number", lambda v: v > 0)
     leaves = tree.leaves(grads)
     xp = namespace(*leaves)
     norm = xp.sqrt(sum(xp.sum(g * g) for g in leaves))
-    factor = xp.where(norm > max_norm, max_norm / norm, 1)
+    if math.isinf(max_norm):
+        return grads, norm
+    factor = plain(max_norm) / xp.maximum(norm, plain(max_norm))  # 1 within the bound
     return tree.map(lambda g: g * factor, grads), norm
 
 
 def rate_at(lr, step):
     """The learning rate after `step` steps."""
-    return lr(step) if callable(lr) else lr
+    return plain(_check_lr(lr(step))) if callable(lr) else lr
 
 
 def _flat(params, grads, weight_decay):
     """Parameters, and gradients of the loss plus ``weight_decay / 2 * sum(p ** 2)``, as vectors."""
-    expected, found = ([x.shape for x in tree.leaves(t)] for t in (params, grads))
-    if found != expected:
-        raise ShapeError(f"gradients have shapes {found}, the parameters {expected}")
-    p, g = tree.ravel(params), tree.ravel(grads)
+
+    def matching(p, g):
+        if g.shape != p.shape:
+            raise ShapeError(
+                f"a gradient has shape {tuple(g.shape)}, its parameter {tuple(p.shape)}"
+            )
+        if g.dtype != p.dtype:
+            raise DtypeError(f"a gradient has dtype {g.dtype}, its parameter {p.dtype}")
+        return g
+
+    p, g = tree.ravel(params), tree.ravel(tree.map(matching, params, grads))
     return p, g + weight_decay * p if weight_decay else g
 
 
-def _check_rates(lr, **fractions):
-    if not callable(lr) and (isinstance(lr, bool | str) or not lr >= 0):
-        raise ConventionError(f"lr is {lr!r}, expected a number >= 0 or a schedule")
-    for name, value in fractions.items():
-        if isinstance(value, bool | str) or not 0 <= value < 1:
-            raise ConventionError(f"{name} is {value!r}, expected a number in [0, 1)")
+def _make_plain(optimizer, fractions=(), others=()):
+    """Check the hyper-parameters, and make them plain numbers, which never widen a dtype."""
+    for name in fractions:
+        check_number(name, getattr(optimizer, name), "a number in [0, 1)", lambda v: 0 <= v < 1)
+    for name in others:
+        check_number(name, getattr(optimizer, name), "a number >= 0", lambda v: v >= 0)
+    rate = [] if callable(getattr(optimizer, "lr", callable)) else ["lr"]
+    if rate:
+        _check_lr(optimizer.lr)
+    for name in (*fractions, *others, *rate):
+        object.__setattr__(optimizer, name, plain(getattr(optimizer, name)))
 
 
-def _check_decay(weight_decay):
-    if isinstance(weight_decay, bool | str) or not weight_decay >= 0:
-        raise ConventionError(f"weight_decay is {weight_decay!r}, expected a number >= 0")
+def _check_lr(lr):
+    return check_number("lr", lr, "a number >= 0 or a schedule", lambda v: v >= 0)

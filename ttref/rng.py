@@ -9,14 +9,16 @@ import numpy as np
 from array_api_compat import device
 
 from ttref.arrays import namespace, numpy_namespace
-from ttref.errors import ConventionError
+from ttref.errors import ConventionError, DtypeError
 
 
 def generator(seed):
     """The `numpy.random.Generator` of an integer seed; a generator is returned as it is."""
     if isinstance(seed, np.random.Generator):
         return seed
-    return np.random.default_rng(check_seed(seed))
+    return np.random.default_rng(
+        check_seed(seed, "a non-negative integer or a numpy.random.Generator")
+    )
 
 
 def stream(seed, purpose):
@@ -25,13 +27,18 @@ def stream(seed, purpose):
     return np.random.default_rng(np.random.SeedSequence(check_seed(seed), spawn_key=(key,)))
 
 
-def check_seed(seed):
+def check_seed(seed, expected="a non-negative integer"):
     """`seed` as an int; raise `ConventionError` unless it is a non-negative integer."""
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
-        raise ConventionError(
-            f"seed is {seed!r}, expected a non-negative integer or a numpy.random.Generator"
-        )
+        raise ConventionError(f"seed is {seed!r}, expected {expected}")
     return int(seed)
+
+
+def check_real_dtype(dtype):
+    """`dtype`, if random numbers fit into it: a real floating-point one."""
+    if np.dtype(dtype).kind != "f":
+        raise DtypeError(f"dtype is {dtype}, expected a floating-point one for random numbers")
+    return dtype
 
 
 def to_device(values, dtype="float32", xp=None):

@@ -6,13 +6,18 @@ Every schedule is a frozen dataclass, so its repr says all there is to say about
 import math
 from dataclasses import dataclass
 
+from ttref.arrays import check_number
 from ttref.errors import ConventionError
 
 
 def _check_positive(**values):
     for name, value in values.items():
-        if isinstance(value, bool | str) or not value > 0:
-            raise ConventionError(f"{name} is {value!r}, expected a positive number")
+        check_number(name, value, "a positive number", lambda v: v > 0)
+
+
+def _check_rates(*rates):
+    for rate in rates:
+        check_number("rate", rate, "a number >= 0", lambda v: v >= 0)
 
 
 @dataclass(frozen=True)
@@ -20,6 +25,9 @@ class Constant:
     """Always `rate`."""
 
     rate: float
+
+    def __post_init__(self):
+        _check_rates(self.rate)
 
     def __call__(self, step):
         """Rate at `step`."""
@@ -40,6 +48,7 @@ class Step:
     def __post_init__(self):
         object.__setattr__(self, "rates", tuple(self.rates))
         object.__setattr__(self, "boundaries", tuple(self.boundaries))
+        _check_rates(*self.rates)
         if len(self.rates) != len(self.boundaries) + 1 or list(self.boundaries) != sorted(
             set(self.boundaries)
         ):

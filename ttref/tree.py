@@ -32,10 +32,10 @@ def _raise_for(tree, rest):
 
     def node(tree):
         if isinstance(tree, dict):
-            return f"a dict of {', '.join(tree)}"
+            return f"a dict of {', '.join([repr(key) for key in tree])}"
         return f"{len(tree)} branches" if isinstance(tree, tuple | list) else "an array"
 
-    different = next(node(other) for other in rest if node(other) != node(tree))
+    different = next((node(other) for other in rest if node(other) != node(tree)), "another")
     raise ShapeError(f"trees differ: {node(tree)} in one is {different} in the other")
 
 
@@ -80,6 +80,8 @@ def ravel(tree):
         If they do not.
     """
     parts = leaves(tree)
+    if not parts:
+        raise ShapeError("the tree has no leaves, so there is no vector of them")
     if any(leaf.dtype != parts[0].dtype for leaf in parts):
         raise DtypeError(f"leaves have dtypes {[str(leaf.dtype) for leaf in parts]}, expected one")
     xp = namespace(*parts)
@@ -88,6 +90,8 @@ def ravel(tree):
 
 def unravel(vector, like):
     """The tree of the structure and shapes of `like` that `ravel` turns into `vector`."""
+    if vector.shape[0] != size(like):
+        raise ShapeError(f"the vector has {vector.shape[0]} numbers, the tree {size(like)}")
     reshape, stop = namespace(vector).reshape, 0
 
     def take(leaf):

@@ -4,6 +4,7 @@ Exit status: 0 all right, 1 something was found wrong, 2 bad use or bad input, 1
 """
 
 import argparse
+import os
 import sys
 
 from ttref import __version__
@@ -27,7 +28,13 @@ def main(arguments=None):
         command.add_parser(subparsers)
     options = parser.parse_args(arguments)
     try:
-        return options.run(options)
+        status = options.run(options)
+        if sys.stdout is not None:  # it is None where it was closed
+            sys.stdout.flush()
+        return status
+    except BrokenPipeError:  # the reader went away; nobody is there to be told
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 2
     except DivergenceError as error:
         return _fail(error, 1)
     except (TTRefError, OSError) as error:

@@ -60,4 +60,7 @@ def read_idx(path):
         raise DataError(
             f"{path} states shape {shape}, {prod(shape)} bytes, but holds {len(content) - start}"
         )
-    return np.frombuffer(content[start:], np.uint8).reshape(shape)
+    try:
+        return np.frombuffer(content[start:], np.uint8).reshape(shape)
+    except ValueError as error:
+        raise DataError(f"{path} states shape {shape}, which no array has ({error})") from None

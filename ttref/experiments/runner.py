@@ -10,11 +10,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ttref import io
-from ttref.arrays import device_namespace, numpy_namespace
-from ttref.errors import CheckpointError, ConventionError
+from ttref.arrays import check_count, device_namespace, numpy_namespace
+from ttref.errors import CheckpointError
 from ttref.rng import check_seed, stream, to_device
 from ttref.tables import table
-from ttref.train import fit
+from ttref.train import Interrupted, fit
 from ttref.train.run import CHECKPOINT
 
 
@@ -36,9 +36,8 @@ class Options:
     def __post_init__(self):
         check_seed(self.seed)
         for name in ("epochs", "limit"):
-            value = getattr(self, name)
-            if value is not None and (not isinstance(value, int) or value < 1):
-                raise ConventionError(f"{name} is {value!r}, expected a positive integer")
+            if getattr(self, name) is not None:
+                check_count(name, getattr(self, name))
 
 
 @dataclass(frozen=True)
@@ -56,8 +55,8 @@ class Row:
 class Experiment:
     """One run of an experiment: trains its stages, collects rows and histories, writes results."""
 
-    def __init__(self, name, options):
-        self.name, self.options = name, options
+    def __init__(self, name, options, several_stages=False):
+        self.name, self.options, self.several_stages = name, options, several_stages
         self.xp = device_namespace(options.device)
         self.out = Path(options.out or Path("runs") / f"{name}-seed{options.seed}")
         self.rows, self.histories = [], {}
@@ -66,6 +65,34 @@ class Experiment:
             raise CheckpointError(
                 f"{used[0]} exists already; go on with that run (--resume) or choose another --out"
             )
+        self._check_same_experiment()
+
+    def _check_same_experiment(self):
+        """Raise `CheckpointError` if the results in the folder are those of another one."""
+        path = self.out / "results.json"
+        if not path.exists():
+            return
+        try:
+            theirs = json.loads(path.read_text())
+        except ValueError:
+            theirs = None
+        if not isinstance(theirs, dict):
+            raise CheckpointError(f"{path} is damaged, or not the results of an experiment")
+        for name, value in self._identity().items():
+            if theirs.get(name) != value:
+                raise CheckpointError(
+                    f"{path} is of a run whose {name} was {theirs.get(name)}, now it is {value}; "
+                    "choose another --out"
+                )
+
+    def _identity(self):
+        """What makes a run the same experiment.
+
+        A single stage may be resumed for more epochs. Of several, the later ones build on the
+        earlier ones as they were.
+        """
+        names = ("seed", "dtype", "limit", "dense", *(("epochs",) if self.several_stages else ()))
+        return {"experiment": self.name, **{name: getattr(self.options, name) for name in names}}
 
     @property
     def device(self):
@@ -92,18 +119,23 @@ class Experiment:
     def train(self, stage, model, params, data, optimizer, epochs, folder="", **settings):
         """`fit`, with the options' epochs, seed and folder; prints what is trained."""
         print(f"\n{stage}: {optimizer}\n{model.summary(data[0].shape[1:])}")
-        history = fit(
-            model,
-            params,
-            data,
-            optimizer,
-            self.options.epochs or epochs,
-            seed=self.options.seed,
-            out=self.out / folder,
-            resume=self.options.resume,
-            progress=self.options.progress,
-            **settings,
-        )
+        try:
+            history = fit(
+                model,
+                params,
+                data,
+                optimizer,
+                self.options.epochs or epochs,
+                seed=self.options.seed,
+                out=self.out / folder,
+                resume=self.options.resume,
+                progress=self.options.progress,
+                **settings,
+            )
+        except Interrupted:
+            self._write_results(replace=False)  # with which options a run is to be resumed
+            raise
+        self._write_results(replace=False)
         self.histories[stage] = history
         return history
 
@@ -114,17 +146,7 @@ class Experiment:
 
     def finish(self):
         """Write ``results.json`` and ``curves.png``, print the table, and return the rows."""
-        results = {
-            "experiment": self.name,
-            "seed": self.options.seed,
-            "device": self.device,
-            "dtype": self.options.dtype,
-            "epochs": self.options.epochs,
-            "limit": self.options.limit,
-            "rows": [asdict(row) for row in self.rows],
-        }
-        with io.atomic_write(self.out / "results.json") as file:
-            file.write((json.dumps(results, indent=2) + "\n").encode())
+        self._write_results()
         print(f"\n{self.name}, seed {self.options.seed}, {self.device}, {self.options.dtype}")
         for name in ("epochs", "limit"):
             if getattr(self.options, name) is not None:
@@ -132,6 +154,19 @@ class Experiment:
         print(results_table(self.rows))
         self._draw()
         return self.rows
+
+    def _write_results(self, replace=True):
+        path = self.out / "results.json"
+        if path.exists() and not replace:
+            return
+        results = {
+            **self._identity(),
+            "epochs": self.options.epochs,
+            "device": self.device,
+            "rows": [asdict(row) for row in self.rows],
+        }
+        with io.atomic_write(path) as file:
+            file.write((json.dumps(results, indent=2) + "\n").encode())
 
     def _draw(self):
         try:

@@ -20,7 +20,7 @@ IN_MODES, OUT_MODES = (7, 4, 7, 4), (5, 5, 5, 5)
 
 def run(options):
     """Make the four rows of the tutorial; with ``dense``, the dense network's row only."""
-    experiment = Experiment("t3f-mnist", options)
+    experiment = Experiment("t3f-mnist", options, several_stages=True)
     train, test = mnist.load(options.data)
     data = experiment.limited(_scaled(train[0]), train[1])
     validation = experiment.put(_scaled(test[0])), experiment.xp.asarray(test[1])

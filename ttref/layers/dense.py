@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from ttref.arrays import check_choice, check_shape
+from ttref.arrays import check_choice, check_count, check_shape
 from ttref.errors import ShapeError
 from ttref.layers import initializers
 from ttref.layers.activation import check_activation
@@ -54,9 +54,8 @@ class Dense(Affine):
         init="glorot_uniform",
         bias_init=0.0,
     ):
-        for name, size in {"in_features": in_features, "out_features": out_features}.items():
-            if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-                raise ShapeError(f"{name} is {size!r}, expected a positive integer")
+        in_features = check_count("in_features", in_features, ShapeError)
+        out_features = check_count("out_features", out_features, ShapeError)
         check_choice("init", init, initializers.INITIALIZERS)
         check_activation(activation)
         self._set(in_features=in_features, out_features=out_features)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from ttref import ops
+from ttref.arrays import check_number
 from ttref.errors import ConventionError
 from ttref.layers.base import Layer
 from ttref.rng import keep_mask
@@ -21,8 +22,7 @@ class Dropout(Layer):
     rate: float
 
     def __post_init__(self):
-        if isinstance(self.rate, bool | str) or not 0 <= self.rate < 1:
-            raise ConventionError(f"rate is {self.rate!r}, expected a number in [0, 1)")
+        check_number("rate", self.rate, "a number in [0, 1)", lambda v: 0 <= v < 1)
 
     def __str__(self):
         return f"Dropout({self.rate})"

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from ttref.errors import ConventionError
-from ttref.rng import generator, to_device
+from ttref.rng import check_real_dtype, generator, to_device
 
 
 def glorot_uniform(rng, shape):
@@ -42,7 +42,7 @@ def kernel(init, rng, shape, dtype="float32", xp=None):
     """A dense (N, M) matrix drawn by the initialiser of that name."""
     if init not in INITIALIZERS:
         raise ConventionError(f"init is {init!r}, expected one of {', '.join(INITIALIZERS)}")
-    return to_device(INITIALIZERS[init](generator(rng), shape), dtype, xp)
+    return to_device(INITIALIZERS[init](generator(rng), shape), check_real_dtype(dtype), xp)
 
 
 def bias(value, size, dtype="float32", xp=None):

@@ -1,6 +1,7 @@
 """TT-dense layer: ``y = act(x W + b)`` with W a tensor train (Novikov et al. 2015)."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from math import prod
 from typing import Any, ClassVar
 
@@ -77,7 +78,7 @@ class TTDense(Affine):
         n, m = self.sizes
         return f"TTDense({n} -> {m}, ranks {'-'.join(map(str, self.ranks))})"
 
-    @property
+    @cached_property
     def core_shapes(self):
         """The d core shapes ``(r_{k-1}, n_k, m_k, r_k)``."""
         return core_shapes(self.in_modes, self.out_modes, self.ranks)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ttref import ops, tree
+from ttref import fast, ops, tree
 
 
 class Case(NamedTuple):
@@ -45,6 +45,11 @@ def tt_linear(rng, op=ops.tt_linear):
     params = {"cores": tuple(integers(rng, s) for s in zip(r[:-1], n, m, r[1:], strict=True))}
     x_shape, y_shape = (B, prod(n)), (B, prod(m))
     return _affine(rng, op, params, x_shape, y_shape, lambda p: _matrix_by_entries(p["cores"]))
+
+
+def fast_tt_linear(rng, op=fast.tt_linear):
+    """The same problems for the operator that the TT layer runs."""
+    return tt_linear(rng, op)
 
 
 def activation(rng, op=ops.activation):
@@ -126,7 +131,15 @@ def mean_squared_error(rng, op=ops.mean_squared_error):
     return Case(inputs, integers(rng, ()), forward, backward, definition)
 
 
-CASES = {f.__name__: f for f in (linear, tt_linear, activation, dropout, l2, mean_squared_error)}
+CASES = {
+    "linear": linear,
+    "tt_linear": tt_linear,
+    "fast.tt_linear": fast_tt_linear,
+    "activation": activation,
+    "dropout": dropout,
+    "l2": l2,
+    "mean_squared_error": mean_squared_error,
+}
 
 
 def _affine(rng, op, params, x_shape, y_shape, matrix):

@@ -2,7 +2,9 @@
 
 import math
 
-from ttref.arrays import check_numeric, namespace
+import numpy as np
+
+from ttref.arrays import check_count, check_numeric, is_floating, namespace, to_numpy
 from ttref.errors import DataError, ShapeError
 from ttref.losses import LOSSES, check_targets
 
@@ -25,19 +27,22 @@ def evaluate(model, params, data, loss="softmax_cross_entropy", batch_size=1000)
         ``"loss"`` and, for the two cross-entropies, ``"accuracy"``: the share of samples, or of
         entries, that are classified right.
     """
+    check_count("batch_size", batch_size)
     return evaluate_checked(model, params, check_data(model, data, loss), loss, batch_size)
 
 
 def evaluate_checked(model, params, data, loss, batch_size=1000):
     """As `evaluate`, for data that has been through `check_data`."""
     sums = new_sums()
-    for start in range(0, data[0].shape[0], batch_size):
-        batch = tuple(a if a is None else a[start : start + batch_size] for a in data)
+    samples = data[0].shape[0]
+    for start in range(0, samples, batch_size):
+        stop = min(start + batch_size, samples)
+        batch = tuple(a if a is None else a[start:stop, ...] for a in data)
         if weight_of(batch) == 0:
             continue
         prediction, _ = model.forward(params, batch[0])
         value, _ = LOSSES[loss].forward(prediction, *batch[1:])
-        add_batch(sums, float(value), count_right(loss, prediction, batch[1]), batch)
+        add_batch(sums, float(value), count_right(loss, prediction, batch), batch)
     return means(sums)
 
 
@@ -49,13 +54,26 @@ def check_data(model, data, loss):
     x, target = check_numeric("x", x), check_numeric("target", target)
     if x.ndim < 2 or x.shape[0] == 0:
         raise ShapeError(f"x has shape {tuple(x.shape)}, expected at least one sample, (B, ...)")
+    if is_floating(x):
+        _check_finite(x)
     check_targets(loss, target, (x.shape[0], *model.out_shape(x.shape[1:])), weight)
     return x, target, weight
 
 
-def count_right(loss, prediction, target):
-    """``(right, all)`` answers of a batch; (0, 0) where the loss has no notion of right ones."""
-    xp = namespace(prediction)
+def _check_finite(x):
+    xp = namespace(x)
+    wrong = ~xp.isfinite(x)
+    if xp.any(wrong):
+        where = tuple(int(k) for k in np.argwhere(to_numpy(wrong))[0])
+        raise DataError(f"x holds {float(x[where])} at {where}, expected finite numbers")
+
+
+def count_right(loss, prediction, batch):
+    """``(right, all)`` answers of a batch; (0, 0) where the loss has no notion of right ones.
+
+    Samples of weight 0 do not count.
+    """
+    xp, (_, target, weight) = namespace(prediction), batch
     if loss == "softmax_cross_entropy":
         labels = target if target.ndim == 1 else xp.argmax(target, axis=1)
         right = xp.argmax(prediction, axis=1) == labels
@@ -63,7 +81,10 @@ def count_right(loss, prediction, target):
         right = (prediction > 0) == (target > 1 / 2)
     else:
         return 0, 0
-    return int(xp.count_nonzero(right)), math.prod(right.shape)
+    if weight is None:
+        return int(xp.count_nonzero(right)), math.prod(right.shape)
+    counts = xp.broadcast_to(xp.reshape(weight > 0, (-1, *[1] * (right.ndim - 1))), right.shape)
+    return int(xp.count_nonzero(right & counts)), int(xp.count_nonzero(counts))
 
 
 def weight_of(batch):
@@ -87,8 +108,8 @@ def add_batch(sums, loss, right_answers, batch):
 
 
 def means(sums):
-    """Mean loss and, if there were any answers, accuracy."""
-    result = {"loss": sums["loss"] / sums["weight"]}
+    """Mean loss and accuracy, as far as there was anything to average."""
+    result = {"loss": sums["loss"] / sums["weight"]} if sums["weight"] else {}
     if sums["answers"]:
         result["accuracy"] = sums["right"] / sums["answers"]
     return result

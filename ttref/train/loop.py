@@ -2,19 +2,19 @@
 
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from ttref import ops, tree
-from ttref.arrays import is_floating, namespace
-from ttref.errors import ConventionError, DivergenceError, DtypeError
+from ttref.arrays import check_count, check_number, is_floating, namespace
+from ttref.errors import CheckpointError, ConventionError, DivergenceError, DtypeError
 from ttref.layers import Layer
-from ttref.losses import LOSSES
+from ttref.losses import LOSSES, as_numbers
 from ttref.optim import EMA, clip_by_global_norm, rate_at
 from ttref.rng import generator, stream
-from ttref.train.diagnosis import first_not_finite
+from ttref.train.diagnosis import first_not_finite, not_finite
 from ttref.train.evaluation import (
     add_batch,
     check_data,
@@ -27,6 +27,7 @@ from ttref.train.evaluation import (
 from ttref.train.interrupt import Interrupted, deferred_interrupt
 from ttref.train.memory import keep_freed_memory
 from ttref.train.run import Folder, History, Run, fingerprint
+from ttref.train.stopping import EarlyStopping
 
 
 def fit(
@@ -99,31 +100,26 @@ def fit(
     """
     from tqdm import tqdm
 
-    _check_counts(epochs=epochs, batch_size=batch_size)
-    if not isinstance(model, Layer):
-        raise ConventionError(f"model is {model!r}, expected a ttref Layer")
-    data = _check_dtypes(check_data(model, data, loss), params)
-    if validation is not None:
-        validation = _check_dtypes(check_data(model, validation, loss), params)
-    ops.l2.forward(params, l2 or {})  # raises on a name that is not there
+    check_count("epochs", epochs)
     average = None if ema is None else EMA(ema)
     training = Training(
         model, data, validation, optimizer, batch_size, loss, l2, clip_norm, average, early_stopping
-    )
-    folder = Folder(out, training.settings(seed) if out is not None else {})
-    if not resume:
-        folder.refuse_if_used()
-    run = folder.resume(namespace(data[0])) or training.start(
-        params, stream(seed, "shuffle and dropout")
-    )
-
+    ).checked(params)
+    run = training.start(params, stream(seed, "shuffle and dropout"))
+    folder = Folder(out, training.settings(params, seed) if out is not None else {})
+    folder.prepare(resume)
+    run = folder.resume(namespace(*tree.leaves(params))) or run
+    if run.epoch > epochs:
+        raise CheckpointError(
+            f"{folder.checkpoint} has {run.epoch} epochs already, more than the {epochs} asked for"
+        )
     keep_freed_memory()
     steps = training.steps_per_epoch
     done = run.epoch * steps + run.step
     with (
         deferred_interrupt() as interrupted,
         tqdm(total=epochs * steps, initial=done, unit="step", disable=not progress) as bar,
-        np.errstate(over="ignore", invalid="ignore"),  # the loss is looked at after every step
+        _loud_later(),
     ):
         while run.epoch < epochs and not run.finished:
             bar.set_description(f"epoch {run.epoch + 1}/{epochs}")
@@ -154,7 +150,46 @@ class Training:
     average: EMA | None
     early_stopping: Any
 
-    def settings(self, seed):
+    def checked(self, params):
+        """The same, after a look at everything, with the data in the parameters' dtype."""
+        check_count("batch_size", self.batch_size)
+        if not isinstance(self.model, Layer):
+            raise ConventionError(f"model is {self.model!r}, expected a ttref Layer")
+        if not tree.leaves(params):
+            raise ConventionError(f"{self.model} has no parameters, so there is nothing to train")
+        for name in ("init", "step", "lr"):
+            if not hasattr(self.optimizer, name):
+                raise ConventionError(f"optimizer is {self.optimizer!r}, expected SGD or Adam")
+        data = self._checked_data(self.data, params)
+        validation = None
+        if self.validation is not None:
+            validation = self._checked_data(self.validation, params)
+        with _loud_later():
+            self.model.forward(params, data[0][:1, ...])  # raises if the parameters do not fit
+        for name, rate in (self.l2 or {}).items():
+            check_number(f"the l2 rate of {name}", rate, "a number >= 0", lambda v: v >= 0)
+        ops.l2.forward(params, self.l2 or {})  # raises on a name that is not there
+        if self.clip_norm is not None:
+            check_number("clip_norm", self.clip_norm, "a positive number", lambda v: v > 0)
+        if self.early_stopping is not None:
+            if not isinstance(self.early_stopping, EarlyStopping):
+                raise ConventionError(
+                    f"early_stopping is {self.early_stopping!r}, expected an EarlyStopping"
+                )
+            self.early_stopping.check(self.columns)
+        return replace(self, data=data, validation=validation)
+
+    def _checked_data(self, data, params):
+        return _in_dtype_of(params, self.loss, *check_data(self.model, data, self.loss))
+
+    @property
+    def columns(self):
+        """Names of the numbers that every epoch's row of the history has."""
+        scores = ["loss"] if self.loss == "mean_squared_error" else ["loss", "accuracy"]
+        checked = [] if self.validation is None else [f"val_{name}" for name in scores]
+        return [*scores, *checked, "lr", "seconds"]
+
+    def settings(self, params, seed):
         """What a resumed run must have in common with the one that it continues, as text."""
         names = ("model", "optimizer", "batch_size", "loss", "l2", "clip_norm", "average")
         return {
@@ -162,7 +197,9 @@ class Training:
             "seed": repr(seed),
             "samples": repr(self.data[0].shape[0]),
             "dtype": str(self.data[0].dtype),
-            "data": f"CRC-32 {fingerprint(self.data):08x}",
+            "data": fingerprint(self.data),
+            "validation": self.validation and fingerprint(self.validation),
+            "start": fingerprint(tree.leaves(params)),
         }
 
     @property
@@ -220,16 +257,28 @@ class Training:
         run.params, run.optimizer = self.optimizer.step(run.params, grads, run.optimizer)
         if self.average is not None:
             run.average = self.average.update(run.average, run.params)
-        add_batch(run.sums, float(loss), count_right(self.loss, prediction, target), batch)
+        add_batch(run.sums, float(loss), count_right(self.loss, prediction, batch), batch)
 
     def finish_epoch(self, run):
         """Evaluate, add a row to the history, and look whether it is time to stop."""
+        broken = not_finite(run.params)
+        if broken:  # by the last step; the next one's loss would have told
+            raise DivergenceError(
+                f"the weights {', '.join(broken)} are not finite after epoch {run.epoch + 1}; "
+                "lower the learning rate, or clip the gradient (clip_norm)"
+            )
         row = {"epoch": run.epoch + 1, **means(run.sums)}
         if self.validation is not None:
             weights = run.params if run.average is None else run.average
             scores = evaluate_checked(self.model, weights, self.validation, self.loss)
+            if not math.isfinite(scores["loss"]):
+                raise DivergenceError(
+                    f"the validation loss is {scores['loss']} after epoch {run.epoch + 1}: "
+                    f"{first_not_finite(self.model, weights, self.validation[0])}; lower the "
+                    "learning rate, or clip the gradient (clip_norm)"
+                )
             row |= {f"val_{name}": value for name, value in scores.items()}
-        row["lr"] = rate_at(self.optimizer.lr, run.optimizer["step"])
+        row["lr"] = float(rate_at(self.optimizer.lr, run.optimizer["step"]))
         row["seconds"] = run.seconds
         if self.early_stopping is not None:
             self._look_for_best(run, row)
@@ -252,24 +301,31 @@ class Training:
         return History(run.rows, run.params, run.average)
 
 
+def _loud_later():
+    """No warning where a number stops being finite: the loss is looked at after every step."""
+    return np.errstate(over="ignore", invalid="ignore")
+
+
 def _shown(numbers):
     return {name: f"{value:.4f}" for name, value in numbers.items()}
 
 
-def _check_counts(**counts):
-    for name, count in counts.items():
-        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-            raise ConventionError(f"{name} is {count!r}, expected a positive integer")
-
-
-def _check_dtypes(data, params):
-    """`data`, if `x` and every other floating-point array in it has the parameters' dtype."""
-    dtype = tree.leaves(params)[0].dtype
-    for name, array in zip(("x", "target", "sample_weight"), data, strict=True):
-        if name == "x" and not is_floating(array):
-            raise DtypeError(f"x has dtype {array.dtype}, expected the parameters' dtype, {dtype}")
-        if array is not None and is_floating(array) and array.dtype != dtype:
+def _in_dtype_of(params, loss, x, target, weight):
+    """The data, integer targets and weights in the parameters' dtype; the others must have it."""
+    leaf = tree.leaves(params)[0]
+    for name, array in (("x", x), ("target", target), ("sample_weight", weight)):
+        if array is not None and namespace(array) is not namespace(leaf):
             raise DtypeError(
-                f"{name} has dtype {array.dtype}, the parameters have {dtype}; convert one of them"
+                f"{name} is of {namespace(array).__name__}, the parameters of "
+                f"{namespace(leaf).__name__}; expected arrays of one library"
             )
-    return data
+    target, weight = as_numbers(loss, target, weight, leaf)
+    if not is_floating(x):
+        raise DtypeError(f"x has dtype {x.dtype}, expected the parameters' dtype, {leaf.dtype}")
+    for name, array in (("x", x), ("target", target), ("sample_weight", weight)):
+        if array is not None and is_floating(array) and array.dtype != leaf.dtype:
+            raise DtypeError(
+                f"{name} has dtype {array.dtype}, the parameters have {leaf.dtype}; "
+                "convert one of them"
+            )
+    return x, target, weight

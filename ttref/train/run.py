@@ -85,11 +85,19 @@ class Folder:
                     f"cannot resume {self.checkpoint}: its {name} was {theirs.get(name)}, "
                     f"now it is {ours[name]}; use the same settings or choose another folder"
                 )
-        return Run(**{f.name: saved["run"][f.name] for f in fields(Run)})
+        run = Run(**{f.name: saved["run"][f.name] for f in fields(Run)})
+        _save_history(self.path, run)  # the crash that is resumed from may have come before
+        return run
 
-    def refuse_if_used(self):
-        """Raise `CheckpointError` if a run is in the folder already."""
-        if self.path is not None and self.checkpoint.exists():
+    def prepare(self, resume):
+        """Make the folder; raise `CheckpointError` if it cannot be, or holds another run."""
+        if self.path is None:
+            return
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise CheckpointError(f"{self.path} cannot be the folder of a run ({error})") from None
+        if self.checkpoint.exists() and not resume:
             raise CheckpointError(
                 f"{self.checkpoint} exists already; resume that run (--resume), "
                 "or choose another folder (--out)"
@@ -104,15 +112,19 @@ class Folder:
             self.checkpoint,
             {"kind": "ttref training run", "settings": self.settings, "run": run_tree},
         )
-        lines = "".join(json.dumps(row) + "\n" for row in run.rows)
-        with io.atomic_write(self.path / HISTORY) as file:
-            file.write(lines.encode())
+        _save_history(self.path, run)
 
 
-def fingerprint(data):
-    """CRC-32 of the arrays of a data set, to tell that a resumed run sees the same one."""
+def _save_history(path, run):
+    lines = "".join(json.dumps(row) + "\n" for row in run.rows)
+    with io.atomic_write(path / HISTORY) as file:
+        file.write(lines.encode())
+
+
+def fingerprint(arrays):
+    """CRC-32 of arrays, by which a resumed run knows its data and its start again."""
     value = 0
-    for array in data:
+    for array in arrays:
         if array is not None:
             value = zlib.crc32(np.ascontiguousarray(to_numpy(array)).data, value)
-    return value
+    return f"CRC-32 {value:08x}"

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from ttref.arrays import check_count
 from ttref.errors import ConventionError
 
 
@@ -27,19 +28,18 @@ class EarlyStopping:
     restore_best: bool = True
 
     def __post_init__(self):
-        if (
-            isinstance(self.patience, bool)
-            or not isinstance(self.patience, int)
-            or self.patience < 1
-        ):
-            raise ConventionError(f"patience is {self.patience!r}, expected a positive integer")
+        check_count("patience", self.patience)
+
+    def check(self, columns):
+        """Raise `ConventionError` unless `monitor` is among the columns of the history."""
+        if self.monitor not in columns:
+            raise ConventionError(
+                f"early stopping monitors {self.monitor!r}, "
+                f"but the history has {', '.join(columns)}"
+            )
 
     def improves(self, row, best):
         """Whether the history row `row` beats the value `best`; the first epoch always does."""
-        if self.monitor not in row:
-            raise ConventionError(
-                f"early stopping monitors {self.monitor!r}, but the history has {', '.join(row)}"
-            )
         if best is None:
             return True
         gain = row[self.monitor] - best

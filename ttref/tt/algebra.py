@@ -6,14 +6,16 @@ here forms the full matrix, and everything is exact on exact numbers.
 
 from math import prod
 
+import numpy as np
+
 from ttref.arrays import holds_objects, namespace
 
 
 def add(cores, others):
     """A + B: block-diagonal cores, so ranks add."""
+    xp = namespace(*cores, *others)
     if len(cores) == 1:
         return (cores[0] + others[0],)
-    xp = namespace(*cores, *others)
     first = xp.concat([cores[0], others[0]], axis=3)
     last = xp.concat([cores[-1], others[-1]], axis=0)
     middle = (_block_diagonal(a, b) for a, b in zip(cores[1:-1], others[1:-1], strict=True))
@@ -30,8 +32,10 @@ def _block_diagonal(a, b):
 
 
 def scale(cores, factor):
-    """Factor * A: the first core takes it."""
-    return (cores[0] * factor, *cores[1:])
+    """Factor * A: the first core takes it; the others take its dtype, if that is a wider one."""
+    first = cores[0] * factor
+    rest = (c if c.dtype == first.dtype else namespace(c).astype(c, first.dtype) for c in cores[1:])
+    return (first, *rest)
 
 
 def transpose(cores):
@@ -76,5 +80,6 @@ def inner(cores, others):
 
 def _conjugate(x):
     xp = namespace(x)
-    complex_valued = not holds_objects(x) and xp.isdtype(x.dtype, "complex floating")
-    return xp.conj(x) if complex_valued else x
+    if holds_objects(x):  # of which rationals and duals know no conjugate
+        return np.frompyfunc(lambda v: v.conjugate() if hasattr(v, "conjugate") else v, 1, 1)(x)
+    return xp.conj(x) if xp.isdtype(x.dtype, "complex floating") else x

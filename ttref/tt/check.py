@@ -1,8 +1,9 @@
 """What makes a sequence of arrays a TT-matrix: checked where cores enter, trusted afterwards."""
 
 import math
+from numbers import Integral
 
-from ttref.arrays import check_numeric
+from ttref.arrays import check_count, check_numeric, namespace
 from ttref.errors import DtypeError, RankError, ShapeError
 
 
@@ -48,6 +49,7 @@ def as_cores(cores):
         raise ShapeError(f"cores is a {type(cores).__name__}, expected a sequence of 4-D arrays")
     cores = tuple(check_numeric(f"core {k}", core) for k, core in enumerate(cores))
     check_cores(cores)
+    namespace(*cores)  # raises unless they are of one library
     for k, core in enumerate(cores):
         if core.dtype != cores[0].dtype:
             raise DtypeError(
@@ -68,8 +70,8 @@ def as_ranks(ranks, d):
     >>> as_ranks(4, 3)
     (1, 4, 4, 1)
     """
-    if isinstance(ranks, int) and not isinstance(ranks, bool):
-        ranks = (1, *[ranks] * (d - 1), 1)
+    if isinstance(ranks, Integral):
+        ranks = (1, *[check_count("rank", ranks, RankError)] * (d - 1), 1)
     ranks = _positive_integers("ranks", ranks, RankError)
     if len(ranks) != d + 1:
         raise RankError(f"ranks {ranks} has {len(ranks)} entries, expected {d + 1} for {d} cores")
@@ -90,7 +92,8 @@ def as_structure(in_modes, out_modes, ranks):
 
 
 def core_shapes(in_modes, out_modes, ranks):
-    """The d core shapes ``(r_{k-1}, n_k, m_k, r_k)``."""
+    """The d core shapes ``(r_{k-1}, n_k, m_k, r_k)``; `ranks` as in `as_ranks`."""
+    in_modes, out_modes, ranks = as_structure(in_modes, out_modes, ranks)
     return tuple(zip(ranks[:-1], in_modes, out_modes, ranks[1:], strict=True))
 
 

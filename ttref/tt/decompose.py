@@ -6,10 +6,18 @@ error below ``eps ||A||``. The roundoff of the sweep itself, about ``10 d u ||A|
 """
 
 import math
+from numbers import Integral
 
 import numpy as np
 
-from ttref.arrays import check_numeric, describe, is_floating, namespace, to_numpy
+from ttref.arrays import (
+    check_number,
+    check_numeric,
+    describe,
+    is_floating,
+    namespace,
+    to_numpy,
+)
 from ttref.errors import ConventionError, DataError, InexactError, RankError, ShapeError
 
 
@@ -42,13 +50,14 @@ def tt_svd(tensor, max_rank=None, rel_error=None):
         raise ShapeError(f"tensor has shape {tensor.shape}, expected at least one axis, none empty")
     d = tensor.ndim
     caps = _rank_bounds(max_rank, d)
-    budget = _budget(rel_error, tensor, d)
-    xp, cores, rest, left = namespace(tensor), [], tensor, 1
+    rest, scale = _normalized(tensor)
+    budget = _budget(rel_error, rest, d)
+    xp, cores, left = namespace(tensor), [], 1
     for n, cap in zip(tensor.shape[:-1], caps, strict=True):
         u, rest = truncated_svd(xp.reshape(rest, (left * n, -1)), cap, budget)
         cores.append(xp.reshape(u, (left, n, -1)))
         left = u.shape[1]
-    return (*cores, xp.reshape(rest, (left, tensor.shape[-1], 1)))
+    return (*cores, xp.reshape(rest, (left, tensor.shape[-1], 1)) * scale)
 
 
 def decompose_matrix(matrix, in_modes, out_modes, max_rank=None, rel_error=None):
@@ -56,8 +65,8 @@ def decompose_matrix(matrix, in_modes, out_modes, max_rank=None, rel_error=None)
     xp, d = namespace(matrix), len(in_modes)
     split = xp.reshape(matrix, (*in_modes, *out_modes))  # j_1..j_d i_1..i_d
     pairs = [axis for k in range(d) for axis in (k, d + k)]  # j_1 i_1 .. j_d i_d
-    sizes = [n * m for n, m in zip(in_modes, out_modes, strict=True)]
-    cores = tt_svd(xp.reshape(xp.permute_dims(split, pairs), sizes), max_rank, rel_error)
+    sizes = tuple(n * m for n, m in zip(in_modes, out_modes, strict=True))
+    cores = tt_svd(xp.reshape(xp.permute_dims(split, tuple(pairs)), sizes), max_rank, rel_error)
     modes = zip(cores, in_modes, out_modes, strict=True)
     return tuple(xp.reshape(c, (c.shape[0], n, m, c.shape[2])) for c, n, m in modes)
 
@@ -85,14 +94,15 @@ def round_cores(cores, max_rank=None, rel_error=None):
     """The nearest train, up to a factor sqrt(d - 1), of smaller ranks; bounds as in `tt_svd`."""
     caps = _rank_bounds(max_rank, len(cores))
     first, *rest = orthogonalize(cores, "right")  # so the norm sits in the first core
-    budget = _budget(rel_error, first, len(cores))
-    xp, result, core = namespace(first), [], first
+    core, scale = _normalized(first)
+    budget = _budget(rel_error, core, len(cores))
+    xp, result = namespace(first), []
     for following, cap in zip(rest, caps, strict=True):
         a, n, m, b = core.shape
         u, carry = truncated_svd(xp.reshape(core, (a * n * m, b)), cap, budget)
         result.append(xp.reshape(u, (a, n, m, -1)))
         core = _absorb(carry, following)
-    return (*result, core)
+    return (*result, core * scale)
 
 
 def norm(cores):
@@ -100,8 +110,7 @@ def norm(cores):
 
     Unlike ``sqrt(inner(A, A))`` this keeps full precision for a small difference of two trains.
     """
-    last = orthogonalize(cores, "left")[-1]
-    return namespace(last).linalg.vector_norm(last)
+    return _vector_norm(orthogonalize(cores, "left")[-1])
 
 
 def balance(cores):
@@ -110,8 +119,7 @@ def balance(cores):
     TT-SVD leaves the norm in the last core. An optimiser such as Adam moves all entries by the same
     amount, so the cores should be of one size before they are trained.
     """
-    xp, d = namespace(*cores), len(cores)
-    norms = [float(xp.linalg.vector_norm(check_floating("core", core))) for core in cores]
+    norms, d = [float(_vector_norm(check_floating("core", core))) for core in cores], len(cores)
     if not all(norms):
         return cores
     mean = math.exp(sum(map(math.log, norms)) / d)
@@ -140,33 +148,48 @@ def _budget(rel_error, array, d):
     """What each of the d - 1 truncations may discard, in absolute terms."""
     if rel_error is None:
         return -math.inf  # not even zero singular values go
-    if isinstance(rel_error, str | bool) or not 0 <= rel_error < math.inf:
-        raise ConventionError(f"rel_error is {rel_error!r}, expected a number >= 0")
+    check_number("rel_error", rel_error, "a number >= 0", lambda v: 0 <= v < math.inf)
     xp = namespace(array)
     slack = 10 * d * xp.finfo(array.dtype).eps
-    share = max(0.0, rel_error - slack) / math.sqrt(max(d - 1, 1))
+    share = max(0.0, float(rel_error) - slack) / math.sqrt(max(d - 1, 1))
     return share * float(xp.linalg.vector_norm(array))
 
 
 def _rank_bounds(max_rank, d):
     """One bound, or None, for each of the d - 1 bonds."""
-    bounds = [max_rank] * (d - 1) if max_rank is None or np.ndim(max_rank) == 0 else list(max_rank)
-    if len(bounds) != d - 1:
-        raise RankError(
-            f"max_rank {max_rank} has {len(bounds)} entries, expected {d - 1} (or one int)"
-        )
-    for bound in bounds if bounds else [max_rank]:
+    several = hasattr(max_rank, "__len__") and getattr(max_rank, "shape", None) != ()
+    given = list(max_rank) if several else [max_rank]
+    for bound in given:
         if bound is not None and (
-            isinstance(bound, bool) or not isinstance(bound, int | np.integer) or bound < 1
+            isinstance(bound, bool) or not isinstance(bound, Integral) or bound < 1
         ):
             raise RankError(f"max_rank is {max_rank!r}, expected positive integers")
-    return bounds
+    if not several:
+        return given * (d - 1)
+    if len(given) != d - 1:
+        raise RankError(
+            f"max_rank {max_rank} has {len(given)} entries, expected {d - 1} (or one int)"
+        )
+    return given
+
+
+def _vector_norm(x):
+    """Frobenius norm, finite wherever it can be."""
+    x, scale = _normalized(x)
+    return namespace(x).linalg.vector_norm(x) * scale
+
+
+def _normalized(x):
+    """``(x / s, s)``, s a power of two near the largest entry: exact, and its norm is finite."""
+    largest = float(namespace(x).max(abs(x)))
+    scale = 2.0 ** (math.frexp(largest)[1] - 1) if largest else 1.0
+    return x / scale, scale
 
 
 def check_floating(name, x):
     """`x`, if an SVD or QR of it makes sense."""
     xp = namespace(x)
-    if not is_floating(x) or xp.finfo(x.dtype).bits < 32:
+    if not is_floating(x) or xp.finfo(x.dtype).bits not in (32, 64):
         raise InexactError(
             f"{name} is a {describe(x)}; orthogonalisation and SVD need float32, float64 or complex"
         )

@@ -9,8 +9,9 @@ import math
 
 import numpy as np
 
+from ttref.arrays import check_number
 from ttref.errors import RankError
-from ttref.rng import generator, to_device
+from ttref.rng import check_real_dtype, generator, to_device
 from ttref.tt.check import as_structure, core_shapes
 from ttref.tt.matrix import TTMatrix
 
@@ -23,7 +24,7 @@ def eye(modes, dtype="float64", xp=None):
 
 def ones(in_modes, out_modes, dtype="float64", xp=None):
     """The matrix of ones; all ranks 1."""
-    shapes = core_shapes(*as_structure(in_modes, out_modes, 1))
+    shapes = core_shapes(in_modes, out_modes, 1)
     return _matrix([np.ones(shape, dtype=int) for shape in shapes], dtype, xp)
 
 
@@ -44,9 +45,9 @@ def random(in_modes, out_modes, ranks, rng, stddev=1, dtype="float64", xp=None):
     stddev : float
         Core entries are ``N(0, stddev^(2/d) * prod(r)^(-1/d))``.
     """
+    check_number("stddev", stddev, "a number >= 0", lambda v: 0 <= v < math.inf)
     structure = as_structure(in_modes, out_modes, ranks)
-    ranks, d = structure[2], len(structure[0])
-    return _normal(structure, (stddev**2 / math.prod(ranks)) ** (1 / (2 * d)), rng, dtype, xp)
+    return _of_variance(structure, stddev**2, rng, dtype, xp)
 
 
 def normal(in_modes, out_modes, ranks, rng, dtype="float64", xp=None):
@@ -56,21 +57,20 @@ def normal(in_modes, out_modes, ranks, rng, dtype="float64", xp=None):
 
 def glorot(in_modes, out_modes, ranks, rng, dtype="float64", xp=None):
     """Entries of W have variance ``2 / (N + M)`` (t3f; Glorot and Bengio 2010)."""
-    fan_in, fan_out = math.prod(in_modes), math.prod(out_modes)
-    stddev = math.sqrt(2 / (fan_in + fan_out))
-    return random(in_modes, out_modes, ranks, rng, stddev, dtype, xp)
+    n, m, _ = structure = as_structure(in_modes, out_modes, ranks)
+    return _of_variance(structure, 2 / (math.prod(n) + math.prod(m)), rng, dtype, xp)
 
 
 def he(in_modes, out_modes, ranks, rng, dtype="float64", xp=None):
     """Entries of W have variance ``2 / N`` (t3f; He et al. 2015)."""
-    stddev = math.sqrt(2 / math.prod(in_modes))
-    return random(in_modes, out_modes, ranks, rng, stddev, dtype, xp)
+    structure = as_structure(in_modes, out_modes, ranks)
+    return _of_variance(structure, 2 / math.prod(structure[0]), rng, dtype, xp)
 
 
 def lecun(in_modes, out_modes, ranks, rng, dtype="float64", xp=None):
     """Entries of W have variance ``1 / N`` (t3f; LeCun et al. 1998)."""
-    stddev = math.sqrt(1 / math.prod(in_modes))
-    return random(in_modes, out_modes, ranks, rng, stddev, dtype, xp)
+    structure = as_structure(in_modes, out_modes, ranks)
+    return _of_variance(structure, 1 / math.prod(structure[0]), rng, dtype, xp)
 
 
 def glorot_uniform(in_modes, out_modes, ranks, rng, dtype="float64", xp=None):
@@ -79,10 +79,10 @@ def glorot_uniform(in_modes, out_modes, ranks, rng, dtype="float64", xp=None):
     That is Keras's glorot_uniform on the flat vector of all cores: a core entry has variance
     ``1 / sqrt(L)`` whatever the fans, an entry of W ``prod(r) * L^(-d/2)``.
     """
-    shapes = core_shapes(*as_structure(in_modes, out_modes, ranks))
+    shapes = core_shapes(in_modes, out_modes, ranks)
     limit = math.sqrt(3 / math.sqrt(sum(math.prod(shape) for shape in shapes)))
     rng = generator(rng)
-    return _matrix([rng.uniform(-limit, limit, shape) for shape in shapes], dtype, xp)
+    return _drawn([rng.uniform(-limit, limit, shape) for shape in shapes], dtype, xp)
 
 
 def xavier(in_modes, out_modes, ranks, rng, dtype="float64", xp=None):
@@ -94,11 +94,11 @@ def xavier(in_modes, out_modes, ranks, rng, dtype="float64", xp=None):
     from scipy.special import ndtr, ndtri
 
     rng, cores = generator(rng), []
-    for shape in core_shapes(*as_structure(in_modes, out_modes, ranks)):
+    for shape in core_shapes(in_modes, out_modes, ranks):
         a, n, m, b = shape
         sigma = math.sqrt(1.3 * 2 / (m * b + a * n))
         cores.append(sigma * ndtri(rng.uniform(ndtr(-2), ndtr(2), shape)))
-    return _matrix(cores, dtype, xp)
+    return _drawn(cores, dtype, xp)
 
 
 def orthogonal(in_modes, out_modes, ranks, rng, dtype="float64", xp=None):
@@ -123,7 +123,7 @@ def orthogonal(in_modes, out_modes, ranks, rng, dtype="float64", xp=None):
     d = len(in_modes)
     scale = 0.1 / (math.prod(in_modes) * math.prod(ranks)) ** (1 / d)
     train = normal(in_modes, out_modes, ranks, rng).orthogonalize("left")
-    return _matrix([core * scale for core in train.cores], dtype, xp)
+    return _drawn([core * scale for core in train.cores], dtype, xp)
 
 
 INITIALIZERS = {
@@ -134,7 +134,17 @@ INITIALIZERS = {
 def _normal(structure, stddev, rng, dtype, xp):
     rng = generator(rng)
     cores = [stddev * rng.standard_normal(shape) for shape in core_shapes(*structure)]
-    return _matrix(cores, dtype, xp)
+    return _drawn(cores, dtype, xp)
+
+
+def _of_variance(structure, variance, rng, dtype, xp):
+    """Normal cores, all of one variance, with which entries of W have the given one."""
+    ranks, d = structure[2], len(structure[0])
+    return _normal(structure, (variance / math.prod(ranks)) ** (1 / (2 * d)), rng, dtype, xp)
+
+
+def _drawn(cores, dtype, xp):
+    return _matrix(cores, check_real_dtype(dtype), xp)
 
 
 def _matrix(cores, dtype, xp):

@@ -5,7 +5,7 @@ import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ttref.arrays import check_numeric, check_shape, describe, namespace
+from ttref.arrays import check_numeric, check_shape, describe, is_number, namespace
 from ttref.errors import ConventionError, ShapeError
 from ttref.tt import algebra, decompose
 from ttref.tt.check import as_cores, as_structure
@@ -116,7 +116,7 @@ class TTMatrix:
         return self + -other if isinstance(other, TTMatrix) else NotImplemented
 
     def __mul__(self, factor):
-        if isinstance(factor, TTMatrix) or getattr(factor, "shape", ()) != ():
+        if getattr(factor, "shape", ()) != () or not is_number(factor):
             raise ConventionError("* scales by a number; use @ for the matrix product")
         return TTMatrix(algebra.scale(self.cores, factor))
 
@@ -165,7 +165,8 @@ class TTMatrix:
     def round(self, max_rank=None, rel_error=None):
         """An approximation of lower ranks: ``||W - W.round(...)|| <= rel_error * ||W||``.
 
-        Bounds as in `from_dense`; without any, ranks only shrink to what the modes allow.
+        Bounds as in `from_dense`; without any, ranks only shrink to what the modes allow. Where
+        this matrix is a sum whose terms cancel, roundoff of the size of the terms comes on top.
         """
         return TTMatrix(decompose.round_cores(self.cores, max_rank, rel_error))
 
@@ -211,10 +212,11 @@ def _mode_indices(name, index, modes):
     if isinstance(index, tuple | list):
         if len(index) != len(modes):
             raise ShapeError(f"{name} {index} has {len(index)} indices, expected {len(modes)}")
-        if not all(-n <= k < n for k, n in zip(index, modes, strict=True)):
+        indices = [_integer(name, k) for k in index]
+        if not all(-n <= k < n for k, n in zip(indices, modes, strict=True)):
             raise IndexError(f"{name} {index} is outside the modes {modes}")
-        return tuple(k % n for k, n in zip(index, modes, strict=True))
-    index, size = operator.index(index), math.prod(modes)
+        return tuple(k % n for k, n in zip(indices, modes, strict=True))
+    index, size = _integer(name, index), math.prod(modes)
     if not -size <= index < size:
         raise IndexError(f"{name} {index} is outside 0..{size - 1}")
     indices = []
@@ -223,3 +225,10 @@ def _mode_indices(name, index, modes):
         index, k = divmod(index, n)
         indices.append(k)
     return tuple(reversed(indices))
+
+
+def _integer(name, index):
+    try:
+        return operator.index(index)
+    except TypeError:
+        raise ShapeError(f"{name} is {index!r}, expected an integer, or a tuple of them") from None
