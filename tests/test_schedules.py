@@ -155,7 +155,6 @@ def test_a_rate_of_none_is_refused():
         Cosine(None, 5)
 
 
-@pytest.mark.xfail(strict=True, reason="not looked at, so the error comes with the first step")
 @pytest.mark.parametrize(
     "make",
     [

@@ -8,7 +8,6 @@ roundoff: `weight_decay` is added to the gradient (L2 regularisation with a fact
 decoupled decay), and Adam's `eps` is added after the bias correction of the second moment's root.
 """
 
-import math
 from dataclasses import dataclass
 
 from ttref import tree
@@ -129,7 +128,7 @@ def clip_by_global_norm(grads, max_norm):
     leaves = tree.leaves(grads)
     xp = namespace(*leaves)
     norm = xp.sqrt(sum(xp.sum(g * g) for g in leaves))
-    if math.isinf(max_norm):
+    if max_norm > float(xp.finfo(norm.dtype).max):
         return grads, norm
     factor = plain(max_norm) / xp.maximum(norm, plain(max_norm))  # 1 within the bound
     return tree.map(lambda g: g * factor, grads), norm

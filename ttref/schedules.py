@@ -46,9 +46,13 @@ class Step:
     boundaries: tuple[int, ...]
 
     def __post_init__(self):
-        object.__setattr__(self, "rates", tuple(self.rates))
-        object.__setattr__(self, "boundaries", tuple(self.boundaries))
+        for name in ("rates", "boundaries"):
+            if not isinstance(getattr(self, name), tuple | list):
+                raise ConventionError(f"{name} is {getattr(self, name)!r}, expected a sequence")
+            object.__setattr__(self, name, tuple(getattr(self, name)))
         _check_rates(*self.rates)
+        for boundary in self.boundaries:
+            check_number("boundary", boundary, "a number >= 0", lambda v: v >= 0)
         if len(self.rates) != len(self.boundaries) + 1 or list(self.boundaries) != sorted(
             set(self.boundaries)
         ):
@@ -97,6 +101,8 @@ class Logspace:
     period: int = 1
 
     def __post_init__(self):
+        for name in ("start", "stop"):
+            check_number(name, getattr(self, name), "a finite number", math.isfinite)
         _check_positive(count=self.count, period=self.period)
 
     def __call__(self, step):
@@ -115,6 +121,7 @@ class Cosine:
 
     def __post_init__(self):
         _check_positive(rate=self.rate, steps=self.steps)
+        check_number("final", self.final, "a number >= 0", lambda v: v >= 0)
 
     def __call__(self, step):
         """Rate at `step`."""

@@ -187,7 +187,6 @@ def test_a_reader_that_goes_away_gets_a_documented_status():
     assert "Exception ignored" not in result.err
 
 
-@pytest.mark.xfail(strict=True, raises=AttributeError, reason="`ttref info >&-`: None.flush()")
 def test_a_closed_stdout_is_no_traceback(monkeypatch):
     monkeypatch.setattr(sys, "stdout", None)
     assert main(["info"]) == 0
@@ -443,13 +442,11 @@ def test_resuming_with_fewer_epochs_than_were_trained_is_refused_in_one_line(cli
 
 
 @pytest.mark.skipif(not os.access("/dev/shm", os.W_OK), reason="no /dev/shm")
-@pytest.mark.xfail(strict=True, reason="io.atomic_write takes all below /dev for a device: exit 2")
 def test_a_folder_in_shared_memory_is_a_folder(cli):
     with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
         assert cli("train", "digits", *SHORT, "--out", f"{folder}/run").status == 0
 
 
-@pytest.mark.xfail(strict=True, reason="results.json is written with no rows before `fit` refuses")
 @pytest.mark.parametrize("fewer_epochs", [True, False])
 def test_a_refused_resume_keeps_the_results(cli, tmp_path, fewer_epochs):
     command = ("train", "digits", "--limit", 64, "--out", "run", "--epochs")

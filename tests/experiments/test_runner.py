@@ -342,7 +342,6 @@ def test_fewer_epochs_than_were_trained_are_refused(finished, tmp_path):
 
 
 @pytest.mark.skipif(not os.access("/dev/shm", os.W_OK), reason="no /dev/shm")
-@pytest.mark.xfail(strict=True, reason="io.atomic_write writes in place below /dev")
 def test_files_in_shared_memory_are_replaced_whole_too():
     with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
         path = Path(folder, "results.json")

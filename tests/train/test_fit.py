@@ -641,7 +641,6 @@ def test_early_stopping_refuses_a_patience_that_is_not_one(patience):
         EarlyStopping(patience=patience)
 
 
-@pytest.mark.xfail(strict=True, reason="min_delta is not looked at before the second epoch")
 @pytest.mark.parametrize("min_delta", ["0.1", None, float("nan")])
 def test_early_stopping_refuses_a_min_delta_that_is_no_number(min_delta):
     with pytest.raises(ConventionError, match="min_delta is"):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ttref import io
 from ttref.arrays import check_count, device_namespace, numpy_namespace
-from ttref.errors import CheckpointError
+from ttref.errors import CheckpointError, DivergenceError
 from ttref.rng import check_seed, stream, to_device
 from ttref.tables import table
 from ttref.train import Interrupted, fit
@@ -132,10 +132,10 @@ class Experiment:
                 progress=self.options.progress,
                 **settings,
             )
-        except Interrupted:
-            self._write_results(replace=False)  # with which options a run is to be resumed
+        except (Interrupted, DivergenceError):
+            if not (self.out / "results.json").exists():
+                self._write_results()  # what is finished, and with which options
             raise
-        self._write_results(replace=False)
         self.histories[stage] = history
         return history
 
@@ -155,17 +155,14 @@ class Experiment:
         self._draw()
         return self.rows
 
-    def _write_results(self, replace=True):
-        path = self.out / "results.json"
-        if path.exists() and not replace:
-            return
+    def _write_results(self):
         results = {
             **self._identity(),
             "epochs": self.options.epochs,
             "device": self.device,
             "rows": [asdict(row) for row in self.rows],
         }
-        with io.atomic_write(path) as file:
+        with io.atomic_write(self.out / "results.json") as file:
             file.write((json.dumps(results, indent=2) + "\n").encode())
 
     def _draw(self):

@@ -109,7 +109,7 @@ def fit(
     folder = Folder(out, training.settings(params, seed) if out is not None else {})
     folder.prepare(resume)
     run = folder.resume(namespace(*tree.leaves(params))) or run
-    if run.epoch > epochs:
+    if run.epoch > epochs or (run.epoch == epochs and run.step):
         raise CheckpointError(
             f"{folder.checkpoint} has {run.epoch} epochs already, more than the {epochs} asked for"
         )
@@ -194,7 +194,7 @@ class Training:
         names = ("model", "optimizer", "batch_size", "loss", "l2", "clip_norm", "average")
         return {
             **{name: repr(getattr(self, name)) for name in (*names, "early_stopping")},
-            "seed": repr(seed),
+            "seed": str(seed),
             "samples": repr(self.data[0].shape[0]),
             "dtype": str(self.data[0].dtype),
             "data": fingerprint(self.data),

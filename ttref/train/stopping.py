@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from ttref.arrays import check_count
+from ttref.arrays import check_count, check_number
 from ttref.errors import ConventionError
 
 
@@ -29,6 +29,7 @@ class EarlyStopping:
 
     def __post_init__(self):
         check_count("patience", self.patience)
+        check_number("min_delta", self.min_delta, "a number >= 0", lambda v: v >= 0)
 
     def check(self, columns):
         """Raise `ConventionError` unless `monitor` is among the columns of the history."""
