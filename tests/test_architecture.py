@@ -30,7 +30,7 @@ FLOORS = {
 # on object arrays of exact numbers, and `where` over conditions that were decided already.
 WHITELIST = {
     *("reshape", "permute_dims", "expand_dims", "matmul", "tensordot", "sum", "max", "min"),
-    *("argmax", "arange", "where", "ones_like", "zeros_like", "isdtype"),
+    *("argmax", "arange", "where", "ones_like", "zeros_like", "isdtype", "inf"),
 }
 
 
@@ -138,22 +138,15 @@ def proxied(monkeypatch):
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_exact_operators_keep_to_the_whitelist(proxied, name):
-    assert check_op(name, examples=20).ok
+def test_operators_keep_to_the_whitelist(proxied, name):
+    report = check_op(name, examples=20)
+    assert report.ok, report.failures
 
 
-def test_the_other_operators_keep_to_the_whitelist(proxied):
+def test_soft_labels_keep_to_the_whitelist(proxied):
     z, mask = np.asarray([[1.0, 2.0, -1.0]]), np.asarray([1, 1, 0])
-    for kind in ops.activation.FORWARD:
-        y, cache = ops.activation.forward({}, z, kind, 1)
-        ops.activation.backward(y, cache)
-    y, cache = ops.softmax.forward({}, z)
-    ops.softmax.backward(y, cache)
-    for loss, target in (
-        (ops.softmax_cross_entropy, np.asarray([1])),
-        (ops.softmax_cross_entropy, np.asarray([[0.5, 0.5, 0.0]])),
-        (ops.binary_cross_entropy, np.asarray([[1.0, 0.0, 0.5]])),
-    ):
+    target = np.asarray([[0.5, 0.5, 0.0]])
+    for loss in (ops.softmax_cross_entropy, ops.binary_cross_entropy):
         _, cache = loss.forward(z, target, np.asarray([2.0]), mask)
         loss.backward(1, cache)
 

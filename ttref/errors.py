@@ -39,3 +39,11 @@ class DeviceError(TTRefError):
 
 class DivergenceError(TTRefError):
     """Training produced a number that is not finite."""
+
+
+class UndecidableError(TTRefError):
+    """A comparison of numbers that are known up to a radius has no certain answer."""
+
+
+class MissingExtraError(TTRefError):
+    """An optional package is needed and not installed."""

@@ -16,7 +16,7 @@ import numpy as np
 from array_api_compat import is_cupy_array, is_jax_array, is_numpy_array, is_torch_array
 
 from ttref.arrays import holds_objects, namespace, to_numpy
-from ttref.errors import InexactError
+from ttref.errors import InexactError, UndecidableError
 
 
 def divide(x, divisor):
@@ -27,7 +27,15 @@ def divide(x, divisor):
 
 
 def where_positive(x, positive, otherwise):
-    """`positive` where ``x > 0``, `otherwise` where ``x <= 0``; a NaN goes with `positive`."""
+    """`positive` where ``x > 0``, `otherwise` where ``x <= 0``; a NaN goes with `positive`.
+
+    Raises
+    ------
+    UndecidableError
+        If a number is neither: a ball that contains 0.
+    """
+    if holds_objects(x):
+        return namespace(x).where(np.asarray(_each(_is_positive, x), bool), positive, otherwise)
     return namespace(x).where(_real(x) <= 0, otherwise, positive)
 
 
@@ -41,6 +49,11 @@ def where_positive_else_zero(x, y):
 def relu(x):
     """``max(x, 0)``."""
     return namespace(x).maximum(x, 0) if _is_real(x) else where_positive(x, x, x * 0)
+
+
+def negative_part(x):
+    """``min(x, 0)``, its derivative at 0 being 1."""
+    return namespace(x).minimum(x, 0) if _is_real(x) else where_positive(x, x * 0, x)
 
 
 def absolute(x):
@@ -105,15 +118,23 @@ def erfc(x):
 
 def normal_cdf(x):
     """Distribution function of the standard normal, accurate in the lower tail."""
-    root = _each(lambda v: _method(v * 0 + 2, "sqrt")(), x) if holds_objects(x) else math.sqrt(2)
+    root = _each(lambda v: method_of(v * 0 + 2, "sqrt")(), x) if holds_objects(x) else math.sqrt(2)
     return erfc(-x / root) / 2
 
 
 def normal_pdf(x):
     """Density of the standard normal."""
     if holds_objects(x):
-        return exp(-x * x / 2) / _each(lambda v: _method(2 * _method(v, "pi")(), "sqrt")(), x)
+        return exp(-x * x / 2) / _each(lambda v: method_of(2 * method_of(v, "pi")(), "sqrt")(), x)
     return exp(-x * x / 2) / math.sqrt(2 * math.pi)
+
+
+def _is_positive(value):
+    if value > 0:
+        return True
+    if value <= 0:
+        return False
+    raise UndecidableError(f"whether {value} is positive cannot be told")
 
 
 def _is_real(x):
@@ -121,16 +142,17 @@ def _is_real(x):
 
 
 def _real(x):
-    return x if holds_objects(x) or _is_real(x) else namespace(x).real(x)
+    return x if _is_real(x) else namespace(x).real(x)
 
 
 def _transcendental(name, x):
     if not holds_objects(x):
         return getattr(namespace(x), name)(x)
-    return _each(lambda v: _method(v, name)(), x)
+    return _each(lambda v: method_of(v, name)(), x)
 
 
-def _method(value, name):
+def method_of(value, name):
+    """The function `name` of a number that has a value for it, as its method."""
     try:
         return getattr(value, name)
     except AttributeError:

@@ -15,8 +15,9 @@ from ttref.layers import (
     TTDense,
     initializers,
 )
-from ttref.testing.cases import Case, integers
-from ttref.testing.check import Report, check_case
+from ttref.testing import check_op
+from ttref.testing.cases.case import integers
+from ttref.testing.cases.layers import layer_case
 
 
 def tt_dense(**options):
@@ -44,25 +45,14 @@ EXACT_LAYERS = [
 @pytest.mark.parametrize("layer", EXACT_LAYERS, ids=str)
 def test_the_gradients_of_layers_are_exact(layer):
     """Adjoint identity per parameter by dual numbers, and float32 and float64 equal to integers."""
-    report = Report(str(layer))
-    for seed in range(20):
-        rng = np.random.default_rng(seed)
-        params = integer_params(layer, rng)
-        x = integers(rng, (3, *(layer.in_shape or (2, 3))))
+    x_shape = (3, *(layer.in_shape or (2, 3)))
 
-        def forward(inputs):
-            return layer.forward(inputs["params"], inputs["x"])
+    def cases(draw, rng, layer):
+        case = layer_case(layer, rng, x_shape, lambda p, x: layer.forward(p, x)[0])
+        return case._replace(dy=5 * case.dy)  # so that hard_sigmoid's fifths are integers
 
-        def backward(dy, cache):
-            dparams, dx = layer.backward(dy, cache)
-            return {"params": dparams, "x": dx}
-
-        inputs = {"params": params, "x": x}
-        y, _ = forward(inputs)
-        dy = 5 * integers(rng, y.shape)  # so that hard_sigmoid's fifths are integers
-        case = Case(inputs, dy, forward, backward, lambda i: forward(i)[0])
-        check_case(case, rng, report)
-    assert report.ok, report
+    report = check_op(layer, cases, examples=20)
+    assert report.ok, report.failures
 
 
 @pytest.mark.parametrize("layer", [v for v in EXACT_LAYERS if "hard" not in repr(v)], ids=str)

@@ -39,7 +39,7 @@ def test_definition_adjoint_and_dtype_hold_exactly_on_random_shapes(name):
 
 
 def test_the_fast_twin_passes_the_same_checks():
-    report = check_op("tt_linear", examples=300, seed=8, op=fast.tt_linear)
+    report = check_op(fast.tt_linear, "tt_linear", examples=300, seed=8)
     assert report.ok, report
 
 

@@ -377,17 +377,19 @@ def test_the_norm_of_a_difference_of_equal_trains_is_far_below_the_root_of_round
 @pytest.mark.parametrize(
     "structure", [((3,), (4,), (1, 1)), ((3, 2, 4), (2, 3, 1), (1, 4, 2, 1))], ids=["d=1", "d=3"]
 )
-def test_balance_keeps_the_matrix_and_makes_the_norms_of_the_cores_equal(structure, dtype):
-    """Roundings: about |log norm| + 6 for each core, and one for each summand of a norm."""
+def test_balance_keeps_the_matrix_and_gives_all_entries_one_root_mean_square(structure, dtype):
+    """Roundings: about |log size| + 8 for each core, and one for each summand of a norm."""
     W = random_train(structure, 11, dtype)
     W = TTMatrix([core * 10.0**power for core, power in zip(W.cores, (3, -5, 4), strict=False)])
     norms = [frobenius(core) for core in W.cores]
-    u, d, mean = unit_roundoff(dtype), len(norms), prod(norms) ** (1 / len(norms))
-    roundings = max(abs(np.log(norms))) + 6
+    sizes = [norm / sqrt(core.size) for norm, core in zip(norms, W.cores, strict=True)]
+    u, d, mean = unit_roundoff(dtype), len(norms), prod(sizes) ** (1 / len(sizes))
+    roundings = max(abs(np.log(sizes))) + 8
     balanced = W.balance()
     assert error(wide_full(W), balanced) <= d * roundings * u * prod(norms)
     for core in balanced.cores:
-        assert abs(frobenius(core) - mean) <= (roundings + core.size) * u * mean
+        size = frobenius(core) / sqrt(core.size)
+        assert abs(size - mean) <= (roundings + core.size) * u * mean
         assert core.dtype == dtype
 
 

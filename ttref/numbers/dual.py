@@ -1,15 +1,19 @@
 """Dual numbers ``a + b eps`` with ``eps ** 2 = 0``: running a forward on them yields J v exactly.
 
-Any operator of `ttref.ops` that takes integers takes duals of integers, and the eps part of its
-result is its tangent map at ``a`` in the direction ``b`` (Clifford 1873), without another formula.
+Any operator of `ttref.ops` takes duals of whatever numbers it takes, integers, rationals or balls,
+and the eps part of its result is its tangent map at ``a`` in the direction ``b`` (Clifford 1873),
+without another formula. A backward run on them yields H v: the derivative of the gradient.
 """
 
 from fractions import Fraction
 
 import numpy as np
 
+from ttref.functions import method_of
+from ttref.numbers.number import Number
 
-class Dual:
+
+class Dual(Number):
     """``primal + tangent eps``; compares by its primal part."""
 
     __slots__ = ("primal", "tangent")
@@ -20,42 +24,72 @@ class Dual:
     def __repr__(self):
         return f"Dual({self.primal!r}, {self.tangent!r})"
 
-    def __add__(self, other):
-        other = _dual(other)
-        return Dual(self.primal + other.primal, self.tangent + other.tangent)
+    def _constant(self, value):
+        return Dual(value)
 
     def __neg__(self):
         return Dual(-self.primal, -self.tangent)
 
-    def __sub__(self, other):
-        return self + -_dual(other)
+    def _add(self, other):
+        return Dual(self.primal + other.primal, self.tangent + other.tangent)
 
-    def __rsub__(self, other):
-        return _dual(other) + -self
+    def _mul(self, other):
+        tangent = self.primal * other.tangent + self.tangent * other.primal
+        return Dual(self.primal * other.primal, tangent)
 
-    def __mul__(self, other):
-        other = _dual(other)
-        return Dual(
-            self.primal * other.primal,
-            self.primal * other.tangent + self.tangent * other.primal,
-        )
-
-    def __truediv__(self, other):
-        other = _dual(other)
+    def _div(self, other):
         quotient = _quotient(self.primal, other.primal)
         return Dual(quotient, _quotient(self.tangent - quotient * other.tangent, other.primal))
 
     def __gt__(self, other):
-        return self.primal > _dual(other).primal
+        return self.primal > self._operand(other).primal
+
+    def __ge__(self, other):
+        return self.primal >= self._operand(other).primal
+
+    def __lt__(self, other):
+        return self.primal < self._operand(other).primal
 
     def __le__(self, other):
-        return self.primal <= _dual(other).primal
+        return self.primal <= self._operand(other).primal
 
-    __radd__, __rmul__ = __add__, __mul__
+    def _apply(self, name, slope):
+        """The function `name` of the primal; `slope` is its derivative, of the primal and y."""
+        x = self.primal
+        y = method_of(x, name)()
+        return Dual(y, slope(x, y) * self.tangent)
 
+    def exp(self):
+        """``e ** x``."""
+        return self._apply("exp", lambda x, y: y)
 
-def _dual(value):
-    return value if isinstance(value, Dual) else Dual(value)
+    def expm1(self):
+        """``exp(x) - 1``."""
+        return self._apply("expm1", lambda x, y: y + 1)
+
+    def log1p(self):
+        """``log(1 + x)``."""
+        return self._apply("log1p", lambda x, y: 1 / (1 + x))
+
+    def tanh(self):
+        """Hyperbolic tangent."""
+        return self._apply("tanh", lambda x, y: (1 - y) * (1 + y))
+
+    def erfc(self):
+        """``1 - erf(x)``."""
+
+        def slope(x, y):
+            return -2 * method_of(-x * x, "exp")() / method_of(self.pi().primal, "sqrt")()
+
+        return self._apply("erfc", slope)
+
+    def sqrt(self):
+        """Square root."""
+        return self._apply("sqrt", lambda x, y: 1 / (2 * y))
+
+    def pi(self):
+        """The constant."""
+        return Dual(method_of(self.primal, "pi")())
 
 
 def _quotient(a, b):
@@ -70,4 +104,6 @@ def lift(primal, tangent):
 
 def tangent(x):
     """Array of the tangents of an object array; plain numbers in it are constants: tangent 0."""
-    return np.asarray(np.frompyfunc(lambda v: _dual(v).tangent, 1, 1)(x), dtype=object)
+    return np.asarray(
+        np.frompyfunc(lambda v: v.tangent if isinstance(v, Dual) else 0, 1, 1)(x), dtype=object
+    )

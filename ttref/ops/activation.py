@@ -28,7 +28,7 @@ FORWARD = {
     "sigmoid": lambda x, alpha: F.sigmoid(x),
     "hard_sigmoid": lambda x, alpha: F.hard_sigmoid(x),
     "softplus": lambda x, alpha: F.softplus(x),
-    "elu": lambda x, alpha: F.where_positive(x, x, alpha * F.expm1(-F.relu(-x))),
+    "elu": lambda x, alpha: F.where_positive(x, x, alpha * F.expm1(F.negative_part(x))),
     "gelu": lambda x, alpha: x * F.normal_cdf(x),
 }
 
@@ -42,7 +42,7 @@ BACKWARD = {
         5 - 2 * c.x, F.where_positive_else_zero(5 + 2 * c.x, F.divide(dy, 5))
     ),
     "softplus": lambda dy, c: dy * F.sigmoid(c.x),
-    "elu": lambda dy, c: F.where_positive(c.x, dy, dy * c.alpha * F.exp(-F.relu(-c.x))),
+    "elu": lambda dy, c: F.where_positive(c.x, dy, dy * c.alpha * F.exp(F.negative_part(c.x))),
     "gelu": lambda dy, c: dy * (F.normal_cdf(c.x) + c.x * F.normal_pdf(c.x)),
 }
 

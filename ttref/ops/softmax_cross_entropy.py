@@ -1,8 +1,9 @@
 """Softmax cross-entropy: the weighted mean over samples of ``-sum_c t_c log softmax(z)_c``.
 
 With an integer label y and ``s = z - max z`` the loss of a sample is ``log1p(rest) - s_y``, where
-`rest` sums ``exp(s_c)`` over all classes but the largest; the gradient is the softmax p, and at
-the label ``-(sum of the other p_c)``. Neither cancels, so a confident right answer keeps full
+`rest` sums ``exp(s_c)`` over all classes but the largest, a formula that holds for whichever class
+is taken for the largest; the gradient is the softmax p, and at the label ``-(sum of the other
+p_c)``. Neither cancels, so a confident right answer keeps full
 relative accuracy, and logits of any finite size give finite results.
 
 A class mask takes classes out: they get no probability and no gradient.
@@ -20,7 +21,8 @@ class Cache(NamedTuple):
 
     probabilities: Any  # (B, C)
     target: Any  # (B, C): one-hot bool for integer labels, otherwise the target distribution
-    weights: Any  # (B, 1), sample weights over their sum, or 1 / B
+    weights: Any  # (B, 1), or None
+    total: Any  # sum of the weights, or B
 
 
 def forward(logits, labels, sample_weight=None, class_mask=None):
@@ -44,36 +46,40 @@ def forward(logits, labels, sample_weight=None, class_mask=None):
     xp = namespace(logits)
     check_shape("logits", logits, (None, None))
     check_shape("labels", labels, logits.shape[: max(1, labels.ndim)])
-    classes = xp.arange(logits.shape[1])
+    classes, candidates = xp.arange(logits.shape[1]), logits
     if class_mask is not None:
         takes_part = check_class_mask(class_mask, logits) == 1
-        logits = xp.where(takes_part, logits, xp.min(logits, axis=-1, keepdims=True))
-    s = logits - xp.max(logits, axis=-1, keepdims=True)
-    powers = F.exp(s)
-    if class_mask is not None:
-        powers = xp.where(takes_part, powers, 0)
-    largest = classes == xp.argmax(logits, axis=-1, keepdims=True)
-    log_total = F.log1p(xp.sum(xp.where(largest, 0, powers), axis=-1, keepdims=True))
+        candidates = xp.where(takes_part, logits, -xp.inf)
+    largest = classes == xp.argmax(candidates, axis=-1, keepdims=True)
+    s = logits - xp.sum(xp.where(largest, logits, 0), axis=-1, keepdims=True)
+    if class_mask is None:
+        powers = F.exp(s)
+    else:
+        s = xp.where(takes_part, s, s * 0)
+        powers = xp.where(takes_part, F.exp(s), 0)
+    rest = xp.where(largest, powers * 0, powers)
+    log_total = F.log1p(xp.sum(rest, axis=-1, keepdims=True))
     probabilities = powers / xp.sum(powers, axis=-1, keepdims=True)
 
     target = labels if labels.ndim == 2 else classes == xp.expand_dims(labels, axis=1)
     hard = xp.isdtype(target.dtype, "bool")
     terms = xp.where(target, log_total - s, 0) if hard else target * (log_total - s)
     if sample_weight is None:
-        weights = 1 / count_samples(logits)
+        weights, total = None, count_samples(logits)
     else:
         check_shape("sample_weight", sample_weight, logits.shape[:1])
-        weights = xp.expand_dims(sample_weight / xp.sum(sample_weight), axis=1)
-    return xp.sum(weights * terms), Cache(probabilities, target, weights)
+        weights, total = xp.expand_dims(sample_weight, axis=1), xp.sum(sample_weight)
+    loss = xp.sum(terms if weights is None else weights * terms) / total
+    return loss, Cache(probabilities, target, weights, total)
 
 
 def backward(dloss, cache):
     """Pull the cotangent of the loss back to the logits."""
-    p, target, weights = cache
+    p, target, weights, total = cache
     xp = namespace(p)
     if xp.isdtype(target.dtype, "bool"):
         others = xp.sum(xp.where(target, 0, p), axis=-1, keepdims=True)
         slope = xp.where(target, -others, p)
     else:
         slope = p * xp.sum(target, axis=-1, keepdims=True) - target
-    return dloss * weights * slope
+    return dloss * (slope if weights is None else weights * slope) / total

@@ -1,6 +1,7 @@
-"""Exact checks of operators: every comparison is ``==``, on integers and rationals."""
+"""Checks of operators: exact ones first, then certified ones, then differences."""
 
 from ttref.testing.cases import CASES, Case
-from ttref.testing.check import Report, check_op
+from ttref.testing.ladder import check_op
+from ttref.testing.report import Finding, Report
 
-__all__ = ["CASES", "Case", "Report", "check_op"]
+__all__ = ["CASES", "Case", "Finding", "Report", "check_op"]

@@ -114,16 +114,20 @@ def norm(cores):
 
 
 def balance(cores):
-    """The same matrix with cores of equal Frobenius norm.
+    """The same matrix with cores of one root mean square.
 
-    TT-SVD leaves the norm in the last core. An optimiser such as Adam moves all entries by the same
-    amount, so the cores should be of one size before they are trained.
+    TT-SVD leaves the norm in the last core. Adam moves all entries by the same amount, so they
+    should be of one size before they are trained, as they are in t3f's initial cores.
     """
-    norms, d = [float(_vector_norm(check_floating("core", core))) for core in cores], len(cores)
-    if not all(norms):
+    sizes, d = [_root_mean_square(check_floating("core", core)) for core in cores], len(cores)
+    if not all(sizes):
         return cores
-    mean = math.exp(sum(map(math.log, norms)) / d)
-    return tuple(core * (mean / size) for core, size in zip(cores, norms, strict=True))
+    mean = math.exp(sum(map(math.log, sizes)) / d)
+    return tuple(core * (mean / size) for core, size in zip(cores, sizes, strict=True))
+
+
+def _root_mean_square(core):
+    return float(_vector_norm(core)) / math.sqrt(math.prod(core.shape))
 
 
 def truncated_svd(matrix, max_rank, budget):

@@ -159,7 +159,7 @@ class TTMatrix:
         return TTMatrix(decompose.orthogonalize(self.cores, side))
 
     def balance(self):
-        """The same matrix with cores of equal Frobenius norm, as training by Adam wants them."""
+        """The same matrix with cores of one root mean square, as training by Adam wants them."""
         return TTMatrix(decompose.balance(self.cores))
 
     def round(self, max_rank=None, rel_error=None):

@@ -1,0 +1,83 @@
+"""Object arrays of FLINT numbers whose matrix products are single calls to FLINT."""
+
+import numpy as np
+
+try:
+    from flint import arb, arb_mat, fmpq, fmpq_mat
+except ImportError:
+    MATRIX_OF: dict = {}
+else:
+    MATRIX_OF = {fmpq: fmpq_mat, arb: arb_mat}
+
+
+class FlintArray(np.ndarray):
+    """Object array of ``fmpq`` or ``arb``; ``matmul`` and ``tensordot`` go through FLINT matrices.
+
+    NumPy's own product of object arrays makes a Python call per multiplication and per addition.
+    Everything else, and an array that holds other numbers than these, is left to NumPy.
+    """
+
+    def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
+        """Catch ``matmul``; other functions act on the plain arrays."""
+        inputs = tuple(np.asarray(a) if isinstance(a, FlintArray) else a for a in inputs)
+        if ufunc is np.matmul and method == "__call__" and not kwargs:
+            kind = _matrix_of(*inputs)
+            if kind:
+                return _matmul(kind, *inputs)
+        result = getattr(ufunc, method)(*inputs, **kwargs)
+        return as_flint(result) if _holds_objects(result) else result
+
+    def __array_function__(self, function, types, args, kwargs):
+        """Catch ``tensordot``, which would lose the class on its way to ``dot``."""
+        if function is np.tensordot:
+            a, b = (np.asarray(x) for x in args[:2])
+            kind = _matrix_of(a, b)
+            if kind:
+                return _tensordot(kind, a, b, *args[2:], **kwargs)
+        return super().__array_function__(function, types, args, kwargs)
+
+
+def as_flint(x):
+    """A view of an object array as a `FlintArray`."""
+    return np.asarray(x, dtype=object).view(FlintArray)
+
+
+def _holds_objects(x):
+    return isinstance(x, np.ndarray) and x.dtype == object
+
+
+def _matrix_of(*arrays):
+    """The FLINT matrix that holds the entries of all of them, integers among them; or None."""
+    if not all(_holds_objects(a) and a.size for a in arrays):
+        return None
+    kinds = set().union(*(map(type, a.flat) for a in arrays)) - {int}
+    return MATRIX_OF.get(kinds.pop()) if len(kinds) == 1 else None
+
+
+def _matmul(matrix, a, b):
+    """Stacks of matrices, broadcast as `np.matmul` does."""
+    stack = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    a, b = (np.broadcast_to(x, (*stack, *x.shape[-2:])) for x in (a, b))
+    product = np.empty((*stack, a.shape[-2], b.shape[-1]), dtype=object)
+    for index in np.ndindex(stack):
+        product[index] = _product(matrix, a[index], b[index])
+    return as_flint(product)
+
+
+def _tensordot(matrix, a, b, axes):
+    """Bring the summed axes together and multiply two matrices, as `np.tensordot` does."""
+    summed_a, summed_b = (list(axis) for axis in axes)
+    free_a = [k for k in range(a.ndim) if k not in summed_a]
+    free_b = [k for k in range(b.ndim) if k not in summed_b]
+    shape = [a.shape[k] for k in free_a] + [b.shape[k] for k in free_b]
+    length = int(np.prod([a.shape[k] for k in summed_a]))
+    rows = a.transpose(free_a + summed_a).reshape(-1, length)
+    columns = b.transpose(summed_b + free_b).reshape(length, -1)
+    return as_flint(_product(matrix, rows, columns).reshape(shape))
+
+
+def _product(matrix, a, b):
+    result = matrix(*a.shape, a.ravel().tolist()) * matrix(*b.shape, b.ravel().tolist())
+    entries = np.empty(a.shape[0] * b.shape[1], dtype=object)
+    entries[:] = result.entries()
+    return entries.reshape(a.shape[0], b.shape[1])
