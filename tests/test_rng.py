@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from ttref.arrays import to_numpy
-from ttref.errors import ConventionError
-from ttref.rng import check_seed, generator, keep_mask, stream, to_device
+from ttref.errors import ConventionError, DtypeError
+from ttref.rng import check_real_dtype, check_seed, generator, keep_mask, stream, to_device
 
 
 def test_a_seed_makes_the_generator_of_numpy():
@@ -82,3 +82,9 @@ def test_moving_rounds_once_to_the_dtype(float_backend):
     moved = to_device(values, float_backend.kind, float_backend.xp)
     assert moved.dtype == float_backend.dtype
     assert np.array_equal(to_numpy(moved), values.astype(float_backend.kind))
+
+
+@pytest.mark.parametrize("dtype", ["foo", "int64", "complex64", None.__class__])
+def test_a_dtype_that_random_numbers_do_not_fit_is_refused(dtype):
+    with pytest.raises(DtypeError, match="expected a floating-point one"):
+        check_real_dtype(dtype)

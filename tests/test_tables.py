@@ -15,7 +15,7 @@ def test_columns_are_as_wide_as_their_widest_cell_and_lines_end_without_blanks()
     ]
 
 
-@pytest.mark.parametrize("number", [7, 0.5, np.float64(0.5)])
+@pytest.mark.parametrize("number", [7, 0.5, np.float64(0.5), "0.9644"])
 def test_numbers_and_their_header_stand_to_the_right(number):
     header, _, row = table(("column",), [(number,)]).split("\n")
     assert (header, row) == ("column", str(number).rjust(6))

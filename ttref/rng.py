@@ -36,7 +36,11 @@ def check_seed(seed, expected="a non-negative integer"):
 
 def check_real_dtype(dtype):
     """`dtype`, if random numbers fit into it: a real floating-point one."""
-    if np.dtype(dtype).kind != "f":
+    try:
+        kind = np.dtype(dtype).kind
+    except TypeError:
+        kind = None
+    if kind != "f":
         raise DtypeError(f"dtype is {dtype}, expected a floating-point one for random numbers")
     return dtype
 

@@ -12,7 +12,7 @@ def table(header, rows):
     """
     cells = [["" if c is None else str(c) for c in row] for row in (header, *rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    numeric = [any(isinstance(row[k], int | float) for row in rows) for k in range(len(header))]
+    numeric = [any(_is_number(row[k]) for row in rows) for k in range(len(header))]
     lines = [
         "  ".join(
             c.rjust(w) if right else c.ljust(w)
@@ -22,3 +22,10 @@ def table(header, rows):
     ]
     lines.insert(1, "  ".join("-" * w for w in widths))
     return "\n".join(lines)
+
+
+def _is_number(cell):
+    try:
+        return cell is not None and isinstance(float(cell), float)
+    except ValueError:
+        return False

@@ -669,6 +669,8 @@ def test_early_stopping_is_checked_before_anything_is_computed(tools):
         {"clip_norm": "1"},
         {"l2": {"kernel": -1.0}},
         {"l2": {"kernel": "1"}},
+        {"l2": [("kernel", 1.0)]},
+        {"out": 5},
     ],
     ids=str,
 )

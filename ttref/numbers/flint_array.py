@@ -55,7 +55,9 @@ def _matrix_of(*arrays):
 
 
 def _matmul(matrix, a, b):
-    """Stacks of matrices, broadcast as `np.matmul` does."""
+    """Stacks of matrices, broadcast as `np.matmul` does; one matrix times a stack is one product."""
+    if a.ndim == 2 and b.ndim == 3:
+        return as_flint(_tensordot(matrix, a, b, ((1,), (1,))).transpose(1, 0, 2))
     stack = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     a, b = (np.broadcast_to(x, (*stack, *x.shape[-2:])) for x in (a, b))
     product = np.empty((*stack, a.shape[-2], b.shape[-1]), dtype=object)

@@ -166,6 +166,12 @@ class Training:
             validation = self._checked_data(self.validation, params)
         with _loud_later():
             self.model.forward(params, data[0][:1, ...])  # raises if the parameters do not fit
+        self._check_options(params)
+        return replace(self, data=data, validation=validation)
+
+    def _check_options(self, params):
+        if not isinstance(self.l2, dict | None):
+            raise ConventionError(f"l2 is {self.l2!r}, expected a dict from parameter to rate")
         for name, rate in (self.l2 or {}).items():
             check_number(f"the l2 rate of {name}", rate, "a number >= 0", lambda v: v >= 0)
         ops.l2.forward(params, self.l2 or {})  # raises on a name that is not there
@@ -177,7 +183,6 @@ class Training:
                     f"early_stopping is {self.early_stopping!r}, expected an EarlyStopping"
                 )
             self.early_stopping.check(self.columns)
-        return replace(self, data=data, validation=validation)
 
     def _checked_data(self, data, params):
         return _in_dtype_of(params, self.loss, *check_data(self.model, data, self.loss))

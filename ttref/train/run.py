@@ -3,6 +3,7 @@
 import json
 import zlib
 from dataclasses import dataclass, field, fields
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from ttref import io
 from ttref.arrays import to_numpy
-from ttref.errors import CheckpointError
+from ttref.errors import CheckpointError, ConventionError
 from ttref.train.evaluation import new_sums
 
 CHECKPOINT, HISTORY = "checkpoint.npz", "history.jsonl"
@@ -57,6 +58,8 @@ class Folder:
     """The folder of a run: ``checkpoint.npz`` and ``history.jsonl``; or nothing, for None."""
 
     def __init__(self, path, settings):
+        if not isinstance(path, str | PathLike | None):
+            raise ConventionError(f"out is {path!r}, expected the path of a folder")
         self.path = None if path is None else Path(path)
         self.settings = settings
 

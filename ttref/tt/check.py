@@ -111,6 +111,8 @@ def max_ranks(in_modes, out_modes):
 def _positive_integers(name, values, error):
     try:
         result = tuple(v.__index__() for v in values)
+        if any(isinstance(v, bool) for v in values):
+            raise TypeError
     except (TypeError, AttributeError):
         raise error(f"{name} is {values!r}, expected a sequence of positive integers") from None
     if not result or any(v < 1 for v in result):

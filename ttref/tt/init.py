@@ -12,13 +12,13 @@ import numpy as np
 from ttref.arrays import check_number
 from ttref.errors import RankError
 from ttref.rng import check_real_dtype, generator, to_device
-from ttref.tt.check import as_structure, core_shapes
+from ttref.tt.check import as_modes, as_structure, core_shapes
 from ttref.tt.matrix import TTMatrix
 
 
 def eye(modes, dtype="float64", xp=None):
     """The identity of size ``prod(modes)``; all ranks 1."""
-    modes, _, _ = as_structure(modes, modes, 1)
+    modes = as_modes("modes", modes)
     return _matrix([np.eye(n, dtype=int)[None, :, :, None] for n in modes], dtype, xp)
 
 
