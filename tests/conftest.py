@@ -8,13 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import settings
 
 from ttref import arrays
+from ttref.testing import profiles
 
-settings.register_profile("dev", deadline=None, max_examples=50)
-settings.register_profile("ci", deadline=None, max_examples=100, derandomize=True)
-settings.load_profile("ci" if os.environ.get("CI") else "dev")
+profiles.load("ci" if os.environ.get("CI") else "dev")
 
 
 class Backend:

@@ -21,7 +21,7 @@ FLOORS = {
     "fast": 3,
     **dict.fromkeys(("layers", "optim", "schedules", "losses"), 4),
     **dict.fromkeys(("io", "train", "testing"), 5),
-    **dict.fromkeys(("datasets", "experiments"), 6),
+    **dict.fromkeys(("datasets", "experiments", "oracle"), 6),
     **dict.fromkeys(("cli", "__main__"), 7),
     "__init__": 8,
 }

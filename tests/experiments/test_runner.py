@@ -203,10 +203,10 @@ def test_the_table_shows_ours_beside_the_recorded_number():
         Row("dense", "val accuracy", 0.5, None, 9, 0.0),
     ]
     assert results_table(rows).split("\n") == [
-        "network  metric        ours    recorded  parameters  train s",
+        "network  metric          ours  recorded  parameters  train s",
         "-------  ------------  ------  --------  ----------  -------",
-        "TT       val accuracy  0.9638  0.9638          7985  30.3",
-        "dense    val accuracy  0.5000                     9  0.0",
+        "TT       val accuracy  0.9638    0.9638        7985     30.3",
+        "dense    val accuracy  0.5000                     9      0.0",
     ]
 
 

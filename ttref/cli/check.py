@@ -7,9 +7,13 @@ from pathlib import Path
 from ttref import io
 from ttref.arrays import check_choice
 from ttref.cli.types import positive_int, seed
+from ttref.errors import ConventionError
 from ttref.testing import CASES, check_op
+from ttref.testing.certificate import IDENTITIES, certificate_table, certify
 from ttref.testing.ladder import DTYPES, LEVELS
 from ttref.testing.report import report_table
+
+EXAMPLES = 200
 
 
 def add_parser(subparsers):
@@ -29,18 +33,29 @@ def add_parser(subparsers):
     add("operators", nargs="*", metavar="OP", help=operators)
     add("--level", choices=LEVELS, default="exact", help="how far up the ladder (exact)")
     add("--dtype", choices=DTYPES, help="check this floating-point format only")
-    add("--examples", type=positive_int, default=200, help="cases each (200)")
+    add("--examples", type=positive_int, default=EXAMPLES, help=f"cases each ({EXAMPLES})")
     add("--seed", type=seed, default=0, help="of the random cases (0)")
     add("--json", type=Path, metavar="FILE", help="write the table there too")
+    proved = f"prove the polynomial operators on every small shape: {', '.join(IDENTITIES)}"
+    add("--certificate", action="store_true", help=f"{proved} (minutes)")
     parser.set_defaults(run=run)
 
 
 def run(options):
     """Check, print the table, and return the exit status."""
+    if options.certificate:
+        if (options.level, options.dtype, options.examples) != ("exact", None, EXAMPLES):
+            raise ConventionError("--certificate takes operators, --seed and --json only")
+        return _end(options, certify_all(options.operators or list(IDENTITIES), options.seed))
     dtypes = (options.dtype,) if options.dtype else DTYPES
     reports = check_all(
         options.operators or list(CASES), options.examples, options.seed, options.level, dtypes
     )
+    return _end(options, reports)
+
+
+def _end(options, reports):
+    """Write the rows, and return the exit status."""
     if options.json:
         rows = [row for report in reports for row in report.rows()]
         with io.atomic_write(options.json) as file:
@@ -73,3 +88,20 @@ def check_all(operators, examples, seed, level="exact", dtypes=DTYPES):
     cases, wrong = (sum(row[key] for row in rows) for key in ("cases", "wrong"))
     print(f"{cases} comparisons, {wrong} wrong (seed {seed})")
     return reports
+
+
+def certify_all(operators, seed):
+    """Certify each operator, print one table and the first failures; returns the certificates."""
+    from tqdm import tqdm
+
+    for name in operators:
+        check_choice("operator", name, IDENTITIES)
+    found = [
+        certify(name, seed=seed, progress=partial(tqdm, desc=name, leave=False))
+        for name in operators
+    ]
+    print(certificate_table(found))
+    for certificate in found:
+        for identity, words in certificate.failures.items():
+            print(f"{certificate.name}, {identity}: {words}")
+    return found

@@ -74,11 +74,6 @@ def enclose(compute, dtype="float64"):
     raise UndecidableError(f"{reason}, even with {MOST_BITS} bits")
 
 
-def overlap(a, b):
-    """Whether balls may be equal, entry by entry: False is a proof that they are not."""
-    return np.asarray(np.frompyfunc(lambda p, q: _ball(p).overlaps(_ball(q)), 2, 1)(a, b), bool)
-
-
 def distance(x, balls):
     """Upper bounds of ``|x - value|``, as floats, for floats `x` and the balls of the values."""
 

@@ -67,6 +67,10 @@ class Dual(Number):
         """``exp(x) - 1``."""
         return self._apply("expm1", lambda x, y: y + 1)
 
+    def log(self):
+        """Natural logarithm."""
+        return self._apply("log", lambda x, y: 1 / x)
+
     def log1p(self):
         """``log(1 + x)``."""
         return self._apply("log1p", lambda x, y: 1 / (1 + x))
@@ -75,13 +79,17 @@ class Dual(Number):
         """Hyperbolic tangent."""
         return self._apply("tanh", lambda x, y: (1 - y) * (1 + y))
 
+    def erf(self):
+        """Error function."""
+        return self._apply("erf", lambda x, y: self._normal_slope(x))
+
     def erfc(self):
         """``1 - erf(x)``."""
+        return self._apply("erfc", lambda x, y: -self._normal_slope(x))
 
-        def slope(x, y):
-            return -2 * method_of(-x * x, "exp")() / method_of(self.pi().primal, "sqrt")()
-
-        return self._apply("erfc", slope)
+    def _normal_slope(self, x):
+        """The derivative of erf."""
+        return 2 * method_of(-x * x, "exp")() / method_of(self.pi().primal, "sqrt")()
 
     def sqrt(self):
         """Square root."""

@@ -20,7 +20,8 @@ class FlintArray(np.ndarray):
     def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
         """Catch ``matmul``; other functions act on the plain arrays."""
         inputs = tuple(np.asarray(a) if isinstance(a, FlintArray) else a for a in inputs)
-        if ufunc is np.matmul and method == "__call__" and not kwargs:
+        is_product = ufunc is np.matmul and method == "__call__" and not kwargs
+        if is_product and all(np.ndim(a) > 1 for a in inputs):
             kind = _matrix_of(*inputs)
             if kind:
                 return _matmul(kind, *inputs)
@@ -55,7 +56,7 @@ def _matrix_of(*arrays):
 
 
 def _matmul(matrix, a, b):
-    """Stacks of matrices, broadcast as `np.matmul` does; one matrix times a stack is one product."""
+    """Stacks of matrices, broadcast as `np.matmul` does; a matrix times a stack is one product."""
     if a.ndim == 2 and b.ndim == 3:
         return as_flint(_tensordot(matrix, a, b, ((1,), (1,))).transpose(1, 0, 2))
     stack = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
@@ -66,9 +67,12 @@ def _matmul(matrix, a, b):
     return as_flint(product)
 
 
-def _tensordot(matrix, a, b, axes):
+def _tensordot(matrix, a, b, axes=2):
     """Bring the summed axes together and multiply two matrices, as `np.tensordot` does."""
-    summed_a, summed_b = (list(axis) for axis in axes)
+    if isinstance(axes, int):
+        axes = range(a.ndim - axes, a.ndim), range(axes)
+    pairs = zip((a, b), axes, strict=True)
+    summed_a, summed_b = ([int(k) % x.ndim for k in np.atleast_1d(axis)] for x, axis in pairs)
     free_a = [k for k in range(a.ndim) if k not in summed_a]
     free_b = [k for k in range(b.ndim) if k not in summed_b]
     shape = [a.shape[k] for k in free_a] + [b.shape[k] for k in free_b]

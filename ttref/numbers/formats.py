@@ -1,6 +1,6 @@
 """Binary floating-point formats, and rounding an exact number to one of them, once."""
 
-from fractions import Fraction
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -47,17 +47,23 @@ def numpy_dtype(dtype):
 def round_to(value, dtype):
     """A Fraction rounded to nearest, ties to even, as a Python float.
 
+    >>> from fractions import Fraction
     >>> round_to(Fraction(2**24 + 1), "float32"), round_to(Fraction(1, 3), "bfloat16")
     (16777216.0, 0.333984375)
     """
     precision, least, greatest = format_of(dtype)
-    if value == 0:
-        return 0.0
-    # 2^(size - 1) < |value| < 2^(size + 1)
-    size = abs(value.numerator).bit_length() - value.denominator.bit_length()
-    size += abs(value) >= Fraction(2) ** size  # now |value| < 2^size
-    unit = Fraction(2) ** max(size - precision, least)
-    nearest = round(value / unit) * unit
-    if abs(nearest) >= Fraction(2) ** greatest:
-        return float("inf") if value > 0 else float("-inf")
-    return float(nearest)
+    top, bottom = abs(value.numerator), value.denominator
+    size = top.bit_length() - bottom.bit_length()  # 2^(size - 1) < |value| < 2^(size + 1)
+    above, below = _scaled(top, bottom, size)
+    exponent = max(size + (above >= below) - precision, least)  # of the last bit
+    above, below = _scaled(top, bottom, exponent)
+    units, rest = divmod(above, below)
+    units += 2 * rest > below or (2 * rest == below and units % 2 == 1)
+    overflows = units.bit_length() + exponent > greatest
+    nearest = math.inf if overflows else math.ldexp(units, exponent)
+    return -nearest if value < 0 else nearest
+
+
+def _scaled(top, bottom, exponent):
+    """Numerator and denominator of ``top / bottom / 2^exponent``."""
+    return (top, bottom << exponent) if exponent >= 0 else (top << -exponent, bottom)

@@ -1,6 +1,7 @@
 """What the numbers of this package share: arithmetic with each other, with constants and arrays."""
 
 from abc import ABC, abstractmethod
+from math import prod
 
 import numpy as np
 
@@ -50,6 +51,9 @@ class Number(ABC):
 
     def __rtruediv__(self, other):
         return self._operand(other)._div(self)
+
+    def __pow__(self, exponent):
+        return prod([self] * exponent)
 
     __radd__, __rmul__ = __add__, __mul__
 

@@ -49,12 +49,12 @@ def as_fraction(value):
 def _exact(value):
     if fmpq is not None and isinstance(value, fmpq):
         return value
-    if isinstance(value, int | np.integer):
-        ratio = int(value), 1
-    elif not hasattr(value, "as_integer_ratio"):
+    if isinstance(value, np.integer):
+        value = int(value)
+    if not hasattr(value, "as_integer_ratio"):
         raise DataError(f"{value!r} is a {type(value).__name__}, expected a real number")
-    elif not np.isfinite(float(value)):
-        raise DataError(f"{value} has no exact value; expected finite numbers")
-    else:
+    try:
         ratio = value.as_integer_ratio()
+    except (OverflowError, ValueError):  # of an infinity, of a NaN
+        raise DataError(f"{value} has no exact value; expected finite numbers") from None
     return Fraction(*ratio) if fmpq is None else fmpq(*ratio)

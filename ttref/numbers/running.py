@@ -6,8 +6,11 @@ value (Wilkinson 1963; Higham 2002, section 3.3). To first order in the unit rou
 adds u |result|, a product passes the errors of its factors on by ``|x| e_y + |y| e_x``, and a sum
 of n terms loses at most ``(n - 1) u`` times the sum of their magnitudes.
 
-Library functions (exp, log1p, expm1, tanh, erfc) are taken to be right to 4 ulp, sqrt and the
-basic operations to be rounded correctly.
+Library functions (exp, log1p, expm1, tanh, erfc) are taken to be right to 4 ulp; erfc of x > 0 to
+12 ulp and x^2 units, for SciPy takes it from ``1 - erf(x)`` up to 1 and rounds ``x * x`` in an
+exponent beyond; sqrt and the basic operations to be rounded correctly. Largest errors among 100000
+arguments, in units u |y|, of NumPy 2.4 and SciPy 1.17 in float64 (float32): exp 1.1 (3.1), expm1
+1.0 (3.1), log1p 1.1 (2.6), tanh 1.6 (1.8), erfc 1.6 below 0, 16 up to 1, 0.8 x^2 at 26 (1.0).
 """
 
 import math
@@ -39,7 +42,9 @@ class Running(Number):
         return self.error + (self.terms - 1) * self.unit * self.size
 
     def _constant(self, value):
-        return Running(float(value), self.unit)
+        nearest = float(value)
+        is_held = nearest == value and (math.frexp(nearest)[0] / self.unit).is_integer()
+        return Running(nearest, self.unit, 0.0 if is_held else self.unit * abs(nearest))
 
     def _rounded(self, value, error):
         return Running(value, self.unit, error + self.unit * abs(value))
@@ -82,10 +87,9 @@ class Running(Number):
     def __lt__(self, other):
         return self.value < self._operand(other).value
 
-    def _function(self, value, slope):
-        return Running(
-            value, self.unit, abs(slope) * self.bound + LIBRARY_UNITS * self.unit * abs(value)
-        )
+    def _function(self, value, slope, units=LIBRARY_UNITS):
+        error = abs(slope) * self.bound + units * self.unit * abs(value)
+        return Running(value, self.unit, error)
 
     def exp(self):
         """``e ** x``."""
@@ -108,7 +112,8 @@ class Running(Number):
     def erfc(self):
         """``1 - erf(x)``."""
         slope = 2 / math.sqrt(math.pi) * math.exp(-self.value * self.value)
-        return self._function(math.erfc(self.value), slope)
+        units = 3 * LIBRARY_UNITS + self.value**2 if self.value > 0 else LIBRARY_UNITS
+        return self._function(math.erfc(self.value), slope, units)
 
     def sqrt(self):
         """Square root."""

@@ -56,8 +56,9 @@ def judge(leaf, value, truth, bound, absolute, dtype):
         return Finding(leaf)
     unit, error = unit_roundoff(dtype), ball.distance(value, truth)
     allowed = running.tolerance(bound, dtype)
-    sizes = np.abs(value.astype(float))
+    size = np.abs(truth.astype(float)).max()
     with np.errstate(all="ignore"):
+        normwise = error.max() / (unit * size) if size else 0.0
         per_condition = np.nan_to_num(error / (unit * np.abs(absolute)), nan=0, posinf=0)
     failure = None
     if not (error <= allowed).all():
@@ -69,7 +70,7 @@ def judge(leaf, value, truth, bound, absolute, dtype):
     return Finding(
         leaf,
         failure,
-        normwise=float(error.max() / (unit * sizes.max())) if sizes.max() else 0.0,
+        normwise=float(normwise),
         condition=float(per_condition.max()),
     )
 

@@ -5,7 +5,7 @@ Each rung maps ``(case, rng)`` to a list of `Finding`, one per tensor.
 
 from contextlib import contextmanager
 from fractions import Fraction
-from math import prod
+from math import log2, prod
 
 import numpy as np
 
@@ -102,8 +102,8 @@ def on_lattice(dtype):
     def rung(case, rng):
         """Integer inputs give the exact result, rounded once where the formula divides.
 
-        The amplitude of the inputs is the largest, by powers of two, for which no partial sum, in
-        whatever order, leaves the integers that the format holds.
+        The amplitude of the inputs is a power of two, about the largest for which no partial sum,
+        in whatever order, leaves the integers that the format holds.
         """
         case = case.is_exact and largest_on_lattice(case, rng, dtype)
         if not case:
@@ -127,14 +127,17 @@ def on_lattice(dtype):
 
 def largest_on_lattice(case, rng, dtype):
     """The case with new integer values, as large as the format allows; None if 1 is too large."""
-    peak_of_one = _peak(redrawn(case, rng, 1))
-    room = 2 ** lattice.format_of(dtype).precision / max(peak_of_one, 1)
-    amplitude = 2 ** max(0, int(np.log2(room) / (2 if case.degree is None else case.degree + 1)))
-    while amplitude:
-        candidate = redrawn(case, rng, amplitude)
-        if lattice.is_exact(_peak(candidate), dtype):
+    least = max(_peak(redrawn(case, rng, 1)), 1)
+    room = lattice.format_of(dtype).precision - log2(least)
+    degree = case.degree or 1  # of the gradients too: for one input less they have dy
+    exponent = max(0, int(room / degree))
+    while exponent >= 0:
+        candidate = redrawn(case, rng, 2**exponent)
+        peak = _peak(candidate)
+        if lattice.is_exact(peak, dtype):
             return candidate
-        amplitude //= 2
+        degree = max(degree, log2(peak / least) / max(exponent, 1))  # by which it was seen to grow
+        exponent = min(exponent - 1, int(room / degree))
     return None
 
 
@@ -232,7 +235,7 @@ def same(a, b):
 
 def difference(found, expected, case):
     """Words for the first entry that differs; None if all are equal."""
-    found = np.asarray(found)
+    found, expected = np.asarray(found), np.asarray(expected)
     if found.shape != expected.shape:
         return f"shape {found.shape}, expected {expected.shape}; {shapes(case)}"
     equal = np.asarray(np.frompyfunc(same, 2, 1)(found, expected), bool)

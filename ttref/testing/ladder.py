@@ -7,10 +7,17 @@ second order  a backward whose own derivative is not symmetric, or not what dual
 lattice       float results that are not the exact ones, rounded once
 rationals     definition and adjoint again, on floats lifted exactly
 certified     float errors beyond what roundings can make
+complex step  again a gradient that is not that of forward, both taken as black boxes on floats;
+Richardson      less each time: these are for code that takes floats only, and for comparison with
+Taylor          other checkers
+kinks         a gradient, where the derivative jumps, that neither side has, or not forward's branch
+determinism, purity, ownership, layouts, rows: see `ttref.testing.conduct`
 
 Every run plants errors of its own and reports, per tensor, the smallest that each rung sees.
 """
 
+import math
+from bisect import bisect_left
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,21 +27,22 @@ from ttref import tree
 from ttref.arrays import check_choice, check_count
 from ttref.errors import MissingExtraError, UndecidableError
 from ttref.rng import generator
-from ttref.testing import accuracy, exact
+from ttref.testing import accuracy, conduct, differences, exact, kinks
 from ttref.testing.cases import CASES, from_generator
 from ttref.testing.report import Finding, Report, group
 
 DTYPES = ("float32", "float64")
 LEVELS = ("exact", "certified", "all")
-POWER_CASES = 3  # in each of which a planted error must be seen
+POWER_CASES = 3  # per tensor, in each of which a planted error must be seen
 MOST_DECADES = 30  # what is seen at 1e-30 is seen at any size
 
 
 class Rung(NamedTuple):
-    """A check ``(case, rng) -> [Finding]``, and whether it looks at floats beside the truth."""
+    """A check ``(case, rng) -> [Finding]``."""
 
     run: Any
-    floats: bool = False
+    floats: bool = False  # whether it looks at floats, beside a truth that is not in question
+    magnitudes: bool = True  # whether a tensor that is wrong by a factor is its business
 
 
 def rungs(level, dtypes=DTYPES):
@@ -43,12 +51,24 @@ def rungs(level, dtypes=DTYPES):
     found = {
         "definition": Rung(exact.definition),
         "adjoint": Rung(exact.adjoint),
-        "second order": Rung(exact.second_order),
+        "second order": Rung(exact.second_order, magnitudes=False),
     }
     found |= {f"lattice {dtype}": Rung(exact.on_lattice(dtype), True) for dtype in dtypes}
     if level != "exact":
         found["rationals"] = Rung(accuracy.rationals)
         found |= {f"certified {dtype}": Rung(accuracy.certified(dtype), True) for dtype in dtypes}
+    if level == "all":
+        found |= {
+            "complex step": Rung(differences.complex_step, True),
+            "Richardson": Rung(differences.richardson, True),
+            "Taylor": Rung(differences.taylor, True),
+            "kinks": Rung(kinks.kinks),
+            "determinism": Rung(conduct.determinism, True, False),
+            "purity": Rung(conduct.purity, True, False),
+            "ownership": Rung(conduct.ownership, True, False),
+            "layouts": Rung(conduct.layouts, True, False),
+            "rows": Rung(conduct.rows, True, False),
+        }
     return found
 
 
@@ -88,7 +108,6 @@ def check_op(
     name, make = maker_of(op, strategy)
     rng, report, climbed = generator(seed), Report(name), rungs(level, dtypes)
     draw = from_generator(rng)
-    powers = dict.fromkeys(climbed, 0)
     for _ in (progress or iter)(range(examples)):
         case = make(draw, rng)
         for check, rung in list(climbed.items()):
@@ -100,8 +119,7 @@ def check_op(
                 continue
             for finding in findings:
                 report.add(check, finding)
-            if findings and powers[check] < POWER_CASES and report.ok:
-                powers[check] += 1
+            if report.ok and rung.magnitudes:
                 add_power(report, check, rung, case)
     return report
 
@@ -131,36 +149,45 @@ def attempt(rung, case, rng):
 
 
 def add_power(report, check, rung, case):
-    """Note the smallest relative error of a whole tensor that the rung sees in this case."""
-    floats = accuracy.results(accuracy.as_floats(case))
-    not_zero = {group(leaf) for leaf, value in floats.items() if np.any(value)}
-    for (seen_by, tensor), tally in report.tallies.items():
-        if seen_by != check or tensor not in not_zero or check == "second order":
-            continue
-        decades = 0
-        while decades < MOST_DECADES and _sees(rung, case, tensor, decades + 1):
-            decades += 1
-        if decades < MOST_DECADES:
-            tally.decades = min(tally.decades, decades)
-        tally.measured = True
+    """Note the smallest relative error of each whole tensor that the rung sees in this case."""
+    for tensor in ("y", *case.inputs):
+        tally = report.tallies.get((check, tensor))
+        if tally is not None and tally.measured < POWER_CASES:
+            decades = smallest_seen(rung, case, tensor)
+            if decades is not None:
+                tally.decades = min(tally.decades, decades)
+                tally.measured += 1
 
 
-def _sees(rung, case, tensor, decade):
-    """Whether the rung finds a relative error of ``10 ** -decade`` planted in the tensor."""
-    findings = attempt(rung, planted(case, tensor, decade, rung.floats), generator(0))
-    return any(f.failure and group(f.tensor) in (tensor, "-") for f in findings)
+def smallest_seen(rung, case, tensor):
+    """The most decades below 1 at which the rung sees an error; None if there is none to plant.
+
+    A tensor that is zero stays right when it is multiplied. Of an error that is seen, each larger
+    one is taken to be seen.
+    """
+    changes: list = []
+
+    def unseen(decade):
+        suspect = planted(case, tensor, decade, rung.floats, changes)
+        findings = attempt(rung, suspect, generator(0))
+        return not any(f.failure and group(f.tensor) in (tensor, "-") for f in findings)
+
+    decades = bisect_left(range(1, MOST_DECADES + 1), True, key=unseen)
+    return (math.inf if decades == MOST_DECADES else decades) if any(changes) else None
 
 
-def planted(case, tensor, decade, floats):
+def planted(case, tensor, decade, floats, changes):
     """The case of an operator that gets a tensor wrong by a factor ``1 + 10 ** -decade``.
 
-    With `floats`, only where it computes on floats: the truth beside them stays right.
+    With `floats`, only where it computes on floats: the truth beside them stays right. `changes`
+    collects whether there was anything to get wrong.
     """
 
     def spoil(x):
         x = np.asarray(x)
         if (x.dtype != object) != floats:
             return x
+        changes.append(np.any(x != 0))
         return x * x.dtype.type(1 + 10.0**-decade) if floats else x + F.divide(x, 10**decade)
 
     def forward(inputs):

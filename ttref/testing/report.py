@@ -28,7 +28,7 @@ class Tally:
     condition: float = 0.0
     first: str | None = None
     decades: float = math.inf  # 10^-decades is the smallest relative error of it that is seen
-    measured: bool = False  # whether `decades` was
+    measured: int = 0  # the number of cases in which `decades` was
 
     def add(self, finding):
         """Count one more."""
@@ -81,7 +81,9 @@ class Report:
         return [
             {
                 **dict(zip(COLUMNS, (self.name, *key, t.cases, t.wrong, t.undecided), strict=True)),
-                **dict(zip(MEASURES, (t.normwise, t.condition, t.detects), strict=True)),
+                "normwise u": _finite(t.normwise),
+                "condition u": _finite(t.condition),
+                "detects": t.detects,
                 "first": t.first,
             }
             for key, t in sorted(self.tallies.items(), key=self._order)
@@ -112,6 +114,11 @@ def report_table(reports):
 def group(leaf):
     """The part of a name under which its findings are counted: ``cores`` of ``cores.0``."""
     return leaf.partition(".")[0]
+
+
+def _finite(value):
+    """A number, or None, for JSON knows no infinity."""
+    return value if math.isfinite(value) else None
 
 
 def _units(value):

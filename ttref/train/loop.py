@@ -110,8 +110,10 @@ def fit(
     folder.prepare(resume)
     run = folder.resume(namespace(*tree.leaves(params))) or run
     if run.epoch > epochs or (run.epoch == epochs and run.step):
+        steps = f" and {run.step} steps" if run.step else ""
         raise CheckpointError(
-            f"{folder.checkpoint} has {run.epoch} epochs already, more than the {epochs} asked for"
+            f"{folder.checkpoint} has {run.epoch} epochs{steps} already, more than the {epochs} "
+            "asked for"
         )
     keep_freed_memory()
     steps = training.steps_per_epoch

@@ -2,6 +2,7 @@
 
 from itertools import product
 from math import prod
+from operator import mul
 
 import numpy as np
 
@@ -95,11 +96,11 @@ def matrix_by_entries(cores):
     """W of a train by its definition: each entry a product of matrices, by loops."""
     rows = list(product(*(range(core.shape[1]) for core in cores)))
     columns = list(product(*(range(core.shape[2]) for core in cores)))
+    slices = [core.transpose(1, 2, 3, 0).tolist() for core in cores]  # [j][i][b][a]
     matrix = np.empty((len(rows), len(columns)), dtype=object)
     for (p, j), (q, i) in product(enumerate(rows), enumerate(columns)):
         vector = [1]  # over the bond reached so far
-        for core, jk, ik in zip(cores, j, i, strict=True):
-            slices = core[:, jk, ik, :].T
-            vector = [sum(v * g for v, g in zip(vector, s, strict=True)) for s in slices]
+        for core, jk, ik in zip(slices, j, i, strict=True):
+            vector = [sum(map(mul, vector, column)) for column in core[jk][ik]]
         matrix[p, q] = vector[0]
     return matrix

@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ttref.arrays import namespace
+
 EXACT = frozenset({"integers", "rationals", "balls"})
 BALLS = frozenset({"balls"})
 
@@ -76,5 +78,12 @@ def scalar(value):
 
 
 def like(constant, x):
-    """A constant of exact numbers as an array of the kind of `x`; object arrays take it as is."""
-    return constant if x.dtype == object else constant.astype(x.dtype)
+    """A constant as an array of the library of `x`, and of its dtype unless of machine integers.
+
+    Object arrays take it as it is.
+    """
+    if x.dtype == object:
+        return constant
+    if constant.dtype == object:
+        return namespace(x).asarray(constant.astype(float), dtype=x.dtype)
+    return namespace(x).asarray(constant)

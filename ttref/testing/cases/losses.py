@@ -75,8 +75,9 @@ def softmax_cross_entropy(draw, rng, op=ops.softmax_cross_entropy):
 
     def forward(inputs):
         z = inputs["prediction"]
-        target = like((labels[:, None] == np.arange(C)).astype(object), z) if one_hot else labels
-        return op.forward(z, target, weight if weight is None else like(weight, z), mask)
+        target = (labels[:, None] == np.arange(C)).astype(object) if one_hot else labels
+        w = weight if weight is None else like(weight, z)
+        return op.forward(z, like(target, z), w, like(mask, z))
 
     def definition(inputs):
         z, w = inputs["prediction"], [1] * B if weight is None else weight
@@ -86,7 +87,8 @@ def softmax_cross_entropy(draw, rng, op=ops.softmax_cross_entropy):
             total += int(w[b]) * (among.log() - z[b, labels[b]])
         return scalar(total / int(sum(w)))
 
-    return _loss_case(rng, op, sixteenths(rng, (B, C)), forward, definition, BALLS)
+    logits = sixteenths(rng, (B, C), choose(draw, [64, 1]))  # among few values, classes tie
+    return _loss_case(rng, op, logits, forward, definition, BALLS)
 
 
 def _entrywise_loss(draw, rng, op, prediction, target, term, numbers):

@@ -1,0 +1,504 @@
+"""Score checkers of gradients on the mutants of ttref, and write docs/kill_matrix.md.
+
+Every checker gets the same operators and, for each, cases of the same makers. ttref's own climbs
+the ladder of `check_op`; torch.autograd.gradcheck (slow and fast), jax.test_util.check_grads, HIPS
+autograd's check_grads and tf.test.compute_gradient get forward and backward as a custom function on
+arrays of normal random numbers, with their default tolerances, reverse mode, first order. A peer
+that is not installed is left out, and the page says so. Checkers run in processes of their own; one
+that needs an environment of its own is scored there with --only, and joins the record.
+"""
+
+import argparse
+import json
+import platform
+import signal
+import time
+import warnings
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import partial
+from importlib.metadata import version
+from importlib.util import find_spec
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from ttref import tree
+from ttref.rng import generator
+from ttref.testing.accuracy import on_floats
+from ttref.testing.cases import CASES, from_generator
+from ttref.testing.ladder import DTYPES, LEVELS, attempt, rungs
+from ttref.testing.mutants import FAMILIES, KINDS, MUTANTS
+from ttref.testing.score import OPTIMIZERS, ladder_checker, score
+
+PAGE, RECORD = Path("docs/kill_matrix.md"), Path("docs/kill_matrix.json")
+PICTURE = Path("docs/img/power_curves.png")
+SEEDS, EXAMPLES = range(2), 25  # a mutant gets 2 x 25 cases
+CHUNK = 200  # cases of the real operators between two reports of progress
+LINEAR = ("linear", "tt_linear", "fast.tt_linear", "Dense", "TTDense", "Sequential")
+FORMATS = ("float64", "float32")
+OTHERS = tuple(name for name in CASES if name not in (*LINEAR, *OPTIMIZERS))
+TENSORFLOW_ERROR = 1e-3  # its function returns Jacobians and leaves the judgement to the reader
+TOO_MANY_ALARMS = 0.05  # a checker that doubts right operators this often tells nothing
+
+
+def torch_gradcheck(fast):
+    """``torch.autograd.gradcheck`` of a function and its backward on NumPy arrays."""
+    import torch
+
+    def is_right(forward, backward, inputs):
+        class Function(torch.autograd.Function):
+            @staticmethod
+            def forward(ctx, *xs):
+                ctx.save_for_backward(*xs)
+                return torch.from_numpy(forward(*(x.detach().numpy() for x in xs)))
+
+            @staticmethod
+            def backward(ctx, dy):
+                xs = (x.detach().numpy() for x in ctx.saved_tensors)
+                return tuple(map(torch.from_numpy, backward(dy.numpy(), *xs)))
+
+        xs = [torch.tensor(x, requires_grad=True) for x in inputs]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that float32 is too coarse for it
+            return torch.autograd.gradcheck(
+                Function.apply, xs, fast_mode=fast, raise_exception=False
+            )
+
+    return is_right
+
+
+def jax_check_grads():
+    """The same by ``jax.test_util.check_grads``."""
+    import jax
+    from jax.test_util import check_grads
+
+    jax.config.update("jax_enable_x64", True)
+    current = {}  # two callbacks for all problems: each new one would be compiled anew
+
+    def run(name, *arguments):
+        return current[name](*map(np.asarray, arguments))
+
+    forwards, backwards = partial(run, "forward"), partial(run, "backward")
+
+    def is_right(forward, backward, inputs):
+        current.update(forward=forward, backward=backward)
+        like_y, *like = (
+            jax.ShapeDtypeStruct(a.shape, a.dtype) for a in (forward(*inputs), *inputs)
+        )
+
+        @jax.custom_vjp
+        def function(*xs):
+            return jax.pure_callback(forwards, like_y, *xs)
+
+        def pull_back(xs, dy):
+            return tuple(jax.pure_callback(backwards, like, dy, *xs))
+
+        function.defvjp(lambda *xs: (function(*xs), xs), pull_back)
+        try:
+            check_grads(function, tuple(inputs), order=1, modes=["rev"])
+        except AssertionError:
+            return False
+        return True
+
+    return is_right
+
+
+def hips_check_grads():
+    """The same by ``autograd.test_util.check_grads``."""
+    from autograd.extend import defvjp, primitive
+    from autograd.test_util import check_grads
+
+    def is_right(forward, backward, inputs):
+        def pull_back(k):
+            return lambda y, *xs: lambda dy: backward(dy, *xs)[k]
+
+        function, every = primitive(forward), tuple(range(len(inputs)))
+        defvjp(function, *map(pull_back, every))
+        try:
+            check_grads(function, every, modes=["rev"], order=1)(*inputs)
+        except AssertionError:
+            return False
+        return True
+
+    return is_right
+
+
+def tensorflow_compute_gradient():
+    """Whether the Jacobians of ``tf.test.compute_gradient`` agree to `TENSORFLOW_ERROR`."""
+    import tensorflow as tf
+
+    def is_right(forward, backward, inputs):
+        @tf.custom_gradient
+        def function(*xs):
+            def pull_back(dy):
+                return tf.numpy_function(backward, (dy, *xs), [x.dtype for x in xs])
+
+            return tf.numpy_function(forward, xs, xs[0].dtype), pull_back
+
+        pairs = zip(*tf.test.compute_gradient(function, inputs), strict=True)
+        return all(np.max(np.abs(a - b)) <= TENSORFLOW_ERROR for a, b in pairs)
+
+    return is_right
+
+
+PEERS = {  # name: (package, what makes the check)
+    "torch slow": ("torch", lambda: torch_gradcheck(fast=False)),
+    "torch fast": ("torch", lambda: torch_gradcheck(fast=True)),
+    "jax": ("jax", jax_check_grads),
+    "HIPS autograd": ("autograd", hips_check_grads),
+    "TensorFlow": ("tensorflow", tensorflow_compute_gradient),
+}
+
+ORDER = ("ttref", *PEERS)
+
+
+def peer_checker(is_right):
+    """The checker that asks a peer about cases on floats, until it finds something wrong."""
+
+    def checker(op, operator, seed, dtype):
+        rng = generator(seed)
+        draw = from_generator(rng)
+        np.random.seed(seed)  # noqa: NPY002 (HIPS autograd draws from there)
+        for _ in range(EXAMPLES):
+            case = CASES[operator](draw, rng, op)
+            if case.backward is None:
+                return None
+            if not is_right(*on_arrays(on_floats(case, rng, dtype))):
+                return True
+        return False
+
+    return checker
+
+
+def on_arrays(case):
+    """``(forward, backward, inputs)`` of a case: functions of arrays one by one, not of trees."""
+    leaves = tree.flatten(case.inputs)
+
+    def run(arrays):
+        given = iter(arrays)
+        return case.forward(tree.map(lambda _: next(given), case.inputs))
+
+    def forward(*arrays):
+        return np.array(run(arrays)[0], order="C")
+
+    def backward(dy, *arrays):
+        gradients = tree.flatten(case.backward(dy, run(arrays)[1]))
+        return [np.array(gradients[name], order="C") for name in leaves]
+
+    return forward, backward, list(leaves.values())
+
+
+def summary(job):
+    """What the page tells of one checker on one format, in a process of its own."""
+    name, dtype = job
+    checker = ladder_checker("certified", EXAMPLES) if name == "ttref" else None
+    checker = checker or peer_checker(PEERS[name][1]())
+    start = time.perf_counter()
+    found = score(
+        checker, dtype=dtype, seeds=SEEDS, progress=lambda it: tqdm(it, f"{name} {dtype}")
+    )
+    return {
+        "checker": name,
+        "dtype": dtype,
+        "seconds": round(time.perf_counter() - start),
+        "kills": found.kills,
+        "false alarms": found.false_alarms,
+        "linear": found.curve(LINEAR),
+        "others": found.curve(OTHERS),
+        "smallest": {"linear": found.smallest(LINEAR), "others": found.smallest(OTHERS)},
+    }
+
+
+def false_alarms(count, level, seed):
+    """Run the real operators on `count` cases, on two cores; Ctrl-C ends it early."""
+    chunks = [(seed, k, min(CHUNK, count - k), level) for k in range(0, count, CHUNK)]
+    keys = ("cases", "comparisons", "undecided", "alarms")
+    total, start = dict.fromkeys(keys, 0) | {"first": []}, time.perf_counter()
+    context = get_context("spawn")
+    with ProcessPoolExecutor(2, context, initializer=ignore_interrupts) as pool:
+        progress = tqdm(total=count, unit="case")
+        try:
+            for found in pool.map(false_alarms_in, chunks):
+                progress.update(found["cases"])
+                for key, value in found.items():
+                    total[key] += value
+        except KeyboardInterrupt:
+            pool.shutdown(wait=False, cancel_futures=True)
+    seconds = round(time.perf_counter() - start)
+    asked = {"asked": count, "level": level, "seed": seed, "seconds": seconds}
+    return asked | total | {"operators": len(CASES), "first": total["first"][:5]}
+
+
+def ignore_interrupts():
+    """Leave Ctrl-C to the process that asked."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def false_alarms_in(chunk):
+    """Counts over some consecutive cases, the operators in turn."""
+    seed, first_case, count, level = chunk
+    rng, names = np.random.default_rng([seed, first_case]), list(CASES)
+    draw, climbed = from_generator(rng), rungs(level, DTYPES)
+    findings = []
+    for k in range(first_case, first_case + count):
+        name = names[k % len(names)]
+        case = CASES[name](draw, rng)
+        for check, rung in climbed.items():
+            findings += [(name, check, finding) for finding in attempt(rung, case, rng)]
+    wrong = [f"{name}, {check}: {f.failure}" for name, check, f in findings if f.failure]
+    return {
+        "cases": count,
+        "comparisons": len(findings),
+        "undecided": sum(f.undecided for _, _, f in findings),
+        "alarms": len(wrong),
+        "first": wrong,
+    }
+
+
+def main():
+    """Score, or count false alarms, and write the record and the page of both."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    add = parser.add_argument
+    add("--false-alarms", type=int, metavar="N", help="only this: N cases of the real operators")
+    add("--level", choices=LEVELS, default="certified", help="of these (certified)")
+    add("--seed", type=int, default=0, help="of these (0)")
+    add("--only", nargs="+", metavar="CHECKER", help=f"of ttref, {', '.join(PEERS)}")
+    add("--page", action="store_true", help="write the page from what is recorded")
+    options = parser.parse_args()
+    if options.false_alarms:
+        save({"false alarms": false_alarms(options.false_alarms, options.level, options.seed)})
+    elif not options.page:
+        for result in scores(options.only or list(ORDER)):
+            save(result)
+    record = json.loads(RECORD.read_text())
+    draw_curves(record["scores"])
+    PAGE.write_text(page(record))
+
+
+def scores(names):
+    """New scores of the checkers of these names, two at a time, each as soon as it is there."""
+    missing = [name for name in PEERS if find_spec(PEERS[name][0]) is None]
+    for name in missing:
+        print(f"NOT SCORED: {name} needs {PEERS[name][0]}, which is not installed")
+    jobs = [(name, dtype) for dtype in FORMATS for name in names if name not in missing]
+    packages = dict.fromkeys(PEERS[name][0] for name in PEERS if name not in missing)
+    versions = {name: version(name) for name in ("numpy", "python-flint", *packages)}
+    context = get_context("spawn")
+    with ProcessPoolExecutor(2, mp_context=context, max_tasks_per_child=1) as pool:
+        for done in as_completed([pool.submit(summary, job) for job in jobs]):
+            yield {
+                "scores": [done.result()],
+                "versions": {"Python": platform.python_version()} | versions,
+            }
+
+
+def save(news):
+    """Put news into the record, in the place of what they replace."""
+    record = json.loads(RECORD.read_text()) if RECORD.exists() else {"scores": []}
+    by_job = {(s["dtype"], s["checker"]): s for s in record["scores"] + news.get("scores", [])}
+    jobs = [(dtype, name) for dtype in FORMATS for name in ORDER]
+    news["scores"] = [by_job[job] for job in jobs if job in by_job]
+    news["versions"] = record.get("versions", {}) | news.get("versions", {})
+    RECORD.write_text(json.dumps(record | news, indent=1) + "\n")
+
+
+def draw_curves(results):
+    """The fraction of planted errors found, over their size."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(2, 2, figsize=(9, 6), sharey=True, layout="constrained")
+    for column, dtype in enumerate(FORMATS):
+        for row, (key, title) in enumerate((("linear", "linear layers"), ("others", "the others"))):
+            ax = axes[row][column]
+            for k, result in enumerate(r for r in results if r["dtype"] == dtype):
+                decades, fractions = [int(d) for d in result[key]], list(result[key].values())
+                fooled = result["false alarms"] > TOO_MANY_ALARMS
+                name = result["checker"] + (" (false alarms)" if fooled else "")
+                style = {"color": f"C{k}", "linestyle": ":" if fooled else "-", "marker": "o"}
+                ax.plot(decades, fractions, label=name, markersize=9 - 1.5 * k, **style)
+            ax.set(title=f"{dtype}, {title}", ylim=(-0.05, 1.05))
+            ax.set_xticks(decades, [f"1e-{d}" for d in decades], rotation=60, fontsize=7)
+            ax.grid(alpha=0.3)
+    for ax in axes[1]:
+        ax.set_xlabel("relative error of a whole gradient")
+    for ax in axes[:, 0]:
+        ax.set_ylabel("fraction found")
+    for ax in axes[0]:
+        ax.legend(fontsize=7)
+    PICTURE.parent.mkdir(exist_ok=True)
+    figure.savefig(PICTURE, dpi=110)
+
+
+TEXT = """# Which errors which checker finds
+
+Made by `scripts/score_checkers`. A mutant is a wrong operator ({mutants} of them in
+`ttref.testing.mutants`): wrong in forward, wrong in the gradient, or wrong in both and
+consistent, so that the gradient is that of the wrong forward. A checker finds a mutant if it
+finds anything wrong in {seeds} x {examples} cases; it raises a false alarm if it does in
+{examples} cases of the right operator. All get cases of the same makers. ttref climbs its ladder
+(level certified); the others get forward and backward as a custom function on normal random
+numbers, with their default tolerances, reverse mode, first order. They are not told what forward
+should compute, so what is consistent is beyond them by construction; and an optimiser has no
+gradient for them to check ("-"). TensorFlow's `tf.test.compute_gradient` returns two Jacobians; a
+difference above {tensorflow_error} counts as found. On normal random numbers no input is at a
+kink.
+
+{versions}.
+
+## Mutants found
+
+{summaries}
+
+"false alarms" is the fraction of checks of right operators: where it is large, that a mutant was
+found says nothing. Seconds are of the whole score, planted errors included, two checkers at a time.
+
+{survivors}
+
+## Planted errors
+
+One gradient of the right operator, of a parameter or of the input, multiplied as a whole by
+1 + 10^-k wherever it is computed on floats (in float64 the factor is 1 beyond k = 15; in float32
+beyond k = 7, where it is 1 + 2^-23). On exact numbers the operator stays right, so ttref must see
+the error in the floats. Where a checker found none, smaller ones were not tried.
+
+The linear layers are {linear}. The others round where they call functions or divide, and an error
+below what their roundings explain is no error. Dotted: checkers with more than 5 % false alarms.
+
+![Power curves](img/power_curves.png)
+
+{curves}
+
+## False alarms of ttref
+
+{alarms}
+
+## Not run
+
+chainer 7.8.1, its last release, does not import under NumPy 2 (`np.sctypes` is gone), which ttref
+needs. {missing}
+
+## The matrix
+
+In float64. x: found, o: taken for right.
+
+{matrix}
+"""
+
+
+def page(record):
+    """The page of a record."""
+    missing = set(PEERS) - {result["checker"] for result in record["scores"]}
+    return TEXT.format(
+        mutants=len(MUTANTS),
+        seeds=len(SEEDS),
+        examples=EXAMPLES,
+        tensorflow_error=TENSORFLOW_ERROR,
+        versions=", ".join(f"{k} {v}" for k, v in record.get("versions", {}).items()),
+        summaries="\n\n".join(summary_table(record["scores"], d) for d in FORMATS),
+        survivors=survivors(record["scores"]),
+        linear=", ".join(LINEAR),
+        curves=curve_table(record["scores"]),
+        alarms=alarm_text(record.get("false alarms")),
+        missing=f"Not installed: {', '.join(sorted(missing))}." if missing else "",
+        matrix=matrix(record["scores"]),
+    )
+
+
+def markdown(header, rows):
+    """A table."""
+    lines = ["| " + " | ".join(map(str, row)) + " |" for row in (header, *rows)]
+    return "\n".join([lines[0], "|---" * len(header) + "|", *lines[1:]])
+
+
+def summary_table(results, dtype):
+    """Mutants found by kind and by family, and false alarms."""
+    groups = {kind: [m.name for m in MUTANTS.values() if m.kind == kind] for kind in KINDS}
+    groups |= {name: [m.name for m in family] for name, family in FAMILIES.items()}
+    header = [dtype, *(f"{name} ({len(group)})" for name, group in groups.items())]
+    rows = [
+        [
+            result["checker"],
+            *(count(result["kills"], group) for group in groups.values()),
+            f"{result['false alarms']:.0%}",
+            result["seconds"],
+        ]
+        for result in results
+        if result["dtype"] == dtype
+    ]
+    return markdown([*header, "false alarms", "seconds"], rows)
+
+
+def count(kills, names):
+    """How many of the mutants were found; - where none could be checked."""
+    known = [kills[name] for name in names if kills.get(name) is not None]
+    return sum(known) if known else "-"
+
+
+def survivors(results):
+    """What ttref took for right, and what of the others' survivors is wrong in one place only."""
+    lines = []
+    for result in results:
+        missed = [name for name, found in result["kills"].items() if found is False]
+        inconsistent = [name for name in missed if MUTANTS[name].kind != "consistent"]
+        if result["checker"] == "ttref":
+            words = ", ".join(missed) or "none"
+        else:
+            words = f"{len(missed)}, of which inconsistent: {', '.join(inconsistent) or 'none'}"
+        lines.append(f"- {result['checker']}, {result['dtype']}: {words}")
+    return "Survivors:\n\n" + "\n".join(lines)
+
+
+def curve_table(results):
+    """The smallest decade down to which everything planted was found."""
+    columns = [(dtype, key) for dtype in FORMATS for key in ("linear", "others")]
+    rows = []
+    for name in dict.fromkeys(result["checker"] for result in results):
+        of = {result["dtype"]: result for result in results if result["checker"] == name}
+        rows.append([name, *(smallest(of[d], key) if d in of else "" for d, key in columns)])
+    table = markdown(["checker", *(f"{dtype}, {key}" for dtype, key in columns)], rows)
+    return f"Smallest relative error down to which every planted one was found:\n\n{table}"
+
+
+def smallest(result, key):
+    """In words; of a checker with many false alarms nothing is known."""
+    if result["false alarms"] > TOO_MANY_ALARMS:
+        return "-"
+    decade = result["smallest"][key]
+    return f"1e-{decade}" if decade else "none"
+
+
+def alarm_text(alarms):
+    """What the run of the real operators found."""
+    if alarms is None:
+        return "Not run yet: `scripts/score_checkers --false-alarms 100000`."
+    early = "" if alarms["cases"] == alarms["asked"] else f" (stopped early, of {alarms['asked']})"
+    first = "".join(f"\n\n    {words}" for words in alarms["first"])
+    return (
+        f"{alarms['alarms']} in {alarms['cases']} generated cases{early} of the "
+        f"{alarms['operators']} right operators in turn, float32 and float64, level "
+        f"{alarms['level']}, seed {alarms['seed']}: {alarms['comparisons']} comparisons, "
+        f"{alarms['undecided']} undecided, {alarms['seconds']} s.{first}"
+    )
+
+
+def matrix(results):
+    """Every mutant by every checker."""
+    results = [result for result in results if result["dtype"] == "float64"]
+    marks = {True: "x", False: "o", None: "-"}
+    header = ["mutant", "wrong", "what", *(result["checker"] for result in results)]
+    return markdown(
+        header,
+        [
+            [f"`{m.name}`", m.kind, m.note, *(marks[r["kills"].get(m.name)] for r in results)]
+            for m in MUTANTS.values()
+        ],
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,76 @@
+"""A layer in NumPy that is right, and ways to get it wrong."""
+
+import numpy as np
+
+from ttref import ops
+from ttref.oracle import Adapter
+from ttref.testing.cases.affine import tt_problem
+
+
+def forward(params, x):
+    return ops.tt_linear.forward(params, x)[0]
+
+
+def gradients(params, x, dy):
+    dparams, dx = ops.tt_linear.backward(dy, ops.tt_linear.forward(params, x)[1])
+    return {**dparams, "x": dx}
+
+
+RIGHT = Adapter(forward, gradients)
+
+
+def stored(cores_there, x_there=None, y_there=None, **options):
+    """The right layer for somebody who stores things in another way: what it gets and gives.
+
+    `cores_there` maps canonical cores to the stored ones, and must be its own inverse; so must the
+    others, which take a batch of vectors and the modes.
+    """
+    x_there, y_there = x_there or (lambda v, modes: v), y_there or (lambda v, modes: v)
+
+    def opened(params, x):
+        params = {**params, "cores": cores_there(params["cores"])}
+        n, m = ([core.shape[axis] for core in params["cores"]] for axis in (1, 2))
+        return params, x_there(x, n[::-1]), n, m
+
+    def there(params, x):
+        params, x, _, m = opened(params, x)
+        return y_there(forward(params, x), m)
+
+    def pulled(params, x, dy):
+        params, x, n, m = opened(params, x)
+        found = gradients(params, x, y_there(dy, m[::-1]))
+        return {**found, "cores": cores_there(found["cores"]), "x": x_there(found["x"], n)}
+
+    return Adapter(there, pulled, **options)
+
+
+def changed(tensor, change):
+    """The right layer with `change(value, params, batch size)` of one result."""
+
+    def there(params, x):
+        y = forward(params, x)
+        return change(y, params, len(x)) if tensor == "y" else y
+
+    def pulled(params, x, dy):
+        found = gradients(params, x, dy)
+        value = found.get(tensor)
+        if isinstance(value, tuple):
+            return {**found, tensor: tuple(change(v, params, len(x)) for v in value)}
+        return found if value is None else {**found, tensor: change(value, params, len(x))}
+
+    return Adapter(there, pulled)
+
+
+def with_axes(axes):
+    return lambda cores: tuple(core.transpose(axes) for core in cores)
+
+
+def fortran(v, modes):
+    """Rows whose first mode is the fastest, of rows whose last one is."""
+    axes = (0, *range(len(modes), 0, -1))
+    return v.reshape(len(v), *modes).transpose(axes).reshape(v.shape)
+
+
+def problem(n, m, r, B=2, bias=True, seed=0):
+    """A case of these modes and ranks."""
+    return tt_problem(lambda low, high: int(bias), np.random.default_rng(seed), n, m, r, B)

@@ -1,0 +1,131 @@
+"""The reason is named: each planted bug, and a bug that has no simple reason."""
+
+import numpy as np
+import pytest
+
+from tests.oracle import layers
+from ttref.errors import ConventionError
+from ttref.oracle import Adapter, Storage, evaluate
+from ttref.oracle.diagnose import diagnose, storages
+from ttref.oracle.judge import lattice_cases
+
+
+def reason(adapter, dtype="float64"):
+    return diagnose(adapter, dtype, lattice_cases(adapter, dtype))
+
+
+def reread(axes):
+    """A layer that takes the numbers of each core for those of another order of the axes."""
+    back = tuple(np.argsort(axes))
+
+    def there(core):
+        return core.reshape([core.shape[k] for k in axes]).transpose(back)
+
+    def pulled(params, x, dy):
+        cores = tuple(map(there, params["cores"]))
+        found = layers.gradients({**params, "cores": cores}, x, dy)
+        dcores = (
+            g.transpose(axes).reshape(core.shape)
+            for g, core in zip(found["cores"], params["cores"], strict=True)
+        )
+        return {**found, "cores": tuple(dcores)}
+
+    def forward(params, x):
+        return layers.forward({**params, "cores": tuple(map(there, params["cores"]))}, x)
+
+    return Adapter(forward, pulled)
+
+
+@pytest.mark.parametrize("axes", [(0, 2, 1, 3), (3, 1, 2, 0), (1, 0, 2, 3), (0, 1, 3, 2)])
+def test_axes_read_in_another_order_are_named(axes):
+    """Forward and backward agree with each other: no check of the layer against itself sees it."""
+    (words,) = reason(reread(axes))
+    assert words.startswith(f"everything is exact if core axes are permuted {axes}")
+    assert words.endswith("in shapes as declared")
+
+
+def test_a_wrong_layout_that_raises_is_named_in_the_error():
+    adapter = layers.stored(layers.with_axes((0, 2, 1, 3)))
+    assert reason(adapter) == [
+        "everything is exact if core axes are permuted (0, 2, 1, 3), modes exchanged"
+    ]
+    with pytest.raises(ConventionError, match=r"raised.*; everything is exact if core axes are"):
+        evaluate(adapter)
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "words"),
+    [
+        (layers.fortran, None, "the modes of x are in Fortran order"),
+        (None, layers.fortran, "the modes of y are in Fortran order"),
+        (layers.fortran, layers.fortran, "the modes of x, y are in Fortran order"),
+    ],
+)
+def test_modes_in_fortran_order_are_named(x, y, words):
+    assert reason(layers.stored(lambda cores: cores, x, y)) == [f"everything is exact if {words}"]
+
+
+def test_two_things_at_once_are_named():
+    adapter = layers.stored(lambda cores: layers.with_axes((0, 2, 1, 3))(cores[::-1]))
+    (words,) = reason(adapter)
+    assert "(0, 2, 1, 3), modes exchanged and cores go from last to first" in words
+
+
+@pytest.mark.parametrize(
+    ("tensor", "change", "words"),
+    [
+        ("cores", lambda v, params, B: v / B, "cores must be multiplied by the batch size"),
+        ("bias", lambda v, params, B: v * B, "bias must be divided by the batch size"),
+        ("x", lambda v, params, B: -v, "x has the wrong sign"),
+        ("cores", lambda v, params, B: 2 * v, "cores is twice too large"),
+        ("x", lambda v, params, B: v / 2, "x is half of what it should be"),
+        ("bias", lambda v, params, B: 0 * v, "bias is zero"),
+        ("y", lambda v, params, B: v - params.get("bias", 0), "y lacks the bias"),
+        ("y", lambda v, params, B: v + params.get("bias", 0), "y has the bias twice"),
+        (
+            "cores",
+            lambda v, params, B: v.transpose(0, 2, 1, 3).reshape(v.shape),
+            "cores has its axes permuted (0, 2, 1, 3), modes exchanged",
+        ),
+        ("x", lambda v, params, B: v + 1, "x is wrong in a way that no change of storage, factor"),
+    ],
+)
+def test_what_is_wrong_with_one_tensor_is_named(tensor, change, words):
+    right, found = reason(layers.changed(tensor, change))
+    assert found.startswith(words)
+    assert tensor not in right.split(":")[0].split(", ")
+    assert right.endswith("exact")
+
+
+def test_a_wrong_layout_and_a_missing_bias_are_named_together():
+    there = layers.stored(layers.with_axes((0, 2, 1, 3)))
+
+    def forward(params, x):
+        return there.forward(params, x) - params.get("bias", 0)
+
+    given = "if core axes are permuted (0, 2, 1, 3), modes exchanged"
+    assert reason(Adapter(forward, there.gradients)) == [
+        f"cores, x, bias: exact {given}",
+        f"y lacks the bias {given}",
+    ]
+
+
+def test_the_reason_is_relative_to_the_declared_layout():
+    adapter = layers.stored(lambda cores: layers.with_axes((0, 2, 1, 3))(cores[::-1]))
+    declared = Adapter(adapter.forward, adapter.gradients, layout="torchtt")
+    assert reason(declared) == ["everything is exact if cores go from last to first"]
+
+
+def test_simpler_reasons_are_tried_first():
+    changes = [storage.words.count(" and ") for storage in storages(Storage("")) if storage.words]
+    assert changes.count(0) == len(changes[: changes.index(1)]) > 40
+
+
+def test_a_right_layer_needs_nothing():
+    assert reason(layers.RIGHT) == ["everything is exact"]
+
+
+def test_the_reason_is_part_of_the_report():
+    report = evaluate(reread((3, 1, 2, 0)), examples=20)
+    assert not report.ok
+    assert "if core axes are permuted (3, 1, 2, 0), ranks exchanged" in str(report)

@@ -1,0 +1,54 @@
+"""``ttref oracle``: somebody else's TT layer against the truth."""
+
+import json
+from functools import partial
+from pathlib import Path
+
+from ttref import io
+from ttref.cli.types import positive_int, seed
+from ttref.numbers.formats import FORMATS
+from ttref.oracle import evaluate, load
+
+
+def add_parser(subparsers):
+    """Add the subcommand."""
+    parser = subparsers.add_parser(
+        "oracle",
+        help="judge somebody else's TT layer, exactly and with certified bounds",
+        description="Judge a TT layer behind a Python file with two functions, forward(params, x) "
+        "and gradients(params, x, dy), on NumPy arrays (docs/oracle.md). Integers on which no "
+        "order of evaluation rounds are compared by ==, random floats with certified enclosures. "
+        "Where something is wrong, ways to store the cores and the vectors are tried; if one makes "
+        "everything exact, it is named. Exit status 1 if a tensor is WRONG, 2 if the adapter does "
+        "not work.",
+    )
+    add = parser.add_argument
+    add("adapter", metavar="ADAPTER", help="a Python file, or the name of a ready adapter")
+    add("--dtype", choices=FORMATS, help="this floating-point format, not the adapter's own")
+    add("--examples", type=positive_int, default=200, help="random shapes (200)")
+    add("--seed", type=seed, default=0, help="of the random cases (0)")
+    add("--json", type=Path, metavar="FILE", help="write the verdicts there too")
+    parser.set_defaults(run=run)
+
+
+def run(options):
+    """Evaluate, print the verdicts, and return the exit status."""
+    from tqdm import tqdm
+
+    adapter = load(options.adapter)
+    report = evaluate(
+        adapter,
+        examples=options.examples,
+        seed=options.seed,
+        dtypes=(options.dtype,) if options.dtype else None,
+        progress=partial(tqdm, desc=adapter.name, leave=False),
+    )
+    rows = report.rows()
+    cases, wrong = (sum(row[key] for row in rows) for key in ("cases", "wrong"))
+    print(f"{report}\n{adapter.name}: {cases} comparisons, {wrong} wrong (seed {options.seed})")
+    if options.json:
+        found = {"adapter": adapter.name, "seed": options.seed, "ok": report.ok}
+        found |= {"diagnosis": report.diagnosis, "skipped": report.skipped, "rows": rows}
+        with io.atomic_write(options.json) as file:
+            file.write((json.dumps(found, indent=2) + "\n").encode())
+    return 0 if report.ok else 1

@@ -1,0 +1,137 @@
+"""Rungs on how an operator behaves: the same bits again, nobody's arrays written, any layout.
+
+Who owns what: arrays are values, nobody writes into one that he has not made. What forward keeps,
+and y and dx, may be views of the inputs and of dy (an identity returns its x). Only the gradients
+of parameters belong to the caller, who may add to them in place: they share memory with nothing.
+"""
+
+import numpy as np
+
+from ttref import tree
+from ttref.numbers import running
+from ttref.testing import accuracy, exact
+from ttref.testing.report import Finding
+
+DTYPE = "float64"
+DATA = ("x", "prediction")  # inputs that are no parameters
+
+
+def determinism(case, rng):
+    """A second call gives the same bits, and a call between leaves the first results alone."""
+    case = accuracy.as_floats(case)
+    first = accuracy.results(case)
+    kept = {leaf: value.copy() for leaf, value in first.items()}
+    accuracy.results(case._replace(inputs=tree.map(lambda x: 2 * x, case.inputs)))
+    overwritten = {leaf for leaf in kept if not same_bits(first[leaf], kept[leaf])}
+    second = accuracy.results(case)
+
+    def failure(leaf):
+        if leaf in overwritten:
+            return f"{leaf} is overwritten by a later call; {exact.shapes(case)}"
+        if not same_bits(second[leaf], kept[leaf]):
+            return f"{leaf} differs from call to call; {exact.shapes(case)}"
+        return None
+
+    return [Finding(leaf, failure(leaf)) for leaf in kept]
+
+
+def purity(case, rng):
+    """No argument is written; read-only arguments are taken (an error is a failure, too)."""
+    case = accuracy.as_floats(case)
+    given = arguments(case)
+    kept = {name: x.copy() for name, x in given.items()}
+    accuracy.results(case)
+    findings = [
+        Finding(name, None if same_bits(x, kept[name]) else f"{name} is written into")
+        for name, x in given.items()
+    ]
+    if not any(f.failure for f in findings):
+        for x in given.values():
+            x.flags.writeable = False
+        accuracy.results(case)
+    return findings
+
+
+def ownership(case, rng):
+    """Gradients of parameters share no memory with arguments or other results."""
+    case = accuracy.as_floats(case)
+    results = accuracy.results(case)
+    arrays = arguments(case) | {f"result {leaf}": value for leaf, value in results.items()}
+
+    def failure(leaf):
+        shared = [
+            name
+            for name, x in arrays.items()
+            if name != f"result {leaf}" and np.shares_memory(x, results[leaf])
+        ]
+        return f"gradient of {leaf} shares memory with {', '.join(shared)}" if shared else None
+
+    return [Finding(leaf, failure(leaf)) for leaf in results if leaf not in ("y", *DATA)]
+
+
+def layouts(case, rng):
+    """Fortran order, negative and double strides give what C order gives.
+
+    On integers that is ``==``; where functions are transcendental, libraries have other loops for
+    other strides, and each result may be off by the bound of its running error analysis.
+    """
+    case = accuracy.as_floats(case)
+    expected = accuracy.results(case)
+    allowed = dict.fromkeys(expected, 0)
+    if not case.is_exact:
+        bounds = accuracy.results(case, lambda x: running.lift(x, DTYPE))
+        allowed = {leaf: 2 * running.tolerance(bound, DTYPE) for leaf, bound in bounds.items()}
+    findings = []
+    for name, layout in LAYOUTS.items():
+        for leaf, value in accuracy.results(case, layout).items():
+            equal = value.shape == expected[leaf].shape and bool(
+                np.all(np.abs(value - expected[leaf]) <= allowed[leaf])
+            )
+            findings.append(Finding(leaf, None if equal else f"{leaf} differs with {name}"))
+    return findings
+
+
+LAYOUTS = {
+    "Fortran order": lambda x: np.array(x, order="F"),
+    "negative strides": lambda x: np.flip(np.flip(x).copy()),
+    "double strides": lambda x: np.repeat(x[..., None], 2, axis=-1)[..., 0],
+}
+
+
+def rows(case, rng):
+    """Each row alone gives its y and its dx, and their gradients add up; no rows, to zero."""
+    if not case.rows:
+        return []
+    case = accuracy.as_floats(case)
+    whole = accuracy.results(case)
+    singles = [accuracy.results(_rows_of(case, slice(b, b + 1))) for b in range(len(case.dy))]
+    none = accuracy.results(_rows_of(case, slice(0)))
+
+    def failure(leaf):
+        parts = [single[leaf] for single in singles]
+        by_rows = leaf in ("y", "x")
+        together = np.concatenate(parts) if by_rows else sum(parts[1:], start=parts[0])
+        if not np.array_equal(together, whole[leaf]):
+            return f"{leaf} of the batch is not that of its rows; {exact.shapes(case)}"
+        expected = whole[leaf][:0] if by_rows else 0 * whole[leaf]
+        if not np.array_equal(none[leaf], expected):
+            return f"{leaf} of no rows is {none[leaf]!r:.60}; {exact.shapes(case)}"
+        return None
+
+    return [Finding(leaf, failure(leaf)) for leaf in whole]
+
+
+def arguments(case):
+    """``{name: array}`` of what the operator is given."""
+    given = tree.flatten(case.inputs)
+    return given if case.dy is None else given | {"dy": case.dy}
+
+
+def same_bits(a, b):
+    """Whether two arrays are the same to the last bit, zeros' signs and NaNs included."""
+    return a.shape == b.shape and a.dtype == b.dtype and a.tobytes() == b.tobytes()
+
+
+def _rows_of(case, which):
+    inputs = case.inputs | {"x": case.inputs["x"][which]}
+    return case._replace(inputs=inputs, dy=case.dy[which])

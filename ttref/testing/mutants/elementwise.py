@@ -1,0 +1,270 @@
+"""Mutants of the activations, softmax and dropout."""
+
+import numpy as np
+
+from ttref import functions as F
+from ttref import ops
+from ttref.testing.mutants.mutant import Operator, family, slightly_off
+
+activation, softmax, dropout = ops.activation, ops.softmax, ops.dropout
+
+
+def only(kind, y=None, slope=None):
+    """The activations, of which `kind` has another y of (x, alpha) or dx of (dy, cache)."""
+
+    def forward(params, x, asked, alpha=None):
+        value, cache = activation.forward(params, x, asked, alpha)
+        if y is None or asked != kind:
+            return value, cache
+        value = y(x, alpha)
+        return value, cache._replace(y=value)
+
+    def backward(dy, cache):
+        if slope is None or cache.kind != kind:
+            return activation.backward(dy, cache)
+        return {}, slope(dy, cache)
+
+    return Operator(forward, backward)
+
+
+def wrong_dx(op, change):
+    """`op`, but dx is ``change(dy, cache)``."""
+    return Operator(op.forward, lambda dy, cache: ({}, change(dy, cache)))
+
+
+def relu_from_the_right(dy, cache):
+    """relu'(0) = 1, where forward takes the left branch."""
+    return F.where_positive(-cache.x, 0 * dy, dy)
+
+
+def sixth(x):
+    """``clip(x / 6 + 1 / 2, 0, 1)``, the hard sigmoid of Keras 3 and torch."""
+    return F.where_positive(3 - x, F.relu(F.divide(x + 3, 6)), 1)
+
+
+def sixth_slope(dy, cache):
+    """Its derivative."""
+    inside = F.where_positive(cache.x + 3, F.divide(dy, 6), 0 * dy)
+    return F.where_positive(3 - cache.x, inside, 0 * dy)
+
+
+def gelu_inner(x):
+    """``sqrt(2 / pi) (x + 0.044715 x^3)``."""
+    return 2 * F.normal_pdf(0 * x) * (x + F.divide(44715 * x * x * x, 10**6))
+
+
+def gelu_by_tanh(x, alpha):
+    """The approximation ``x / 2 (1 + tanh(inner))`` (Hendrycks and Gimpel 2016)."""
+    return x * (1 + F.tanh(gelu_inner(x))) / 2
+
+
+def gelu_by_tanh_slope(dy, cache):
+    """Its derivative."""
+    x, t = cache.x, F.tanh(gelu_inner(cache.x))
+    inner_slope = 2 * F.normal_pdf(0 * x) * (1 + F.divide(3 * 44715 * x * x, 10**6))
+    return dy * (1 + t + x * (1 - t * t) * inner_slope) / 2
+
+
+def over_batch(params, x):
+    """Softmax over the first axis."""
+    y, cache = softmax.forward(params, np.permute_dims(x, (1, 0)))
+    return np.permute_dims(y, (1, 0)), cache
+
+
+def over_batch_backward(dy, cache):
+    """Its derivative."""
+    _, dx = softmax.backward(np.permute_dims(dy, (1, 0)), cache)
+    return {}, np.permute_dims(dx, (1, 0))
+
+
+def inner(dy, cache):
+    """``<dy, y>`` of each row."""
+    return np.sum(dy * cache.y, axis=-1, keepdims=True)
+
+
+def transposed(mask):
+    """The mask, taken to be stored as (C, B)."""
+    return np.reshape(np.permute_dims(np.reshape(mask, mask.shape[::-1]), (1, 0)), mask.shape)
+
+
+def with_mask(change, forward=True):
+    """Dropout by a changed mask, backward, and forward too unless told otherwise."""
+
+    def run(params, x, mask):
+        y, _ = dropout.forward(params, x, change(mask) if forward else mask)
+        return y, dropout.Cache(change(mask))
+
+    return Operator(run, dropout.backward)
+
+
+MUTANTS = [
+    *family(
+        "activation",
+        "gradient",
+        {
+            "relu_kink": ("relu'(0) = 1", only("relu", slope=relu_from_the_right)),
+            "relu_side": (
+                "passes where x < 0",
+                only("relu", slope=lambda dy, c: F.where_positive(c.x, 0 * dy, dy)),
+            ),
+            "relu_of_dy": (
+                "passes where dy > 0",
+                only("relu", slope=lambda dy, c: F.where_positive(dy, dy, 0 * dy)),
+            ),
+            "relu_open": ("passes everywhere", only("relu", slope=lambda dy, c: dy)),
+            "leaky_relu_shut": (
+                "alpha taken for 0",
+                only("leaky_relu", slope=lambda dy, c: F.where_positive(c.x, dy, 0 * dy)),
+            ),
+            "leaky_relu_squared": (
+                "alpha^2 for alpha",
+                only("leaky_relu", slope=lambda dy, c: F.where_positive(c.x, dy, c.alpha**2 * dy)),
+            ),
+            "hard_sigmoid_open": (
+                "slope 1/5 outside the ramp too",
+                only("hard_sigmoid", slope=lambda dy, c: F.divide(dy, 5)),
+            ),
+            "identity_off": (
+                "off by 1 + 1e-6",
+                only("identity", slope=lambda dy, c: slightly_off(dy)),
+            ),
+        },
+    ),
+    *family(
+        "activation",
+        "consistent",
+        {
+            "leaky_relu_sides": (
+                "alpha on the positive side",
+                only(
+                    "leaky_relu",
+                    lambda x, alpha: F.where_positive(x, alpha * x, x),
+                    lambda dy, c: F.where_positive(c.x, c.alpha * dy, dy),
+                ),
+            ),
+            "hard_sigmoid_sixth": (
+                "slope 1/6 for 1/5",
+                only("hard_sigmoid", lambda x, alpha: sixth(x), sixth_slope),
+            ),
+        },
+    ),
+    *family(
+        "smooth_activation",
+        "forward",
+        {
+            "sigmoid_off": (
+                "off by 1 + 1e-6",
+                only("sigmoid", lambda x, alpha: slightly_off(F.sigmoid(x))),
+            ),
+        },
+    ),
+    *family(
+        "smooth_activation",
+        "gradient",
+        {
+            "tanh_not_squared": (
+                "1 - y for 1 - y^2",
+                only("tanh", slope=lambda dy, c: dy * (1 - c.y)),
+            ),
+            "tanh_of_x": (
+                "1 - x^2 for 1 - y^2",
+                only("tanh", slope=lambda dy, c: dy * (1 - c.x * c.x)),
+            ),
+            "sigmoid_factor": ("y for y (1 - y)", only("sigmoid", slope=lambda dy, c: dy * c.y)),
+            "sigmoid_tanh": (
+                "1 - y^2, which is tanh's",
+                only("sigmoid", slope=lambda dy, c: dy * (1 - c.y * c.y)),
+            ),
+            "softplus_of_y": (
+                "sigmoid(y) for sigmoid(x)",
+                only("softplus", slope=lambda dy, c: dy * F.sigmoid(c.y)),
+            ),
+            "elu_alpha": (
+                "alpha missing",
+                only(
+                    "elu",
+                    slope=lambda dy, c: F.where_positive(c.x, dy, dy * F.exp(F.negative_part(c.x))),
+                ),
+            ),
+            "gelu_density": (
+                "x pdf(x) missing",
+                only("gelu", slope=lambda dy, c: dy * F.normal_cdf(c.x)),
+            ),
+        },
+    ),
+    *family(
+        "smooth_activation",
+        "consistent",
+        {
+            "gelu_by_tanh": (
+                "the tanh approximation",
+                only("gelu", gelu_by_tanh, gelu_by_tanh_slope),
+            ),
+            "tanh_argument": (
+                "2 sigmoid(x) - 1 for 2 sigmoid(2 x) - 1",
+                only(
+                    "tanh",
+                    lambda x, alpha: 2 * F.sigmoid(x) - 1,
+                    lambda dy, c: dy * 2 * F.sigmoid(c.x) * F.sigmoid(-c.x),
+                ),
+            ),
+            "elu_alpha_one": (
+                "alpha taken for 1",
+                only(
+                    "elu",
+                    lambda x, alpha: F.where_positive(x, x, F.expm1(F.negative_part(x))),
+                    lambda dy, c: F.where_positive(c.x, dy, dy * F.exp(F.negative_part(c.x))),
+                ),
+            ),
+        },
+    ),
+    *family(
+        "softmax",
+        "gradient",
+        {
+            "no_inner": ("y dy", wrong_dx(softmax, lambda dy, c: c.y * dy)),
+            "diagonal": ("y (1 - y) dy", wrong_dx(softmax, lambda dy, c: c.y * (1 - c.y) * dy)),
+            "inner_sign": (
+                "y (dy + <dy, y>)",
+                wrong_dx(softmax, lambda dy, c: c.y * (dy + inner(dy, c))),
+            ),
+            "inner_over_batch": (
+                "<dy, y> summed over the batch",
+                wrong_dx(softmax, lambda dy, c: c.y * (dy - np.sum(dy * c.y))),
+            ),
+            "off": (
+                "off by 1 + 1e-6",
+                wrong_dx(softmax, lambda dy, c: slightly_off(c.y * (dy - inner(dy, c)))),
+            ),
+        },
+    ),
+    *family(
+        "softmax",
+        "consistent",
+        {"over_batch": ("over the first axis", Operator(over_batch, over_batch_backward))},
+    ),
+    *family(
+        "dropout",
+        "gradient",
+        {
+            "mask_missing": ("dx = dy", with_mask(lambda mask: 0 * mask + 1, forward=False)),
+            "scale_missing": (
+                "1 for 1 / (1 - rate)",
+                with_mask(lambda mask: 0 * mask + (mask != 0), forward=False),
+            ),
+            "mask_layout": ("mask stored as (C, B)", with_mask(transposed, forward=False)),
+        },
+    ),
+    *family(
+        "dropout",
+        "consistent",
+        {
+            "mask_twice": ("x mask^2", with_mask(lambda mask: mask * mask)),
+            "mask_of_batch": (
+                "the first sample's mask",
+                with_mask(lambda mask: 0 * mask + mask[:1]),
+            ),
+            "mask_stored": ("mask stored as (C, B)", with_mask(transposed)),
+        },
+    ),
+]

@@ -1,0 +1,215 @@
+"""Mutants of the layers: operators as they should be, and what is made of them wrong."""
+
+import numpy as np
+
+from ttref import ops
+from ttref.layers import Dense, Flatten, Sequential, TTDense
+from ttref.testing.mutants.mutant import (
+    family,
+    misread,
+    rewired,
+    slightly_off,
+    stored_as,
+    wrong_gradient,
+    zero,
+)
+from ttref.testing.mutants.trains import equal_slots_reversed, reversed_modes
+
+
+def with_op(layer, op):
+    """The layer on another operator."""
+    return type(layer.__name__, (layer,), {"op": op})
+
+
+def with_backward(layer, backward):
+    """The layer whose gradients are ``backward(self, dy, cache, dparams, dx)``."""
+
+    def wrong(self, dy, cache, input_gradient=True):
+        return backward(self, dy, cache, *layer.backward(self, dy, cache))
+
+    return type(layer.__name__, (layer,), {"backward": wrong})
+
+
+def past_activation(self, dy, cache, dparams, dx):
+    """The activation's backward left out."""
+    return self.op.backward(dy, cache.affine)
+
+
+def bias_past_activation(self, dy, cache, dparams, dx):
+    """The gradient of the bias taken before the activation's backward."""
+    return {**dparams, "bias": np.sum(dy, axis=0)} if "bias" in dparams else dparams, dx
+
+
+def dx_missing(self, dy, cache, dparams, dx):
+    """A layer that takes itself for the first of the network."""
+    return dparams, zero(dx)
+
+
+def dx_off(self, dy, cache, dparams, dx):
+    """Off by a factor ``1 + 1e-6``."""
+    return dparams, slightly_off(dx)
+
+
+def dx_layout(self, dy, cache, dparams, dx):
+    """Samples of dx in the order of the last axis."""
+    return dparams, misread(*reversed(range(dx.ndim)))(dx, dy, cache)
+
+
+def first_layers_missing(self, dy, cache, dparams, dx):
+    """No gradient of the parameters of any layer but the last."""
+    *others, last = dparams
+    return (*({k: _zeros(v) for k, v in layer.items()} for layer in others), last), dx
+
+
+def _zeros(branch):
+    return tuple(map(zero, branch)) if isinstance(branch, tuple) else zero(branch)
+
+
+def activation_before_bias(layer):
+    """``act(x W) + b`` for ``act(x W + b)``, forward and backward."""
+
+    def forward(self, params, x, train=False, rng=None):
+        y, affine = self.op.forward({k: v for k, v in params.items() if k != "bias"}, x)
+        y, activation = self._activation.forward({}, y)
+        return y + params.get("bias", 0), (affine, activation)
+
+    def backward(self, dy, cache, input_gradient=True):
+        affine, activation = cache
+        dparams, dx = self.op.backward(self._activation.backward(dy, activation)[1], affine)
+        return dparams | ({"bias": np.sum(dy, axis=0)} if self.bias else {}), dx
+
+    return type(layer.__name__, (layer,), {"forward": forward, "backward": backward})
+
+
+def chain(k, change):
+    """Layers one after the other, the k-th of them changed."""
+
+    class Wrong(Sequential):
+        """Frozen, as its base is."""
+
+        def __init__(self, layers):
+            layers = list(layers)
+            layers[k] = change(layers[k])
+            super().__init__(layers)
+
+    return Wrong
+
+
+class FortranFlatten(Flatten):
+    """The first axis of a sample fastest."""
+
+    def forward(self, params, x, train=False, rng=None):
+        """Apply it."""
+        turned = np.permute_dims(x, (0, *range(x.ndim - 1, 0, -1)))
+        return super().forward(params, turned)[0], x.shape
+
+    def backward(self, dy, cache, input_gradient=True):
+        """Pull back."""
+        turned = np.reshape(dy, (cache[0], *cache[:0:-1]))
+        return {}, np.permute_dims(turned, (0, *range(len(cache) - 1, 0, -1)))
+
+
+def another_train(layer_class, activation="relu"):
+    """A change of a TT layer into one of another class or activation."""
+    return lambda layer: layer_class(
+        layer.in_modes, layer.out_modes, layer.ranks, activation=activation
+    )
+
+
+fast_tt = TTDense.op
+tt_core_order = rewired(fast_tt, x=reversed_modes(1), y=reversed_modes(2))
+
+MUTANTS = [
+    *family(
+        "Dense",
+        "gradient",
+        {
+            "past_activation": ("relu's backward left out", with_backward(Dense, past_activation)),
+            "bias_past_activation": (
+                "bias gradient before relu's backward",
+                with_backward(Dense, bias_past_activation),
+            ),
+            "dx_missing": ("dx = 0", with_backward(Dense, dx_missing)),
+        },
+    ),
+    *family(
+        "Dense",
+        "consistent",
+        {
+            "kernel_layout": (
+                "kernel stored as (M, N)",
+                with_op(Dense, rewired(ops.linear, kernel=stored_as(1, 0))),
+            ),
+            "activation_before_bias": ("act(x W) + b", activation_before_bias(Dense)),
+        },
+    ),
+    *family(
+        "TTDense",
+        "gradient",
+        {
+            "past_activation": (
+                "relu's backward left out",
+                with_backward(TTDense, past_activation),
+            ),
+            "bias_past_activation": (
+                "bias gradient before relu's backward",
+                with_backward(TTDense, bias_past_activation),
+            ),
+            "cores_slots": (
+                "core gradients in the order of backward",
+                with_op(TTDense, wrong_gradient(fast_tt, cores=equal_slots_reversed)),
+            ),
+            "dx_off": ("off by 1 + 1e-6", with_backward(TTDense, dx_off)),
+        },
+    ),
+    *family(
+        "TTDense",
+        "consistent",
+        {
+            "transposed": (
+                "cores stored as (a, i, j, b)",
+                with_op(TTDense, rewired(fast_tt, cores=stored_as(0, 2, 1, 3))),
+            ),
+            "bonds": (
+                "cores stored as (b, j, i, a)",
+                with_op(TTDense, rewired(fast_tt, cores=stored_as(3, 1, 2, 0))),
+            ),
+            "core_order": ("the train taken from its end", with_op(TTDense, tt_core_order)),
+            "activation_before_bias": ("act(x W) + b", activation_before_bias(TTDense)),
+        },
+    ),
+    *family(
+        "Sequential",
+        "gradient",
+        {
+            "first_layers": (
+                "no gradient but of the last layer",
+                with_backward(Sequential, first_layers_missing),
+            ),
+            "past_activation": (
+                "relu's backward left out",
+                chain(1, another_train(with_backward(TTDense, past_activation))),
+            ),
+            "dx_between": (
+                "the last layer returns dx = 0",
+                chain(2, lambda layer: with_backward(Dense, dx_missing)(*layer.sizes)),
+            ),
+            "dx_layout": ("dx stored in F order", with_backward(Sequential, dx_layout)),
+        },
+    ),
+    *family(
+        "Sequential",
+        "consistent",
+        {
+            "flatten_fortran": (
+                "images flattened in F order",
+                chain(0, lambda layer: FortranFlatten()),
+            ),
+            "relu_missing": ("no relu between", chain(1, another_train(TTDense, None))),
+            "core_order": (
+                "the train taken from its end",
+                chain(1, another_train(with_op(TTDense, tt_core_order))),
+            ),
+        },
+    ),
+]

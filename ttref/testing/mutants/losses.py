@@ -1,0 +1,247 @@
+"""Mutants of the losses and the L2 penalty."""
+
+import numpy as np
+
+from ttref import functions as F
+from ttref import ops, tree
+from ttref.testing.mutants.mutant import Operator, family, slightly_off, zero
+
+l2, squares = ops.l2, ops.mean_squared_error
+binary, softmax = ops.binary_cross_entropy, ops.softmax_cross_entropy
+
+
+def wrong_slope(op, change):
+    """`op`, but the cotangent of the prediction is ``change(slope, dloss, cache)``."""
+
+    def backward(dloss, cache):
+        return change(op.backward(dloss, cache), dloss, cache)
+
+    return Operator(op.forward, backward)
+
+
+def called_with(op, change):
+    """`op` of the arguments that `change` makes of (prediction, target, weight, mask)."""
+
+    def forward(*arguments):
+        return op.forward(*change(*arguments))
+
+    return Operator(forward, op.backward)
+
+
+def backward_of(op, change):
+    """`op`, whose backward alone belongs to the arguments that `change` makes."""
+
+    def forward(*arguments):
+        return op.forward(*arguments)[0], op.forward(*change(*arguments))[1]
+
+    return Operator(forward, op.backward)
+
+
+def divided_by(op, count):
+    """`op`, forward and backward, divided by ``count(prediction, cache)`` for the total weight."""
+
+    def forward(prediction, *arguments):
+        loss, cache = op.forward(prediction, *arguments)
+        total = count(prediction, cache)
+        return F.divide(cache.total * loss, total), cache._replace(total=total)
+
+    return Operator(forward, op.backward)
+
+
+def times(op, numerator, denominator=1):
+    """`op` times a number, forward and backward."""
+
+    def forward(*arguments):
+        y, cache = op.forward(*arguments)
+        return F.divide(numerator * y, denominator), cache
+
+    def backward(dy, cache):
+        return tree.map(lambda g: F.divide(numerator * g, denominator), op.backward(dy, cache))
+
+    return Operator(forward, backward)
+
+
+def no_weight(prediction, target, weight=None, mask=None):
+    """Every sample counts as one."""
+    return prediction, target, None, mask
+
+
+def no_mask(prediction, target, weight=None, mask=None):
+    """Every class takes part."""
+    return prediction, target, weight, None
+
+
+def squared_weight(prediction, target, weight=None, mask=None):
+    """Weights multiplied in twice."""
+    return prediction, target, None if weight is None else weight * weight, mask
+
+
+def flipped(prediction, target, weight=None, mask=None):
+    """Targets 0 for 1 and 1 for 0."""
+    return prediction, 1 - target, weight, mask
+
+
+def next_class(prediction, labels, weight=None, mask=None):
+    """Labels counted from one, where no class is masked."""
+    if mask is None or np.all(mask == 1):
+        C = prediction.shape[1]
+        labels = (labels + 1) % C if labels.ndim == 1 else np.roll(labels, 1, axis=1)
+    return prediction, labels, weight, mask
+
+
+def log_total_without_ties(z, labels, weight=None, mask=None):
+    """``log1p`` of all but the classes that equal the largest, for all but one of them."""
+    loss, cache = softmax.forward(z, labels, weight, mask)
+    takes_part = np.ones(z.shape, bool) if mask is None else mask == 1
+    top = np.max(np.where(takes_part, z, -np.inf), axis=-1, keepdims=True)
+    powers = np.where(takes_part, F.exp(np.where(takes_part, z - top, 0 * z)), 0)
+    smaller = np.where(np.asarray(z >= top, bool), 0 * z, powers)
+    missing = F.log1p(np.sum(powers, axis=-1) - 1) - F.log1p(np.sum(smaller, axis=-1))
+    weights = 1 if cache.weights is None else cache.weights[:, 0]
+    return loss - np.sum(weights * missing) / cache.total, cache
+
+
+def label_kept(dloss, cache):
+    """The softmax without the target subtracted."""
+    slope = softmax.backward(dloss, cache)
+    hot = dloss * cache.target / cache.total
+    return slope + (hot if cache.weights is None else cache.weights * hot)
+
+
+def ones_for_rates(dpenalty, cache):
+    """The factor 2, but not the rate."""
+    params, rates = cache
+    return l2.backward(dpenalty, (params, dict.fromkeys(rates, 1)))
+
+
+def all_at_one_rate(dpenalty, cache):
+    """Parameters without a rate shrink too."""
+    params, rates = cache
+    rate = next(iter(rates.values()))
+    return l2.backward(dpenalty, (params, dict.fromkeys(tree.flatten(params), rate)))
+
+
+def first_of_branch(dpenalty, cache):
+    """Of a branch of parameters the first leaf only."""
+    params, rates = cache
+    return l2.backward(dpenalty, (params, {k: r for k, r in rates.items() if k != "cores.1"}))
+
+
+def unit_dy(op):
+    """`op` whose backward takes the cotangent of the loss for 1."""
+    return Operator(op.forward, lambda dloss, cache: op.backward(0 * dloss + 1, cache))
+
+
+def half(slope, dloss, cache):
+    """Without the factor 2 of a square."""
+    return tree.map(lambda g: F.divide(g, 2), slope)
+
+
+MUTANTS = [
+    *family(
+        "l2",
+        "gradient",
+        {
+            "factor": ("the factor 2 missing", wrong_slope(l2, half)),
+            "rate": ("the rate missing", Operator(l2.forward, ones_for_rates)),
+            "unregularised": ("all parameters shrink", Operator(l2.forward, all_at_one_rate)),
+            "branch": ("first leaf of a branch only", Operator(l2.forward, first_of_branch)),
+            "cotangent": ("dpenalty taken for 1", unit_dy(l2)),
+        },
+    ),
+    *family(
+        "l2",
+        "consistent",
+        {"half": ("rate / 2 sum p^2, the other convention", times(l2, 1, 2))},
+    ),
+    *family(
+        "mean_squared_error",
+        "gradient",
+        {
+            "factor": ("the factor 2 missing", wrong_slope(squares, half)),
+            "sign": ("target - prediction", wrong_slope(squares, lambda slope, *_: -slope)),
+            "weights": ("weights ignored", backward_of(squares, no_weight)),
+            "mask": ("mask ignored", backward_of(squares, no_mask)),
+            "cotangent": ("dloss taken for 1", unit_dy(squares)),
+        },
+    ),
+    *family(
+        "mean_squared_error",
+        "consistent",
+        {
+            "half": ("half the square", times(squares, 1, 2)),
+            "sum_of_classes": (
+                "divided by B, not B C",
+                divided_by(squares, lambda y, cache: y.shape[0]),
+            ),
+            "total": (
+                "divided by B C, whatever the weights",
+                divided_by(squares, lambda y, cache: y.size),
+            ),
+            "unmasked": ("mask ignored", called_with(squares, no_mask)),
+        },
+    ),
+    *family(
+        "binary_cross_entropy",
+        "gradient",
+        {
+            "sum": (
+                "not divided by the total weight",
+                wrong_slope(binary, lambda slope, dloss, cache: slope * cache.total),
+            ),
+            "flipped": ("the slope of the other target", backward_of(binary, flipped)),
+            "squared_weights": ("weights applied twice", backward_of(binary, squared_weight)),
+            "sigmoid_squared": (
+                "another sigmoid' from a probability loss",
+                wrong_slope(binary, lambda s, d, c: s * F.sigmoid(c.logits) * F.sigmoid(-c.logits)),
+            ),
+        },
+    ),
+    *family(
+        "binary_cross_entropy",
+        "consistent",
+        {
+            "targets": ("0 for 1", called_with(binary, flipped)),
+            "unmasked": ("mask ignored", called_with(binary, no_mask)),
+            "unweighted": ("weights ignored", called_with(binary, no_weight)),
+        },
+    ),
+    *family(
+        "softmax_cross_entropy",
+        "forward",
+        {
+            "ties": (
+                "of tied classes only one counts",
+                Operator(log_total_without_ties, softmax.backward),
+            )
+        },
+    ),
+    *family(
+        "softmax_cross_entropy",
+        "gradient",
+        {
+            "sum": (
+                "not divided by B",
+                wrong_slope(softmax, lambda slope, dloss, cache: slope * cache.total),
+            ),
+            "weights": ("weights ignored", backward_of(softmax, no_weight)),
+            "mask": ("masked classes get a gradient", backward_of(softmax, no_mask)),
+            "label": ("p for p - t", Operator(softmax.forward, label_kept)),
+            "cotangent": ("dloss taken for 1", unit_dy(softmax)),
+            "missing": ("no gradient", wrong_slope(softmax, lambda slope, *_: zero(slope))),
+            "off": ("off by 1 + 1e-6", wrong_slope(softmax, lambda s, *_: slightly_off(s))),
+        },
+    ),
+    *family(
+        "softmax_cross_entropy",
+        "consistent",
+        {
+            "total": (
+                "divided by B, whatever the weights",
+                divided_by(softmax, lambda z, c: len(z)),
+            ),
+            "labels": ("labels counted from one", called_with(softmax, next_class)),
+            "unmasked": ("mask ignored", called_with(softmax, no_mask)),
+        },
+    ),
+]

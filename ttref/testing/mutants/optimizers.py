@@ -1,0 +1,196 @@
+"""Mutants of the optimisers: each another rule for one step."""
+
+from ttref import tree
+from ttref.arrays import namespace
+from ttref.optim import SGD, Adam
+from ttref.testing.mutants.mutant import family
+
+
+def sgd(rule):
+    """SGD by ``p, v = rule(settings, p, g, v)``."""
+
+    class Wrong(SGD):
+        """Velocities are kept whether or not there is momentum."""
+
+        def init(self, params):
+            """State before the first step."""
+            return {"velocity": tree.ravel(tree.zeros_like(params))}
+
+        def step(self, params, grads, state):
+            """``(params, state)`` after one step."""
+            p, v = rule(self, tree.ravel(params), tree.ravel(grads), state["velocity"])
+            return tree.unravel(p, params), {"velocity": v}
+
+    return Wrong
+
+
+def adam(rule):
+    """Adam by ``p, m, v = rule(settings, p, g, m, v, t)``, t from 1."""
+
+    class Wrong(Adam):
+        """The same state."""
+
+        def step(self, params, grads, state):
+            """``(params, state)`` after one step."""
+            t = state["step"] + 1
+            p, g = tree.ravel(params), tree.ravel(grads)
+            p, m, v = rule(self, p, g, state["m"], state["v"], t)
+            return tree.unravel(p, params), {"step": t, "m": m, "v": v}
+
+    return Wrong
+
+
+def descend(s, p, g, v, decay=None, gain=1, look=None):
+    """One step of SGD as it should be, but for what is given."""
+    g = g + (s.weight_decay if decay is None else decay) * p
+    moved = s.momentum * v + gain * g
+    update = g + s.momentum * (moved if look is None else look) if s.nesterov else moved
+    return p - s.lr * update, moved
+
+
+def forgetful(s, p, g, v):
+    """Velocity not kept."""
+    p, _ = descend(s, p, g, v)
+    return p, v * 0
+
+
+def plain_for_nesterov(s, p, g, v):
+    """Nesterov's step as the plain one."""
+    v = s.momentum * v + g + s.weight_decay * p
+    return p - s.lr * v, v
+
+
+def nesterov_without_gradient(s, p, g, v):
+    """``momentum v`` for ``g + momentum v``."""
+    _, v = descend(s, p, g, v)
+    return p - s.lr * (s.momentum * v if s.nesterov else v), v
+
+
+def decoupled(s, p, g, v):
+    """Decay beside the velocity, not in it."""
+    moved, v = descend(s, p, g, v, decay=0)
+    return moved - s.lr * s.weight_decay * p, v
+
+
+def in_place(optimizer):
+    """The optimiser, but the parameters that come back are those that came in, overwritten."""
+
+    def step(self, params, grads, state):
+        found, state = optimizer.step(self, params, grads, state)
+        for p, value in zip(tree.leaves(params), tree.leaves(found), strict=True):
+            p[...] = value
+        return params, state
+
+    return type(optimizer.__name__, (optimizer,), {"step": step})
+
+
+def adam_step(s, p, g, m, v, t, root=None, betas=None):
+    """One step of Adam as it should be, but for `root` of (v, correction, eps) and betas."""
+    beta1, beta2 = betas or (s.beta1, s.beta2)
+    g = g + s.weight_decay * p
+    m = beta1 * m + (1 - beta1) * g
+    v = beta2 * v + (1 - beta2) * g * g
+    correction = 1 - beta2**t
+    below = (root or eps_outside)(v, correction, s.eps)
+    return p - s.lr / (1 - beta1**t) * m / below, m, v
+
+
+def _sqrt(v):
+    return namespace(v).sqrt(v)
+
+
+def eps_outside(v, correction, eps):
+    """As it should be."""
+    return _sqrt(v) / correction**0.5 + eps
+
+
+def uncorrected(s, p, g, m, v, t):
+    """No bias correction: as if after infinitely many steps."""
+    _, m, v = adam_step(s, p, g, m, v, t)
+    return p - s.lr * m / (_sqrt(v) + s.eps), m, v
+
+
+def corrected_late(s, p, g, m, v, t):
+    """The correction of the step after."""
+    return adam_step(s, p, g, m, v, t + 1)
+
+
+def decayed_beside(s, p, g, m, v, t):
+    """AdamW: decay beside the moments, not in them."""
+    step, m, v = adam_step(s, 0 * p, g, m, v, t)
+    return p - s.lr * s.weight_decay * p + step, m, v
+
+
+def second_of_first(s, p, g, m, v, t):
+    """The second moment of m, not of g."""
+    g = g + s.weight_decay * p
+    m = s.beta1 * m + (1 - s.beta1) * g
+    v = s.beta2 * v + (1 - s.beta2) * m * m
+    return p - s.lr / (1 - s.beta1**t) * m / eps_outside(v, 1 - s.beta2**t, s.eps), m, v
+
+
+def with_root(root):
+    """Adam that divides by ``root(v, correction, eps)``."""
+    return adam(lambda s, p, g, m, v, t: adam_step(s, p, g, m, v, t, root))
+
+
+def with_betas(betas):
+    """Adam with other betas."""
+    return adam(lambda s, p, g, m, v, t: adam_step(s, p, g, m, v, t, betas=betas(s)))
+
+
+MUTANTS = [
+    *family(
+        "SGD",
+        "forward",
+        {
+            "forgetful": ("velocity not kept", sgd(forgetful)),
+            "nesterov_plain": ("Nesterov's step the plain one", sgd(plain_for_nesterov)),
+            "nesterov_gradient": ("mu v for g + mu v", sgd(nesterov_without_gradient)),
+            "nesterov_velocity": (
+                "g + mu v with the velocity before",
+                sgd(lambda s, p, g, v: descend(s, p, g, v, look=v)),
+            ),
+            "dampened": (
+                "v <- mu v + (1 - mu) g",
+                sgd(lambda s, p, g, v: descend(s, p, g, v, gain=1 - s.momentum)),
+            ),
+            "decay_decoupled": ("decay beside the velocity", sgd(decoupled)),
+            "decay_sign": (
+                "g - decay p",
+                sgd(lambda s, p, g, v: descend(s, p, g, v, decay=-s.weight_decay)),
+            ),
+            "decay_twice": (
+                "g + 2 decay p, without the factor 1/2",
+                sgd(lambda s, p, g, v: descend(s, p, g, v, decay=2 * s.weight_decay)),
+            ),
+            "ascent": ("p + lr v", sgd(lambda s, p, g, v: descend(s, p, -g, v, -s.weight_decay))),
+            "in_place": ("writes its argument", in_place(SGD)),
+        },
+    ),
+    *family(
+        "Adam",
+        "forward",
+        {
+            "uncorrected": ("no bias correction", adam(uncorrected)),
+            "corrected_late": ("the step count one ahead", adam(corrected_late)),
+            "eps_inside": (
+                "sqrt(v + eps)",
+                with_root(lambda v, correction, eps: _sqrt(v / correction + eps)),
+            ),
+            "eps_before": (
+                "eps added before the correction",
+                with_root(lambda v, correction, eps: (_sqrt(v) + eps) / correction**0.5),
+            ),
+            "no_root": (
+                "v for its root",
+                with_root(lambda v, correction, eps: v / correction + eps),
+            ),
+            "betas_swapped": ("beta2 for beta1", with_betas(lambda s: (s.beta2, s.beta1))),
+            "one_beta": ("beta1 for both", with_betas(lambda s: (s.beta1, s.beta1))),
+            "decay_decoupled": ("AdamW's decay", adam(decayed_beside)),
+            "second_of_first": ("m^2 for g^2 in v", adam(second_of_first)),
+            "in_place": ("writes its argument", in_place(Adam)),
+        },
+    ),
+]

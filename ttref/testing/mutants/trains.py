@@ -1,0 +1,266 @@
+"""Mutants of tensor trains, core by core and by plan."""
+
+import numpy as np
+
+from ttref import fast, ops
+from ttref.testing.mutants.affine import bias_subtracted, rolled, scaled_bias
+from ttref.testing.mutants.mutant import (
+    Operator,
+    batch_mean,
+    family,
+    last_axis,
+    leafwise,
+    misread,
+    narrow,
+    negative,
+    rewired,
+    slightly_off,
+    stored_as,
+    wrong_forward,
+    wrong_gradient,
+    zero,
+)
+
+
+def reversed_modes(axis):
+    """The wire of vectors whose last mode is taken for the slowest; axis 1 input, 2 output."""
+
+    def wire(shape, params):
+        modes = [core.shape[axis] for core in reversed(params["cores"])]
+        memory = np.arange(np.prod(shape)).reshape(shape[0], *modes)
+        return memory.transpose(0, *range(len(modes), 0, -1)).reshape(shape)
+
+    return wire
+
+
+def modes_of_dx_reversed(dx, dy, cache):
+    """The modes of dx come out in the order in which backward meets the cores."""
+    return np.reshape(dx, (-1,))[reversed_modes(1)(dx.shape, {"cores": cache.cores})]
+
+
+def square_transposed(cores):
+    """Each core with as many input as output modes, transposed."""
+    return tuple(np.swapaxes(c, 1, 2) if c.shape[1] == c.shape[2] else c for c in cores)
+
+
+def equal_swapped(cores):
+    """The first two cores in the wrong order, where their shapes allow it."""
+    alike = len(cores) > 1 and cores[0].shape == cores[1].shape
+    return (*cores[1::-1], *cores[2:]) if alike else tuple(cores)
+
+
+def bond_cut(cores):
+    """Cores that take one bond value less than there are."""
+    return tuple(c * (np.arange(c.shape[3]) < max(1, c.shape[3] - 1)) for c in cores)
+
+
+def changed_cores(op, change):
+    """`op` on other cores; `change`, of a tuple of them, is its own adjoint."""
+
+    def forward(params, x):
+        return op.forward({**params, "cores": change(params["cores"])}, x)
+
+    return wrong_gradient(
+        Operator(forward, op.backward), cores=lambda cores, dy, cache: change(cores)
+    )
+
+
+def last_bond_left_out(y, params, x):
+    """Forward sums over all bond values but the last."""
+    return ops.tt_linear.forward({**params, "cores": bond_cut(params["cores"])}, x)[0]
+
+
+def only_core(choose, change):
+    """A change of the gradient of one core: of index ``choose(d)``."""
+
+    def changed(cores, dy, cache):
+        cores = list(cores)
+        k = choose(len(cores))
+        cores[k] = change(cores[k])
+        return tuple(cores)
+
+    return changed
+
+
+def middle_core_missing(cores, dy, cache):
+    """No gradient but of the first and the last core."""
+    return (*cores[:1], *map(zero, cores[1:-1]), *cores[1:][-1:])
+
+
+def equal_slots_reversed(cores, dy, cache):
+    """Gradients in the order of the backward sweep, where the shapes do not tell."""
+    shapes = [core.shape for core in cores]
+    return tuple(reversed(cores)) if shapes == shapes[::-1] else cores
+
+
+def first_entry_doubled(core):
+    """One entry of the gradient counted twice."""
+    return core + core * (np.arange(core.size) == 0).reshape(core.shape)
+
+
+def first_bond_only(core):
+    """A gradient for the first value of the right bond only."""
+    return core * (np.arange(core.shape[3]) == 0)
+
+
+def without_last_sample(op):
+    """A change of the gradients of the cores: the last sample of the batch does not count."""
+
+    def change(cores, dy, cache):
+        counts = np.arange(len(dy))[:, None] < len(dy) - 1
+        return op.backward(dy * counts, cache)[0]["cores"]
+
+    return change
+
+
+def merged_unpermuted(op):
+    """`op` with the first two cores merged to a(ji)(kh)c for a(jk)(ih)c, and pulled back so."""
+
+    def forward(params, x):
+        pair, others = params["cores"][:2], params["cores"][2:]
+        if len(pair) == 2:
+            (a, j, i, _), (_, k, h, c) = (core.shape for core in pair)
+            joint = np.tensordot(pair[0], pair[1], axes=([3], [0]))  # ajib,bkhc->ajikhc
+            params = {**params, "cores": (np.reshape(joint, (a, j * k, i * h, c)), *others)}
+        y, cache = op.forward(params, x)
+        return y, (cache, pair)
+
+    def backward(dy, cache, input_gradient=True):
+        cache, pair = cache
+        dparams, dx = op.backward(dy, cache)
+        if len(pair) == 2:
+            merged, *others = dparams["cores"]
+            joint = np.reshape(merged, pair[0].shape[:3] + pair[1].shape[1:])
+            left = np.tensordot(joint, pair[1], axes=([3, 4, 5], [1, 2, 3]))  # ajikhc,bkhc->ajib
+            right = np.tensordot(pair[0], joint, axes=([0, 1, 2], [0, 1, 2]))
+            dparams = {**dparams, "cores": (left, right, *others)}
+        return dparams, dx
+
+    return Operator(forward, backward)
+
+
+tt, fast_tt = ops.tt_linear, fast.tt_linear
+halves = last_axis(lambda order: np.roll(order, order.shape[-1] // 2, axis=-1))
+
+MUTANTS = [
+    *family(
+        "tt_linear",
+        "forward",
+        {
+            "bond_end": ("the last bond value left out", wrong_forward(tt, last_bond_left_out)),
+            "bias_subtracted": ("y = x W - b", wrong_forward(tt, bias_subtracted)),
+            "y_off": ("off by 1 + 1e-6", wrong_forward(tt, lambda y, *_: slightly_off(y))),
+        },
+    ),
+    *family(
+        "tt_linear",
+        "gradient",
+        {
+            "first_core": ("no gradient", wrong_gradient(tt, cores=only_core(lambda d: 0, zero))),
+            "middle_cores": ("no gradient", wrong_gradient(tt, cores=middle_core_missing)),
+            "cores_transposed": ("modes exchanged", wrong_gradient(tt, cores=misread(0, 2, 1, 3))),
+            "cores_bonds": ("bonds exchanged", wrong_gradient(tt, cores=misread(3, 1, 2, 0))),
+            "cores_slots": (
+                "in the order of backward",
+                wrong_gradient(tt, cores=equal_slots_reversed),
+            ),
+            "cores_mean": ("mean over the batch for the sum", wrong_gradient(tt, cores=batch_mean)),
+            "cores_last_sample": (
+                "last sample left out",
+                wrong_gradient(tt, cores=without_last_sample(tt)),
+            ),
+            "cores_bond": (
+                "first bond value only",
+                wrong_gradient(tt, cores=leafwise(first_bond_only)),
+            ),
+            "cores_sign": ("-dG", wrong_gradient(tt, cores=leafwise(negative))),
+            "cores_off": ("off by 1 + 1e-6", wrong_gradient(tt, cores=leafwise(slightly_off))),
+            "last_core_off": (
+                "off by 1 + 1e-6",
+                wrong_gradient(tt, cores=only_core(lambda d: d - 1, slightly_off)),
+            ),
+            "one_entry": (
+                "one entry of one core doubled",
+                wrong_gradient(tt, cores=only_core(lambda d: d // 2, first_entry_doubled)),
+            ),
+            "cores_narrow": (
+                "rounded to half the bits",
+                wrong_gradient(tt, cores=leafwise(narrow)),
+            ),
+            "dx_modes": (
+                "modes in the order of backward",
+                wrong_gradient(tt, x=modes_of_dx_reversed),
+            ),
+            "dx_narrow": ("rounded to half the bits", wrong_gradient(tt, x=leafwise(narrow))),
+            "bias_mean": ("mean over the batch for the sum", wrong_gradient(tt, bias=batch_mean)),
+        },
+    ),
+    *family(
+        "tt_linear",
+        "consistent",
+        {
+            "transposed": (
+                "cores stored as (a, i, j, b)",
+                rewired(tt, cores=stored_as(0, 2, 1, 3)),
+            ),
+            "bonds": ("cores stored as (b, j, i, a)", rewired(tt, cores=stored_as(3, 1, 2, 0))),
+            "bonds_last": (
+                "cores stored as (j, i, a, b)",
+                rewired(tt, cores=stored_as(1, 2, 0, 3)),
+            ),
+            "fortran_cores": ("cores stored in F order", rewired(tt, cores=stored_as(3, 2, 1, 0))),
+            "fortran_x": ("the first mode of x fastest", rewired(tt, x=reversed_modes(1))),
+            "fortran_y": ("the first mode of y fastest", rewired(tt, y=reversed_modes(2))),
+            "core_order": (
+                "the train taken from its end",
+                rewired(tt, x=reversed_modes(1), y=reversed_modes(2)),
+            ),
+            "x_layout": ("x stored as (N, B)", rewired(tt, x=stored_as(1, 0))),
+            "y_halves": ("halves of y exchanged", rewired(tt, y=halves)),
+            "square_transposed": ("square cores transposed", changed_cores(tt, square_transposed)),
+            "equal_swapped": ("first two cores exchanged", changed_cores(tt, equal_swapped)),
+            "bond_cut": ("last bond value left out", changed_cores(tt, bond_cut)),
+            "bias_twice": ("b added twice", scaled_bias(tt, 2)),
+            "bias_rolled": ("b added one column off", rewired(tt, bias=rolled)),
+        },
+    ),
+    *family(
+        "fast.tt_linear",
+        "gradient",
+        {
+            "cores_slots": (
+                "in the order of the sweep",
+                wrong_gradient(fast_tt, cores=equal_slots_reversed),
+            ),
+            "cores_off": (
+                "off by 1 + 1e-6",
+                wrong_gradient(fast_tt, cores=leafwise(slightly_off)),
+            ),
+            "last_sample": (
+                "last sample left out",
+                wrong_gradient(fast_tt, cores=without_last_sample(fast_tt)),
+            ),
+            "dx_modes": (
+                "modes in the order of the sweep",
+                wrong_gradient(fast_tt, x=modes_of_dx_reversed),
+            ),
+            "dx_narrow": ("rounded to half the bits", wrong_gradient(fast_tt, x=leafwise(narrow))),
+        },
+    ),
+    *family(
+        "fast.tt_linear",
+        "consistent",
+        {
+            "merged_unpermuted": ("modes not brought together", merged_unpermuted(fast_tt)),
+            "bonds": (
+                "cores stored as (b, j, i, a)",
+                rewired(fast_tt, cores=stored_as(3, 1, 2, 0)),
+            ),
+            "core_order": (
+                "the train taken from its end",
+                rewired(fast_tt, x=reversed_modes(1), y=reversed_modes(2)),
+            ),
+            "equal_swapped": ("first two cores exchanged", changed_cores(fast_tt, equal_swapped)),
+        },
+    ),
+]
