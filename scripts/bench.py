@@ -1,7 +1,7 @@
-"""Time a training step of the t3f network, ttref and torch in turn, and write docs/benchmarks.md.
+"""Time a training step and some exact checks, and write docs/benchmarks.md.
 
-A step is forward, backward with the gradients of all parameters, and Adam, at batch 64, float32.
-Each system is timed over blocks of steps, interleaved, in a process bound to 1 and to 2 cores with
+A step is forward, backward with the gradients of all parameters, and Adam, of the t3f network at
+batch 64, float32, by ttref and torch in turn. Each system is timed over blocks of steps, interleaved, in a process bound to 1 and to 2 cores with
 as many BLAS threads; OPENBLAS_CORETYPE and OPENBLAS_L2_SIZE, which select slower kernels where they
 are set, are removed. Before anything is timed, torch's loss and gradients are compared with ours.
 """
@@ -17,7 +17,7 @@ from pathlib import Path
 from statistics import median
 
 PAGE = Path("docs/benchmarks.md")
-BATCH, BLOCK = 64, 20
+BATCH, BLOCK, REPEATS = 64, 20, 10
 THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 NETWORKS = {
     "TT rank 4": {"ranks": 4},
@@ -43,6 +43,12 @@ one core after the other, as t3f does. Losses and gradients of both were compare
 
 The ratio is torch's time over ttref's step, by medians: above 1, ttref is faster. On this shared
 machine times vary by a third from hour to hour; the ratio varies less.
+
+## Exact checks
+
+One core, minimum / median of {repeats}.
+
+{checks}
 """
 
 
@@ -57,8 +63,16 @@ def main():
         return
     cores = sorted(os.sched_getaffinity(0))
     results = {n: start_worker(n, options.rounds) for n in (1, 2) if n <= len(cores)}
+    checks = check_table(results[1]["checks"])
     where = f"{cpu_name()}; Python {platform.python_version()}, {results[1]['versions']}"
-    text = TEXT.format(rounds=options.rounds, block=BLOCK, table=table(results), where=where)
+    text = TEXT.format(
+        rounds=options.rounds,
+        block=BLOCK,
+        table=table(results),
+        where=where,
+        repeats=REPEATS,
+        checks=checks,
+    )
     PAGE.write_text(text)
     print(text)
 
@@ -101,7 +115,55 @@ def measure(threads, rounds):
         for _ in range(rounds):
             for system, run in systems.items():
                 times[name][system].append(run(BLOCK))
-    return {"versions": versions, "times": times}
+    checks = measure_checks() if threads == 1 else {}
+    return {"versions": versions, "times": times, "checks": checks}
+
+
+def measure_checks():
+    """Seconds of each check: ``{name: [seconds]}``."""
+    import numpy as np
+
+    from ttref import ops, tree
+    from ttref.numbers import rational
+    from ttref.oracle import Adapter, judge, truth
+    from ttref.oracle.judge import make_case
+
+    def gradients(params, x, dy):
+        dparams, dx = ops.tt_linear.backward(dy, ops.tt_linear.forward(params, x)[1])
+        return {**dparams, "x": dx}
+
+    rng = np.random.default_rng(0)
+    adapter = Adapter(lambda params, x: ops.tt_linear.forward(params, x)[0], gradients)
+
+    def lattice_cases():
+        for _ in range(100):
+            case = truth.on_lattice(make_case(rng, adapter), rng, "float32")
+            judge(case, adapter.results(case, "float32"), "float32")
+
+    shapes = [(1, 4, 4, 4), (4, 8, 8, 4), (4, 8, 8, 4), (4, 4, 4, 1)]
+    cores = tuple(rng.standard_normal(shape, dtype="float32") for shape in shapes)
+    x, dy = rng.standard_normal((2, 4, 1024), dtype="float32")
+
+    def rationals():
+        params = {"cores": tree.map(rational.lift, cores)}
+        _, cache = ops.tt_linear.forward(params, rational.lift(x))
+        ops.tt_linear.backward(rational.lift(dy), cache)
+
+    def repeated(check, times=1):
+        return [timed(check)(1) / times for _ in range(REPEATS)]
+
+    return {
+        "a lattice case of the oracle, shapes as in `ttref oracle`": repeated(lattice_cases, 100),
+        "TT 1024 x 1024, rank 4, batch 4, forward and backward on rationals": repeated(rationals),
+    }
+
+
+def check_table(checks):
+    """Milliseconds of each check."""
+    lines = ["| check | ms |", "|---|---|"]
+    for name, seconds in checks.items():
+        lines.append(f"| {name} | {min(seconds) * 1e3:.2f} / {median(seconds) * 1e3:.2f} |")
+    return "\n".join(lines)
 
 
 def network_of(ranks):

@@ -22,6 +22,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
+from kill_matrix_page import FORMATS, write_page
 from tqdm import tqdm
 
 from ttref import tree
@@ -29,18 +30,14 @@ from ttref.rng import generator
 from ttref.testing.accuracy import on_floats
 from ttref.testing.cases import CASES, from_generator
 from ttref.testing.ladder import DTYPES, LEVELS, attempt, rungs
-from ttref.testing.mutants import FAMILIES, KINDS, MUTANTS
 from ttref.testing.score import OPTIMIZERS, ladder_checker, score
 
-PAGE, RECORD = Path("docs/kill_matrix.md"), Path("docs/kill_matrix.json")
-PICTURE = Path("docs/img/power_curves.png")
+RECORD = Path("docs/kill_matrix.json")
 SEEDS, EXAMPLES = range(2), 25  # a mutant gets 2 x 25 cases
 CHUNK = 200  # cases of the real operators between two reports of progress
 LINEAR = ("linear", "tt_linear", "fast.tt_linear", "Dense", "TTDense", "Sequential")
-FORMATS = ("float64", "float32")
 OTHERS = tuple(name for name in CASES if name not in (*LINEAR, *OPTIMIZERS))
 TENSORFLOW_ERROR = 1e-3  # its function returns Jacobians and leaves the judgement to the reader
-TOO_MANY_ALARMS = 0.05  # a checker that doubts right operators this often tells nothing
 
 
 def torch_gradcheck(fast):
@@ -272,9 +269,9 @@ def main():
     elif not options.page:
         for result in scores(options.only or list(ORDER)):
             save(result)
-    record = json.loads(RECORD.read_text())
-    draw_curves(record["scores"])
-    PAGE.write_text(page(record))
+    settings = {"peers": list(PEERS), "linear": ", ".join(LINEAR)}
+    settings |= {"seeds": len(SEEDS), "examples": EXAMPLES, "tensorflow_error": TENSORFLOW_ERROR}
+    write_page(json.loads(RECORD.read_text()), settings)
 
 
 def scores(names):
@@ -302,202 +299,6 @@ def save(news):
     news["scores"] = [by_job[job] for job in jobs if job in by_job]
     news["versions"] = record.get("versions", {}) | news.get("versions", {})
     RECORD.write_text(json.dumps(record | news, indent=1) + "\n")
-
-
-def draw_curves(results):
-    """The fraction of planted errors found, over their size."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
-    figure, axes = plt.subplots(2, 2, figsize=(9, 6), sharey=True, layout="constrained")
-    for column, dtype in enumerate(FORMATS):
-        for row, (key, title) in enumerate((("linear", "linear layers"), ("others", "the others"))):
-            ax = axes[row][column]
-            for k, result in enumerate(r for r in results if r["dtype"] == dtype):
-                decades, fractions = [int(d) for d in result[key]], list(result[key].values())
-                fooled = result["false alarms"] > TOO_MANY_ALARMS
-                name = result["checker"] + (" (false alarms)" if fooled else "")
-                style = {"color": f"C{k}", "linestyle": ":" if fooled else "-", "marker": "o"}
-                ax.plot(decades, fractions, label=name, markersize=9 - 1.5 * k, **style)
-            ax.set(title=f"{dtype}, {title}", ylim=(-0.05, 1.05))
-            ax.set_xticks(decades, [f"1e-{d}" for d in decades], rotation=60, fontsize=7)
-            ax.grid(alpha=0.3)
-    for ax in axes[1]:
-        ax.set_xlabel("relative error of a whole gradient")
-    for ax in axes[:, 0]:
-        ax.set_ylabel("fraction found")
-    for ax in axes[0]:
-        ax.legend(fontsize=7)
-    PICTURE.parent.mkdir(exist_ok=True)
-    figure.savefig(PICTURE, dpi=110)
-
-
-TEXT = """# Which errors which checker finds
-
-Made by `scripts/score_checkers`. A mutant is a wrong operator ({mutants} of them in
-`ttref.testing.mutants`): wrong in forward, wrong in the gradient, or wrong in both and
-consistent, so that the gradient is that of the wrong forward. A checker finds a mutant if it
-finds anything wrong in {seeds} x {examples} cases; it raises a false alarm if it does in
-{examples} cases of the right operator. All get cases of the same makers. ttref climbs its ladder
-(level certified); the others get forward and backward as a custom function on normal random
-numbers, with their default tolerances, reverse mode, first order. They are not told what forward
-should compute, so what is consistent is beyond them by construction; and an optimiser has no
-gradient for them to check ("-"). TensorFlow's `tf.test.compute_gradient` returns two Jacobians; a
-difference above {tensorflow_error} counts as found. On normal random numbers no input is at a
-kink.
-
-{versions}.
-
-## Mutants found
-
-{summaries}
-
-"false alarms" is the fraction of checks of right operators: where it is large, that a mutant was
-found says nothing. Seconds are of the whole score, planted errors included, two checkers at a time.
-
-{survivors}
-
-## Planted errors
-
-One gradient of the right operator, of a parameter or of the input, multiplied as a whole by
-1 + 10^-k wherever it is computed on floats (in float64 the factor is 1 beyond k = 15; in float32
-beyond k = 7, where it is 1 + 2^-23). On exact numbers the operator stays right, so ttref must see
-the error in the floats. Where a checker found none, smaller ones were not tried.
-
-The linear layers are {linear}. The others round where they call functions or divide, and an error
-below what their roundings explain is no error. Dotted: checkers with more than 5 % false alarms.
-
-![Power curves](img/power_curves.png)
-
-{curves}
-
-## False alarms of ttref
-
-{alarms}
-
-## Not run
-
-chainer 7.8.1, its last release, does not import under NumPy 2 (`np.sctypes` is gone), which ttref
-needs. {missing}
-
-## The matrix
-
-In float64. x: found, o: taken for right.
-
-{matrix}
-"""
-
-
-def page(record):
-    """The page of a record."""
-    missing = set(PEERS) - {result["checker"] for result in record["scores"]}
-    return TEXT.format(
-        mutants=len(MUTANTS),
-        seeds=len(SEEDS),
-        examples=EXAMPLES,
-        tensorflow_error=TENSORFLOW_ERROR,
-        versions=", ".join(f"{k} {v}" for k, v in record.get("versions", {}).items()),
-        summaries="\n\n".join(summary_table(record["scores"], d) for d in FORMATS),
-        survivors=survivors(record["scores"]),
-        linear=", ".join(LINEAR),
-        curves=curve_table(record["scores"]),
-        alarms=alarm_text(record.get("false alarms")),
-        missing=f"Not installed: {', '.join(sorted(missing))}." if missing else "",
-        matrix=matrix(record["scores"]),
-    )
-
-
-def markdown(header, rows):
-    """A table."""
-    lines = ["| " + " | ".join(map(str, row)) + " |" for row in (header, *rows)]
-    return "\n".join([lines[0], "|---" * len(header) + "|", *lines[1:]])
-
-
-def summary_table(results, dtype):
-    """Mutants found by kind and by family, and false alarms."""
-    groups = {kind: [m.name for m in MUTANTS.values() if m.kind == kind] for kind in KINDS}
-    groups |= {name: [m.name for m in family] for name, family in FAMILIES.items()}
-    header = [dtype, *(f"{name} ({len(group)})" for name, group in groups.items())]
-    rows = [
-        [
-            result["checker"],
-            *(count(result["kills"], group) for group in groups.values()),
-            f"{result['false alarms']:.0%}",
-            result["seconds"],
-        ]
-        for result in results
-        if result["dtype"] == dtype
-    ]
-    return markdown([*header, "false alarms", "seconds"], rows)
-
-
-def count(kills, names):
-    """How many of the mutants were found; - where none could be checked."""
-    known = [kills[name] for name in names if kills.get(name) is not None]
-    return sum(known) if known else "-"
-
-
-def survivors(results):
-    """What ttref took for right, and what of the others' survivors is wrong in one place only."""
-    lines = []
-    for result in results:
-        missed = [name for name, found in result["kills"].items() if found is False]
-        inconsistent = [name for name in missed if MUTANTS[name].kind != "consistent"]
-        if result["checker"] == "ttref":
-            words = ", ".join(missed) or "none"
-        else:
-            words = f"{len(missed)}, of which inconsistent: {', '.join(inconsistent) or 'none'}"
-        lines.append(f"- {result['checker']}, {result['dtype']}: {words}")
-    return "Survivors:\n\n" + "\n".join(lines)
-
-
-def curve_table(results):
-    """The smallest decade down to which everything planted was found."""
-    columns = [(dtype, key) for dtype in FORMATS for key in ("linear", "others")]
-    rows = []
-    for name in dict.fromkeys(result["checker"] for result in results):
-        of = {result["dtype"]: result for result in results if result["checker"] == name}
-        rows.append([name, *(smallest(of[d], key) if d in of else "" for d, key in columns)])
-    table = markdown(["checker", *(f"{dtype}, {key}" for dtype, key in columns)], rows)
-    return f"Smallest relative error down to which every planted one was found:\n\n{table}"
-
-
-def smallest(result, key):
-    """In words; of a checker with many false alarms nothing is known."""
-    if result["false alarms"] > TOO_MANY_ALARMS:
-        return "-"
-    decade = result["smallest"][key]
-    return f"1e-{decade}" if decade else "none"
-
-
-def alarm_text(alarms):
-    """What the run of the real operators found."""
-    if alarms is None:
-        return "Not run yet: `scripts/score_checkers --false-alarms 100000`."
-    early = "" if alarms["cases"] == alarms["asked"] else f" (stopped early, of {alarms['asked']})"
-    first = "".join(f"\n\n    {words}" for words in alarms["first"])
-    return (
-        f"{alarms['alarms']} in {alarms['cases']} generated cases{early} of the "
-        f"{alarms['operators']} right operators in turn, float32 and float64, level "
-        f"{alarms['level']}, seed {alarms['seed']}: {alarms['comparisons']} comparisons, "
-        f"{alarms['undecided']} undecided, {alarms['seconds']} s.{first}"
-    )
-
-
-def matrix(results):
-    """Every mutant by every checker."""
-    results = [result for result in results if result["dtype"] == "float64"]
-    marks = {True: "x", False: "o", None: "-"}
-    header = ["mutant", "wrong", "what", *(result["checker"] for result in results)]
-    return markdown(
-        header,
-        [
-            [f"`{m.name}`", m.kind, m.note, *(marks[r["kills"].get(m.name)] for r in results)]
-            for m in MUTANTS.values()
-        ],
-    )
 
 
 if __name__ == "__main__":

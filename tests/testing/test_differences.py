@@ -13,6 +13,7 @@ from ttref.rng import generator
 from ttref.testing import CASES, differences
 from ttref.testing.cases import Case, from_generator
 from ttref.testing.ladder import planted
+from ttref.testing.report import Inapplicable
 
 RUNGS = ("complex_step", "richardson", "taylor")
 WITHOUT_GRADIENT = ("SGD", "Adam")
@@ -134,16 +135,15 @@ def test_on_a_kink_the_case_is_undecided(rung, monkeypatch):
     assert finding.failure is None
 
 
-def test_a_forward_that_takes_no_complex_arrays_is_undecided():
+def test_the_complex_step_does_not_apply_where_forward_takes_no_complex_arrays():
     def real_only(x):
         if x.dtype.kind == "c":
             raise TypeError("no complex numbers")
         return x
 
-    (finding,) = differences.complex_step(
-        one_input(real_only, lambda x: 0 * x + 1, [1.0]), generator(0)
-    )
-    assert finding.undecided
+    case = one_input(real_only, lambda x: 0 * x + 1, [1.0])
+    with pytest.raises(Inapplicable, match="takes no complex arrays: no complex numbers"):
+        differences.complex_step(case, generator(0))
 
 
 def test_a_modulus_fools_the_complex_step_and_the_others_not():

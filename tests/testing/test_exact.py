@@ -8,7 +8,8 @@ import pytest
 
 from ttref import ops, tree
 from ttref.arrays import holds_objects
-from ttref.numbers import lattice
+from ttref.errors import UndecidableError
+from ttref.numbers import ball, lattice
 from ttref.numbers.dual import Dual
 from ttref.testing import CASES, cases, check_op, exact
 from ttref.testing.cases import from_generator
@@ -242,9 +243,31 @@ def test_results_of_another_dtype_are_told():
 
 def test_equality_of_balls_is_that_nothing_proves_them_different():
     flint = pytest.importorskip("flint", reason="python-flint is not installed (extra exact)")
-    assert exact.same(flint.arb(1, 0.5), flint.arb(2, 0.6))
-    assert not exact.same(flint.arb(1, 0.1), flint.arb(2, 0.1))
+    with ball.precision(exact.BITS):
+        third = flint.arb(1) / 3
+        assert third.rad() > 0 and exact.same(third, third)
+        assert not exact.same(third, third + 2.0**-30)
     assert exact.same(flint.arb(2), 2)
     assert not exact.same(flint.arb(2), 3)
     assert exact.same(2, Fraction(4, 2))
     assert Finding("y").failure is None
+
+
+def test_balls_that_overlap_with_anything_are_not_equal_but_undecidable():
+    flint = pytest.importorskip("flint", reason="python-flint is not installed (extra exact)")
+    for wide in (flint.arb(1, 0.5), flint.arb.nan()):
+        with pytest.raises(UndecidableError, match="too wide to be compared"):
+            exact.same(wide, flint.arb(1))
+        with pytest.raises(UndecidableError, match="too wide to be compared"):
+            exact.same(flint.arb(1), wide)
+
+
+def test_a_result_that_is_no_number_is_not_right():
+    flint = pytest.importorskip("flint", reason="python-flint is not installed (extra exact)")
+
+    def forward(params, x):
+        y, cache = ops.softmax.forward(params, x)
+        return (y * flint.arb.nan() if holds_objects(y) else y), cache
+
+    report = check_op(SimpleNamespace(forward=forward, backward=ops.softmax.backward), "softmax")
+    assert "definition" in report.undecided and not report.ok

@@ -14,6 +14,7 @@ from ttref.numbers import ball
 from ttref.testing import CASES, Finding, check_op, ladder
 from ttref.testing.cases import from_generator
 from ttref.testing.ladder import Rung
+from ttref.testing.report import Inapplicable
 
 needs_flint = pytest.mark.skipif(not ball.available(), reason="python-flint is not installed")
 
@@ -120,6 +121,14 @@ def test_nothing_but_undecided_is_not_all_right(monkeypatch):
         raise UndecidableError("who knows")
 
     assert not climb(monkeypatch, never).ok
+
+
+def test_a_rung_that_does_not_apply_to_the_operator_is_skipped_with_its_reason(monkeypatch):
+    def inapplicable(case, rng):
+        raise Inapplicable("takes no complex arrays")
+
+    report = climb(monkeypatch, inapplicable)
+    assert report.ok and "takes no complex arrays" in str(report)
 
 
 def test_a_rung_whose_package_is_missing_is_skipped_aloud_and_the_others_are_not(monkeypatch):

@@ -36,6 +36,12 @@ def test_all_is_well_if_something_was_compared_and_nothing_was_wrong():
     assert filled(Finding("x", undecided=True), Finding("x")).ok
 
 
+def test_a_check_that_decided_nothing_is_named_and_not_hidden_by_the_others():
+    report = filled(Finding("x"))
+    report.add("open", Finding("x", undecided=True))
+    assert report.undecided == ["open"] and not report.ok and not report.failures
+
+
 def test_a_check_that_was_skipped_is_no_failure_and_hides_none():
     report = filled()
     report.skipped["certified"] = "no flint"

@@ -84,6 +84,8 @@ def check_all(operators, examples, seed, level="exact", dtypes=DTYPES):
     for report in reports:
         for (check, tensor), words in report.failures.items():
             print(f"{report.name}, {check} of {tensor}: {words}")
+        for check in report.undecided:
+            print(f"{report.name}, {check}: nothing could be decided")
     rows = [row for report in reports for row in report.rows()]
     cases, wrong = (sum(row[key] for row in rows) for key in ("cases", "wrong"))
     print(f"{cases} comparisons, {wrong} wrong (seed {seed})")

@@ -119,7 +119,7 @@ def check_format(dtype):
     try:
         numpy_dtype(dtype)
     except ImportError:
-        raise MissingExtraError(f"{dtype} needs ml_dtypes: pip install ml_dtypes") from None
+        raise MissingExtraError(f"{dtype} needs ml_dtypes: pip install 'ttref[exact]'") from None
 
 
 def findings_on(adapter, case, dtype):

@@ -11,6 +11,7 @@ import numpy as np
 
 from ttref import functions as F
 from ttref import tree
+from ttref.errors import UndecidableError
 from ttref.numbers import ball, lattice, rational
 from ttref.numbers.dual import lift as dual
 from ttref.numbers.dual import tangent
@@ -229,8 +230,20 @@ def inner(a, b):
 
 
 def same(a, b):
-    """Equality of exact numbers; of balls, that nothing proves them different."""
-    return bool(a.overlaps(b + 0 * a)) if hasattr(a, "overlaps") else bool(a == b)
+    """Equality of exact numbers; of balls, that nothing proves them different.
+
+    Raises
+    ------
+    UndecidableError
+        If a ball is so wide, or so little of a number, that it overlaps with anything.
+    """
+    if not hasattr(a, "overlaps"):
+        return bool(a == b)
+    b = b + 0 * a
+    widest = 2.0 ** -(BITS // 2) * (1 + abs(a.mid()))
+    if not (a.rad() <= widest and b.rad() <= widest):
+        raise UndecidableError(f"{a} and {b} are too wide to be compared")
+    return bool(a.overlaps(b))
 
 
 def difference(found, expected, case):

@@ -29,7 +29,7 @@ from ttref.errors import MissingExtraError, UndecidableError
 from ttref.rng import generator
 from ttref.testing import accuracy, conduct, differences, exact, kinks
 from ttref.testing.cases import CASES, from_generator
-from ttref.testing.report import Finding, Report, group
+from ttref.testing.report import Finding, Inapplicable, Report, group
 
 DTYPES = ("float32", "float64")
 LEVELS = ("exact", "certified", "all")
@@ -113,7 +113,7 @@ def check_op(
         for check, rung in list(climbed.items()):
             try:
                 findings = attempt(rung, case, rng)
-            except MissingExtraError as error:
+            except (MissingExtraError, Inapplicable) as error:
                 report.skipped[check] = str(error)
                 del climbed[check]
                 continue
@@ -142,7 +142,7 @@ def attempt(rung, case, rng):
         return rung.run(case, rng)
     except UndecidableError:
         return [Finding("-", undecided=True)]
-    except MissingExtraError:
+    except (MissingExtraError, Inapplicable):
         raise
     except Exception as error:
         return [Finding("-", f"{type(error).__name__}: {error}; {exact.shapes(case)}")]

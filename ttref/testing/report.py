@@ -7,6 +7,10 @@ from typing import NamedTuple
 from ttref.tables import table
 
 
+class Inapplicable(Exception):
+    """A rung cannot put its question to this operator; the message says why."""
+
+
 class Finding(NamedTuple):
     """One comparison: of which tensor, what is wrong with it, and how large its error is."""
 
@@ -67,14 +71,19 @@ class Report:
 
     @property
     def ok(self):
-        """Whether something was compared, unless all was skipped, and nothing is wrong."""
-        compared = any(t.cases > t.undecided for t in self.tallies.values())
-        return (compared or bool(self.skipped)) and not self.failures
+        """Whether nothing is wrong, and every rung that was not skipped decided something."""
+        return bool(self.tallies or self.skipped) and not (self.failures or self.undecided)
 
     @property
     def failures(self):
         """The first failure of each rung and tensor, in words."""
         return {key: tally.first for key, tally in self.tallies.items() if tally.wrong}
+
+    @property
+    def undecided(self):
+        """The rungs that decided nothing."""
+        decided = {check for (check, _), t in self.tallies.items() if t.cases > t.undecided}
+        return [c for c in dict.fromkeys(check for check, _ in self.tallies) if c not in decided]
 
     def rows(self):
         """Dicts with a row's counts, its errors in units, and its first failure."""
