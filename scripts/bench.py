@@ -1,9 +1,10 @@
 """Time a training step and some exact checks, and write docs/benchmarks.md.
 
 A step is forward, backward with the gradients of all parameters, and Adam, of the t3f network at
-batch 64, float32, by ttref and torch in turn. Each system is timed over blocks of steps, interleaved, in a process bound to 1 and to 2 cores with
-as many BLAS threads; OPENBLAS_CORETYPE and OPENBLAS_L2_SIZE, which select slower kernels where they
-are set, are removed. Before anything is timed, torch's loss and gradients are compared with ours.
+batch 64, float32, by ttref and torch in turn: timed over blocks of steps, interleaved, in a process
+bound to 1 and to 2 cores with as many BLAS threads. OPENBLAS_CORETYPE and OPENBLAS_L2_SIZE, which
+select slower kernels where they are set, are removed. Before anything is timed, torch's loss and
+gradients are compared with ours.
 """
 
 import argparse
@@ -140,21 +141,29 @@ def measure_checks():
             case = truth.on_lattice(make_case(rng, adapter), rng, "float32")
             judge(case, adapter.results(case, "float32"), "float32")
 
-    shapes = [(1, 4, 4, 4), (4, 8, 8, 4), (4, 8, 8, 4), (4, 4, 4, 1)]
-    cores = tuple(rng.standard_normal(shape, dtype="float32") for shape in shapes)
-    x, dy = rng.standard_normal((2, 4, 1024), dtype="float32")
+    def rationals(modes, batch):
+        ranks = (1, *[4] * (len(modes) - 1), 1)
+        shapes = zip(ranks[:-1], modes, modes, ranks[1:], strict=True)
+        cores = tuple(rng.standard_normal(shape, dtype="float32") for shape in shapes)
+        x, dy = rng.standard_normal((2, batch, 1024), dtype="float32")
 
-    def rationals():
-        params = {"cores": tree.map(rational.lift, cores)}
-        _, cache = ops.tt_linear.forward(params, rational.lift(x))
-        ops.tt_linear.backward(rational.lift(dy), cache)
+        def check():
+            params = {"cores": tree.map(rational.lift, cores)}
+            _, cache = ops.tt_linear.forward(params, rational.lift(x))
+            ops.tt_linear.backward(rational.lift(dy), cache)
+
+        return check
 
     def repeated(check, times=1):
         return [timed(check)(1) / times for _ in range(REPEATS)]
 
     return {
         "a lattice case of the oracle, shapes as in `ttref oracle`": repeated(lattice_cases, 100),
-        "TT 1024 x 1024, rank 4, batch 4, forward and backward on rationals": repeated(rationals),
+        **{
+            "TT 1024 x 1024, rank 4, forward and backward on rationals, "
+            f"modes {list(modes)}, batch {batch}": repeated(rationals(modes, batch))
+            for modes, batch in (((32, 32), 4), ((4, 8, 8, 4), 1), ((4, 8, 8, 4), 4))
+        },
     }
 
 
