@@ -142,3 +142,12 @@ def test_inputs_are_drawn_anew_in_the_format_and_the_shapes_stay(dtype):
     for old, new in zip(tree.leaves(case.inputs), tree.leaves(floats.inputs), strict=True):
         assert (new.dtype, new.shape) == (dtype, old.shape)
     assert accuracy.on_floats(first_case("SGD")[0], rng, dtype).dy is None
+
+
+@pytest.mark.parametrize("dtype", FORMATS)
+def test_ulps_are_half_of_one_for_a_single_rounding_and_large_where_terms_cancel(dtype):
+    product, rng = first_case("dropout")
+    found = accuracy.ulps(product, rng, dtype)
+    assert set(found) == {"y", "x"} and max(v.max() for v in found.values()) <= 0.5 * (1 + 1e-9)
+    worst = [accuracy.ulps(*first_case("tt_linear", seed), dtype)["y"].max() for seed in range(40)]
+    assert max(worst) > 8

@@ -44,6 +44,20 @@ def certified(dtype):
     return rung
 
 
+def ulps(case, rng, dtype):
+    """The error of every entry on random floats, in ulp of its exact value: ``{leaf: array}``.
+
+    Nothing is judged by it: in correct code these are as large as terms cancel.
+    """
+    case = on_floats(case, rng, dtype)
+    truth, found = ball.enclose(lambda: results(case, ball.lift), dtype), results(case)
+    return {
+        leaf: ball.distance(value, truth[leaf])
+        / np.spacing(np.abs(truth[leaf].astype(float)).astype(dtype))
+        for leaf, value in found.items()
+    }
+
+
 def judge(leaf, value, truth, bound, absolute, dtype):
     """The finding on one tensor."""
     if value.shape != np.shape(truth) or str(value.dtype) != dtype:
