@@ -16,7 +16,7 @@ import time
 import warnings
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import partial
-from importlib.metadata import version
+from importlib.metadata import packages_distributions, version
 from importlib.util import find_spec
 from multiprocessing import get_context
 from pathlib import Path
@@ -280,8 +280,9 @@ def scores(names):
     for name in missing:
         print(f"NOT SCORED: {name} needs {PEERS[name][0]}, which is not installed")
     jobs = [(name, dtype) for dtype in FORMATS for name in names if name not in missing]
-    packages = dict.fromkeys(PEERS[name][0] for name in PEERS if name not in missing)
-    versions = {name: version(name) for name in ("numpy", "python-flint", *packages)}
+    modules = dict.fromkeys(PEERS[name][0] for name in PEERS if name not in missing)
+    packages = [packages_distributions()[module][0] for module in ("numpy", "flint", *modules)]
+    versions = {package: version(package) for package in packages}
     context = get_context("spawn")
     with ProcessPoolExecutor(2, mp_context=context, max_tasks_per_child=1) as pool:
         for done in as_completed([pool.submit(summary, job) for job in jobs]):

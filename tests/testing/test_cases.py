@@ -1,5 +1,6 @@
 """The cases: structure that reaches the corners, values and attributes that are what they say."""
 
+import inspect
 from collections import Counter
 from fractions import Fraction
 from itertools import pairwise
@@ -8,8 +9,10 @@ from math import comb, prod
 import numpy as np
 import pytest
 
-from ttref import tree
+from ttref import fast, ops, tree
 from ttref.errors import InexactError
+from ttref.layers import Dense, Sequential, TTDense
+from ttref.optim import SGD, Adam
 from ttref.testing import CASES
 from ttref.testing.cases import affine, case, elementwise, from_generator
 from ttref.testing.exact import arithmetic, difference
@@ -162,3 +165,9 @@ def test_a_definition_that_is_off_by_one_is_told_from_the_operator(name):
         y, _ = found.forward(inputs)
         assert difference(y, found.definition(inputs), found) is None
         assert "expected" in difference(y, 1 + found.definition(inputs), found)
+
+
+def test_every_operator_and_every_layer_with_parameters_has_its_cases():
+    defaults = [inspect.signature(make).parameters["op"].default for make in CASES.values()]
+    assert {getattr(ops, name) for name in ops.__all__} <= set(defaults)
+    assert {fast.tt_linear, Dense, TTDense, Sequential, SGD, Adam} <= set(defaults)
