@@ -5,11 +5,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
-from tests.ops.problems import dense_problems, tt_problems
+from tests.ops.problems import Problem, dense_problems, tt_problems
 from ttref import fast, ops, tree, tt
 from ttref.errors import RankError, ShapeError
-from ttref.fast.plan import Plan, all_plans, best_plan
+from ttref.fast.plan import Plan, all_plans, best_plan, estimated_seconds
 from ttref.testing import check_op
 
 OPERATORS = {
@@ -239,3 +240,25 @@ def test_the_chosen_plan_merges_where_merging_pays():
     """W1 of the benchmarks: two super-cores; one big batch through tiny modes: W itself."""
     assert len(best_plan((7, 4, 7, 4), (5, 5, 5, 5), (1, 4, 4, 4, 1), 64).groups) == 2
     assert len(best_plan((2, 2, 2, 2), (2, 2, 2, 2), (1, 4, 8, 4, 1), 10_000).groups) == 1
+
+
+@given(tt_problems(), st.integers(1, 100))
+def test_no_plan_is_estimated_to_be_faster_than_the_best(problem, batch):
+    cores = problem.params["cores"]
+    n, m, right = (tuple(core.shape[axis] for core in cores) for axis in (1, 2, 3))
+    shape = n, m, (1, *right), batch
+    least = min(estimated_seconds(plan, *shape) for plan in all_plans(len(cores)))
+    # sums of up to four groups, in another order
+    assert estimated_seconds(best_plan(*shape), *shape) <= least * (1 + 8 * 2.0**-53)
+
+
+def test_a_train_of_twenty_cores_is_planned_and_applied_as_the_reference_does():
+    rng = np.random.default_rng(0)
+    shapes = [(1, 1, 2, 2), *[(2, 1, 1, 2), (2, 2, 1, 2)] * 9, (2, 1, 2, 1)]
+    cores = tuple(rng.integers(-1, 2, shape).astype(object) for shape in shapes)
+    x, dy = rng.integers(-3, 4, (1, 2**9)), rng.integers(-3, 4, (1, 4))
+    found, expected = (
+        run(op, Problem({"cores": cores}, x, dy)) for op in (fast.tt_linear, ops.tt_linear)
+    )
+    assert (found[0] == expected[0]).all()
+    assert all((found[1][leaf] == expected[1][leaf]).all() for leaf in expected[1])
