@@ -85,8 +85,8 @@ finds anything wrong in {seeds} x {examples} cases; it raises a false alarm if i
 numbers, with their default tolerances, reverse mode, first order. They are not told what forward
 should compute, so what is consistent is beyond them by construction; and an optimiser has no
 gradient for them to check ("-"). TensorFlow's `tf.test.compute_gradient` returns two Jacobians; a
-difference above {tensorflow_error} counts as found. On normal random numbers no input is at a
-kink.
+difference above {tensorflow_error} counts as found; it runs where `scripts/peer_env tensorflow` says.
+On normal random numbers no input is at a kink.
 
 {versions}.
 
@@ -123,7 +123,7 @@ below what their roundings explain is no error. Dotted: checkers with more than 
 ## Not run
 
 chainer 7.8.1, its last release, does not import under NumPy 2 (`np.sctypes` is gone), which ttref
-needs. {missing}
+needs.{missing}
 
 ## The matrix
 
@@ -152,7 +152,7 @@ def page(record, settings):
         survivors=survivors(record["scores"]),
         curves=curve_table(record["scores"]),
         alarms=alarm_text(record.get("false alarms")),
-        missing=f"Not installed: {', '.join(sorted(missing))}." if missing else "",
+        missing=f" Not installed: {', '.join(sorted(missing))}." if missing else "",
         matrix=matrix(record["scores"]),
     )
 
