@@ -85,8 +85,8 @@ finds anything wrong in {seeds} x {examples} cases; it raises a false alarm if i
 numbers, with their default tolerances, reverse mode, first order. They are not told what forward
 should compute, so what is consistent is beyond them by construction; and an optimiser has no
 gradient for them to check ("-"). TensorFlow's `tf.test.compute_gradient` returns two Jacobians; a
-difference above {tensorflow_error} counts as found; it runs where `scripts/peer_env tensorflow` says.
-On normal random numbers no input is at a kink.
+difference above {tensorflow_error} counts as found; it runs where `scripts/peer_env tensorflow`
+says. On normal random numbers no input is at a kink.
 
 {versions}.
 
