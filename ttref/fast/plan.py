@@ -33,23 +33,20 @@ def best_plan(in_modes, out_modes, ranks, batch):
     What a group costs does not depend on how the others are cut, so the best cut of the first k
     cores follows from the best cuts of fewer: O(d^2) groups, for 2^d plans.
     """
-    candidates = []
+    shape, candidates = (in_modes, out_modes, ranks, batch), []
     for rightward in (False, True):
-        best = [(0.0, ())]  # seconds and groups of the first k cores
+        best: list[tuple] = [(0.0, ())]  # seconds and groups of the first k cores
         for stop in range(1, len(in_modes) + 1):
+            last = [(start, stop) for start in range(stop)]
+            added = [group_seconds(group, rightward, *shape) for group in last]
             best.append(
                 min(
-                    (
-                        seconds
-                        + group_seconds(
-                            (start, stop), rightward, in_modes, out_modes, ranks, batch
-                        ),
-                        (*groups, (start, stop)),
-                    )
-                    for start, (seconds, groups) in enumerate(best)
+                    (seconds + more, (*groups, group))
+                    for (seconds, groups), more, group in zip(best, added, last, strict=True)
                 )
             )
-        candidates.append((best[-1][0], Plan(best[-1][1], rightward)))
+        seconds, groups = best[-1]
+        candidates.append((seconds, Plan(groups, rightward)))
     return min(candidates)[1]
 
 
