@@ -26,7 +26,8 @@ def add_parser(subparsers):
         "and float results on integers are the exact ones rounded once, every comparison ==. Level "
         "certified: the errors of floats against proved enclosures. Level all: differences and "
         "conduct (purity, determinism, layouts, kinks) as well. The table says, per tensor, how "
-        "large an error would have been seen. Exit status 1 if anything is wrong.",
+        "large an error would have been seen. Exit status 1 if anything is wrong, or a check can "
+        "decide nothing.",
     )
     add = parser.add_argument
     operators = f"which ones; default all of {', '.join(CASES)}"

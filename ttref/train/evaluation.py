@@ -4,9 +4,10 @@ import math
 
 import numpy as np
 
+from ttref import tree
 from ttref.arrays import check_count, check_numeric, is_floating, namespace, to_numpy
-from ttref.errors import DataError, ShapeError
-from ttref.losses import LOSSES, check_targets
+from ttref.errors import DataError, DtypeError, ShapeError
+from ttref.losses import LOSSES, as_numbers, check_targets
 
 
 def evaluate(model, params, data, loss="softmax_cross_entropy", batch_size=1000):
@@ -113,3 +114,24 @@ def means(sums):
     if sums["answers"]:
         result["accuracy"] = sums["right"] / sums["answers"]
     return result
+
+
+def in_dtype_of(params, loss, x, target, weight):
+    """The data, integer targets and weights in the parameters' dtype; the others must have it."""
+    leaf = tree.leaves(params)[0]
+    for name, array in (("x", x), ("target", target), ("sample_weight", weight)):
+        if array is not None and namespace(array) is not namespace(leaf):
+            raise DtypeError(
+                f"{name} is of {namespace(array).__name__}, the parameters of "
+                f"{namespace(leaf).__name__}; expected arrays of one library"
+            )
+    target, weight = as_numbers(loss, target, weight, leaf)
+    if not is_floating(x):
+        raise DtypeError(f"x has dtype {x.dtype}, expected the parameters' dtype, {leaf.dtype}")
+    for name, array in (("x", x), ("target", target), ("sample_weight", weight)):
+        if array is not None and is_floating(array) and array.dtype != leaf.dtype:
+            raise DtypeError(
+                f"{name} has dtype {array.dtype}, the parameters have {leaf.dtype}; "
+                "convert one of them"
+            )
+    return x, target, weight

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from ttref import ops, tree
-from ttref.arrays import check_count, check_number, is_floating, namespace
-from ttref.errors import CheckpointError, ConventionError, DivergenceError, DtypeError
+from ttref.arrays import check_count, check_number, namespace
+from ttref.errors import CheckpointError, ConventionError, DivergenceError
 from ttref.layers import Layer
-from ttref.losses import LOSSES, as_numbers
+from ttref.losses import LOSSES
 from ttref.optim import EMA, clip_by_global_norm, rate_at
 from ttref.rng import generator, stream
 from ttref.train.diagnosis import first_not_finite, not_finite
@@ -20,6 +20,7 @@ from ttref.train.evaluation import (
     check_data,
     count_right,
     evaluate_checked,
+    in_dtype_of,
     means,
     new_sums,
     weight_of,
@@ -108,13 +109,7 @@ def fit(
     run = training.start(params, stream(seed, "shuffle and dropout"))
     folder = Folder(out, training.settings(params, seed) if out is not None else {})
     folder.prepare(resume)
-    run = folder.resume(namespace(*tree.leaves(params))) or run
-    if run.epoch > epochs or (run.epoch == epochs and run.step):
-        steps = f" and {run.step} steps" if run.step else ""
-        raise CheckpointError(
-            f"{folder.checkpoint} has {run.epoch} epochs{steps} already, more than the {epochs} "
-            "asked for"
-        )
+    run = _not_beyond(epochs, folder.resume(namespace(*tree.leaves(params))) or run, folder)
     keep_freed_memory()
     steps = training.steps_per_epoch
     done = run.epoch * steps + run.step
@@ -187,7 +182,7 @@ class Training:
             self.early_stopping.check(self.columns)
 
     def _checked_data(self, data, params):
-        return _in_dtype_of(params, self.loss, *check_data(self.model, data, self.loss))
+        return in_dtype_of(params, self.loss, *check_data(self.model, data, self.loss))
 
     @property
     def columns(self):
@@ -308,6 +303,17 @@ class Training:
         return History(run.rows, run.params, run.average)
 
 
+def _not_beyond(epochs, run, folder):
+    """The run, if it has not taken more steps than are asked for."""
+    if run.epoch > epochs or (run.epoch == epochs and run.step):
+        steps = f" and {run.step} steps" if run.step else ""
+        raise CheckpointError(
+            f"{folder.checkpoint} has {run.epoch} epochs{steps} already, more than the {epochs} "
+            "asked for"
+        )
+    return run
+
+
 def _loud_later():
     """No warning where a number stops being finite: the loss is looked at after every step."""
     return np.errstate(over="ignore", invalid="ignore")
@@ -315,24 +321,3 @@ def _loud_later():
 
 def _shown(numbers):
     return {name: f"{value:.4f}" for name, value in numbers.items()}
-
-
-def _in_dtype_of(params, loss, x, target, weight):
-    """The data, integer targets and weights in the parameters' dtype; the others must have it."""
-    leaf = tree.leaves(params)[0]
-    for name, array in (("x", x), ("target", target), ("sample_weight", weight)):
-        if array is not None and namespace(array) is not namespace(leaf):
-            raise DtypeError(
-                f"{name} is of {namespace(array).__name__}, the parameters of "
-                f"{namespace(leaf).__name__}; expected arrays of one library"
-            )
-    target, weight = as_numbers(loss, target, weight, leaf)
-    if not is_floating(x):
-        raise DtypeError(f"x has dtype {x.dtype}, expected the parameters' dtype, {leaf.dtype}")
-    for name, array in (("x", x), ("target", target), ("sample_weight", weight)):
-        if array is not None and is_floating(array) and array.dtype != leaf.dtype:
-            raise DtypeError(
-                f"{name} has dtype {array.dtype}, the parameters have {leaf.dtype}; "
-                "convert one of them"
-            )
-    return x, target, weight
