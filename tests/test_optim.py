@@ -13,7 +13,8 @@ import pytest
 from ttref import tree
 from ttref.arrays import to_numpy
 from ttref.errors import ConventionError, DtypeError, ShapeError
-from ttref.optim import EMA, SGD, Adam, clip_by_global_norm, rate_at
+from ttref.optim import EMA, SGD, Adam, clip_by_global_norm, clipping, rate_at
+from ttref.schedules import Step
 
 STEPS = 50
 SHAPES = {"kernel": (4, 3), "cores": [(1, 2, 3, 2), (2, 2, 1, 1)], "scale": ()}
@@ -444,6 +445,70 @@ def test_float32_parameters_stay_float32(kind, options):
     assert new["p"].dtype == "float32"
     moments = [leaf for leaf in state.values() if isinstance(leaf, np.ndarray)]
     assert all(leaf.dtype == "float32" for leaf in moments)
+
+
+# In place
+
+
+IN_PLACE = pytest.mark.parametrize("block", [2, 7, 29, 2**15])  # of 29 numbers
+
+
+@both_dtypes
+@every_optimizer
+@IN_PLACE
+def test_steps_in_place_give_the_bits_of_the_pure_ones(monkeypatch, kind, options, dtype, block):
+    monkeypatch.setattr("ttref.optim.BLOCK", block)
+    rng, optimizer = np.random.default_rng(11), kind(**{**options, "lr": Step((0.1, 0.05), (2,))})
+    params, other = draw(rng, dtype), optimizer.init(draw(rng, dtype))
+    state, p = optimizer.init(params), tree.ravel(params)
+    assert p.size == 29
+    for _ in range(5):
+        grads = draw(rng, dtype)
+        params, state = optimizer.step(params, grads, state)
+        new, other = optimizer.advance(p, tree.ravel(grads), other)
+        assert new is p and p.tobytes() == tree.ravel(params).tobytes()
+        assert state.keys() == other.keys() and state["step"] == other["step"]
+        for name in state.keys() - {"step"}:
+            assert np.array_equal(state[name], other[name])
+
+
+@every_optimizer
+def test_steps_in_place_on_every_array_library_are_the_pure_ones(float_backend, kind, options):
+    rng, optimizer = np.random.default_rng(12), kind(**options)
+    params = tree.map(float_backend.xp.asarray, draw(rng, float_backend.kind))
+    state, other, p = optimizer.init(params), optimizer.init(params), tree.ravel(params)
+    for _ in range(3):
+        grads = tree.map(float_backend.xp.asarray, draw(rng, float_backend.kind))
+        params, state = optimizer.step(params, grads, state)
+        p, other = optimizer.advance(p, tree.ravel(grads), other)
+    assert to_numpy(p).tobytes() == to_numpy(tree.ravel(params)).tobytes()
+
+
+@IN_PLACE
+def test_the_average_in_place_has_the_bits_of_the_pure_one(monkeypatch, block):
+    monkeypatch.setattr("ttref.optim.BLOCK", block)
+    rng, ema = np.random.default_rng(13), EMA(0.9)
+    average = draw(rng, "float32")
+    vector = tree.ravel(average)
+    for _ in range(3):
+        params = draw(rng, "float32")
+        average = ema.update(average, params)
+        assert ema.advance(vector, tree.ravel(params)) is vector
+    assert vector.tobytes() == tree.ravel(average).tobytes()
+
+
+def test_the_factor_of_clipping_is_that_of_the_tree():
+    grads = draw(np.random.default_rng(14), "float32")
+    clipped, norm = clip_by_global_norm(grads, 0.5)
+    same, factor = clipping(tree.ravel(grads), 0.5)
+    assert norm == same and (tree.ravel(grads) * factor).tobytes() == tree.ravel(clipped).tobytes()
+
+
+@pytest.mark.parametrize("kind", [SGD, Adam])
+def test_no_two_vectors_of_a_fresh_state_share_their_numbers(kind):
+    optimizer = kind(0.1, 0.5)
+    vectors = [v for v in optimizer.init({"p": np.ones(3)}).values() if isinstance(v, np.ndarray)]
+    assert not np.shares_memory(vectors[0], vectors[-1]) or len(vectors) == 1
 
 
 # What is refused

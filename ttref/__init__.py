@@ -1,28 +1,70 @@
 """ttref: tensor-train neural networks with explicit forward and backward passes, no autodiff."""
 
 from ttref import losses, ops, optim, schedules, tt
-from ttref.layers import Activation, Dense, Dropout, Flatten, Layer, Sequential, TTDense
+from ttref.layers import (
+    GRU,
+    LSTM,
+    RNN,
+    TTGRU,
+    TTLSTM,
+    TTRNN,
+    Activation,
+    Augment,
+    AvgPool2d,
+    BatchNorm,
+    Bidirectional,
+    Conv2d,
+    Dense,
+    Dropout,
+    Flatten,
+    GlobalAvgPool2d,
+    Layer,
+    MaxPool2d,
+    Sequential,
+    TimeDistributed,
+    TTConv1d,
+    TTConv2d,
+    TTDense,
+    sequence_mask,
+)
 from ttref.train import EarlyStopping, History, evaluate, fit
 from ttref.tt import TTMatrix
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "GRU",
+    "LSTM",
+    "RNN",
+    "TTGRU",
+    "TTLSTM",
+    "TTRNN",
     "Activation",
+    "Augment",
+    "AvgPool2d",
+    "BatchNorm",
+    "Bidirectional",
+    "Conv2d",
     "Dense",
     "Dropout",
     "EarlyStopping",
     "Flatten",
+    "GlobalAvgPool2d",
     "History",
     "Layer",
+    "MaxPool2d",
     "Sequential",
+    "TTConv1d",
+    "TTConv2d",
     "TTDense",
     "TTMatrix",
+    "TimeDistributed",
     "evaluate",
     "fit",
     "losses",
     "ops",
     "optim",
     "schedules",
+    "sequence_mask",
     "tt",
 ]

@@ -5,6 +5,8 @@ array_api_strict, torch and JAX arrays, and on NumPy object arrays of exact numb
 """
 
 import importlib.util
+import os
+from functools import cache
 from numbers import Integral, Number, Real
 
 import array_api_compat.numpy
@@ -14,6 +16,7 @@ from array_api_compat import array_namespace, is_array_api_obj, is_cupy_array
 from ttref.errors import ConventionError, DeviceError, DtypeError, ShapeError
 
 numpy_namespace = array_api_compat.numpy
+NUMPY_ONLY = {np.ndarray}
 
 
 def namespace(*arrays):
@@ -24,6 +27,8 @@ def namespace(*arrays):
     DtypeError
         If they are of different libraries, or not arrays.
     """
+    if {*map(type, arrays)} == NUMPY_ONLY:  # a tenth of the time that array_namespace takes
+        return numpy_namespace
     try:
         return array_namespace(*arrays)
     except TypeError:
@@ -104,10 +109,29 @@ def check_shape(name, x, expected):
         raise ShapeError(
             f"{name} is a {describe(x)}, expected an array of shape {_sizes(expected)}"
         )
-    if len(shape) != len(expected) or any(
-        e is not None and s != e for s, e in zip(shape, expected, strict=True)
-    ):
+    fits = len(shape) == len(expected)
+    for got, wanted in zip(shape, expected, strict=False):
+        fits = fits and (wanted is None or got == wanted)
+    if not fits:
         raise ShapeError(f"{name} has shape {tuple(shape)}, expected {_sizes(expected)}")
+
+
+def check_memory(what, numbers, itemsize=8):
+    """Raise `ShapeError` if `what` needs more numbers than this machine's memory has room for."""
+    if numbers * itemsize > _physical_memory():
+        raise ShapeError(
+            f"{what} takes {numbers * itemsize / 1e9:.3g} GB, this machine has "
+            f"{_physical_memory() / 1e9:.3g} GB of memory; use a smaller batch, ranks or modes"
+        )
+
+
+@cache
+def _physical_memory():
+    """Bytes; 2^40 where the system does not tell."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return 2**40
 
 
 def _sizes(expected):

@@ -15,9 +15,9 @@ from ttref.arrays import (
     to_numpy,
 )
 from ttref.errors import DataError
+from ttref.fast import softmax_cross_entropy as _softmax
 from ttref.ops import binary_cross_entropy as _binary
 from ttref.ops import mean_squared_error as _squared
-from ttref.ops import softmax_cross_entropy as _softmax
 
 LOSSES = {
     "softmax_cross_entropy": _softmax,

@@ -1,18 +1,28 @@
 """Optimisers: ``state = init(params)``, then ``params, state = step(params, grads, state)``.
 
 They are pure functions of their arguments, and work on all parameters at once, as one vector in
-the order of `tree.ravel`, which is what velocities and moments are kept as.
+the order of `tree.ravel`, which is what velocities and moments are kept as. `advance` is the same
+step on such vectors, written into them where the library's arrays can be written, as in `fit`,
+which calls nothing else: ``p, state = advance(p, g, state)`` uses up all three. Both give the same
+bits. All that `advance` takes of the step's number are the ``rates(step)``, which may come as a
+vector instead: a recorded CUDA graph finds those of its step there. On CuPy, `advance` is one
+launch.
 
-The arithmetic is in the order of torch.optim, so that both agree to the last few units of
-roundoff: `weight_decay` is added to the gradient (L2 regularisation with a factor 1/2, not
-decoupled decay), and Adam's `eps` is added after the bias correction of the second moment's root.
+The conventions are those of torch.optim, so that both agree to the last few units of roundoff:
+`weight_decay` is added to the gradient (L2 regularisation with a factor 1/2, not decoupled decay),
+and Adam's `eps` is added after the bias correction of the second moment's root.
 """
 
 from dataclasses import dataclass
 
+from array_api_compat import is_numpy_array
+
 from ttref import tree
 from ttref.arrays import check_number, namespace, plain
 from ttref.errors import ConventionError, DtypeError, ShapeError
+from ttref.fast import cupy_kernels
+
+BLOCK = 2**15  # numbers: a block each of p, g, m, v and two temporaries stays in a cache of 1 MB
 
 
 @dataclass(frozen=True)
@@ -58,13 +68,44 @@ class SGD:
             "velocity": velocity,
         }
 
+    def rates(self, step):
+        """What depends on the step after `step` others: the learning rate."""
+        return (rate_at(self.lr, step),)
+
+    def advance(self, p, g, state, rates=None):
+        """`step` on vectors, which it uses up; with the `rates` in a vector, or of the step."""
+        velocity, decay = state["velocity"], self.weight_decay
+        if cupy_kernels.on_cupy(p):
+            rates = _on_device(rates, self, state, p)
+            if self.momentum:
+                settings = decay, self.momentum, self.nesterov
+                cupy_kernels.kernel("momentum")(g, rates, *settings, p, velocity)
+            else:
+                cupy_kernels.kernel("descend")(g, rates, decay, p)
+        else:
+            rates = self.rates(state["step"]) if rates is None else rates
+            p, velocity = _in_blocks(self._advance, rates, p, velocity, g)
+        return p, {"step": state["step"] + 1, "velocity": velocity}
+
+    def _advance(self, rates, p, velocity, g):
+        lr, mu = rates[0], self.momentum
+        if self.weight_decay:
+            g += self.weight_decay * p
+        if mu:
+            velocity *= mu
+            velocity += g
+            g = g + mu * velocity if self.nesterov else velocity
+        p -= lr * g
+        return p, velocity
+
 
 @dataclass(frozen=True)
 class Adam:
     """Adam with bias correction (Kingma and Ba 2015).
 
     ``m <- beta1 m + (1 - beta1) g``, ``v <- beta2 v + (1 - beta2) g^2``, and at step t
-    ``p <- p - lr / (1 - beta1^t) * m / (sqrt(v) / sqrt(1 - beta2^t) + eps)``.
+    ``p <- p - lr / (1 - beta1^t) * m / (sqrt(v) / sqrt(1 - beta2^t) + eps)``, computed with root
+    and eps multiplied by ``sqrt(1 - beta2^t)``, as at the end of the paper's section 2.
 
     Parameters
     ----------
@@ -84,20 +125,53 @@ class Adam:
 
     def init(self, params):
         """State before the first step: the step count and zero moments."""
-        zeros = tree.ravel(tree.zeros_like(params))
-        return {"step": 0, "m": zeros, "v": zeros}
+        zeros = tree.zeros_like(params)
+        return {"step": 0, "m": tree.ravel(zeros), "v": tree.ravel(zeros)}
 
     def step(self, params, grads, state):
         """``(params, state)`` after one step."""
-        t = state["step"] + 1
-        beta1, beta2, eps = self.beta1, self.beta2, self.eps
-        size = rate_at(self.lr, state["step"]) / (1 - beta1**t)
-        correction = (1 - beta2**t) ** 0.5
+        beta1, beta2, (size, eps) = self.beta1, self.beta2, self.rates(state["step"])
         p, g = _flat(params, grads, self.weight_decay)
         m = state["m"] + (1 - beta1) * (g - state["m"])
         v = beta2 * state["v"] + (1 - beta2) * g * g
-        p = p - size * m / (namespace(v).sqrt(v) / correction + eps)
-        return tree.unravel(p, params), {"step": t, "m": m, "v": v}
+        p = p - size * m / (namespace(v).sqrt(v) + eps)
+        return tree.unravel(p, params), {"step": state["step"] + 1, "m": m, "v": v}
+
+    def advance(self, p, g, state, rates=None):
+        """`step` on vectors, which it uses up; with the `rates` in a vector, or of the step."""
+        m, v = state["m"], state["v"]
+        if cupy_kernels.on_cupy(p):
+            settings = self.weight_decay, 1 - self.beta1, self.beta2, 1 - self.beta2
+            rates = _on_device(rates, self, state, p)
+            cupy_kernels.kernel("adam")(g, rates, *settings, p, m, v)
+        else:
+            rates = self.rates(state["step"]) if rates is None else rates
+            p, m, v = _in_blocks(self._advance, rates, p, m, v, g)
+        return p, {"step": state["step"] + 1, "m": m, "v": v}
+
+    def rates(self, step):
+        """What depends on the step after `step` others: the factor of m, and eps."""
+        correction = (1 - self.beta2 ** (step + 1)) ** 0.5
+        size = rate_at(self.lr, step) * correction / (1 - self.beta1 ** (step + 1))
+        return size, self.eps * correction
+
+    def _advance(self, rates, p, m, v, g):
+        size, eps = rates[0], rates[1]
+        if self.weight_decay:
+            g += self.weight_decay * p
+        change = g - m
+        change *= 1 - self.beta1
+        m += change
+        v *= self.beta2
+        change = (1 - self.beta2) * g
+        change *= g
+        v += change
+        root = namespace(v).sqrt(v)
+        root += eps
+        change = size * m
+        change /= root
+        p -= change
+        return p, m, v
 
 
 @dataclass(frozen=True)
@@ -114,6 +188,18 @@ class EMA:
         decay = self.decay
         return tree.map(lambda a, p: decay * a + (1 - decay) * p, average, params)
 
+    def advance(self, average, p):
+        """`update` of the vector `average`, which it uses up."""
+        if cupy_kernels.on_cupy(p):
+            cupy_kernels.kernel("average")(p, self.decay, 1 - self.decay, average)
+            return average
+        return _in_blocks(self._advance, None, average, p)[0]
+
+    def _advance(self, rates, average, p):
+        average *= self.decay
+        average += (1 - self.decay) * p
+        return (average,)
+
 
 def clip_by_global_norm(grads, max_norm):
     """Scale `grads` so that the norm of all leaves together is at most `max_norm`.
@@ -125,13 +211,40 @@ def clip_by_global_norm(grads, max_norm):
         Before clipping.
     """
     check_number("max_norm", max_norm, "a positive number", lambda v: v > 0)
-    leaves = tree.leaves(grads)
-    xp = namespace(*leaves)
-    norm = xp.sqrt(sum(xp.sum(g * g) for g in leaves))
-    if max_norm > float(xp.finfo(norm.dtype).max):
-        return grads, norm
-    factor = plain(max_norm) / xp.maximum(norm, plain(max_norm))  # 1 within the bound
+    norm, factor = clipping(tree.ravel(grads), max_norm)
     return tree.map(lambda g: g * factor, grads), norm
+
+
+def clipping(g, max_norm):
+    """Norm of the vector `g`, and the factor, at most 1, that brings it within `max_norm`."""
+    xp = namespace(g)
+    norm = xp.sqrt(xp.sum(g * g))
+    if max_norm > float(xp.finfo(norm.dtype).max):
+        return norm, 1
+    return norm, plain(max_norm) / xp.maximum(norm, plain(max_norm))
+
+
+def ravel_gradients(grads, params):
+    """The gradients as one vector, in the order of the parameters, if they fit these.
+
+    Raises
+    ------
+    ShapeError, DtypeError
+        If they do not.
+    """
+    parts = []
+
+    def take(p, g):
+        if g.shape != p.shape:
+            raise ShapeError(
+                f"a gradient has shape {tuple(g.shape)}, its parameter {tuple(p.shape)}"
+            )
+        if g.dtype != p.dtype:
+            raise DtypeError(f"a gradient has dtype {g.dtype}, its parameter {p.dtype}")
+        parts.append(g)
+
+    tree.map(take, params, grads)
+    return namespace(*parts).concat(parts, axis=None)
 
 
 def rate_at(lr, step):
@@ -141,18 +254,28 @@ def rate_at(lr, step):
 
 def _flat(params, grads, weight_decay):
     """Parameters, and gradients of the loss plus ``weight_decay / 2 * sum(p ** 2)``, as vectors."""
-
-    def matching(p, g):
-        if g.shape != p.shape:
-            raise ShapeError(
-                f"a gradient has shape {tuple(g.shape)}, its parameter {tuple(p.shape)}"
-            )
-        if g.dtype != p.dtype:
-            raise DtypeError(f"a gradient has dtype {g.dtype}, its parameter {p.dtype}")
-        return g
-
-    p, g = tree.ravel(params), tree.ravel(tree.map(matching, params, grads))
+    p, g = tree.ravel(params), ravel_gradients(grads, params)
     return p, g + weight_decay * p if weight_decay else g
+
+
+def _on_device(rates, optimizer, state, p):
+    """The `rates`, or those of the step, as a vector like `p`."""
+    if rates is None:
+        rates = namespace(p).asarray(optimizer.rates(state["step"]), dtype=p.dtype)
+    return rates
+
+
+def _in_blocks(update, rates, p, *vectors):
+    """``update(rates, p, *vectors)``, block by block on the CPU, so that each number comes once.
+
+    Of the vectors, some of which may be None, all but the last come back.
+    """
+    if p.shape[0] <= BLOCK or not is_numpy_array(p):
+        return update(rates, p, *vectors)
+    for start in range(0, p.shape[0], BLOCK):
+        block = slice(start, start + BLOCK)
+        update(rates, p[block], *[v if v is None else v[block] for v in vectors])
+    return p, *vectors[:-1]
 
 
 def _make_plain(optimizer, fractions=(), others=()):

@@ -57,5 +57,5 @@ def keep_mask(rng, shape, rate, like):
     It has the namespace, device and dtype of the array `like`.
     """
     xp = namespace(like)
-    keep = (rng.random(shape) >= rate) / (1 - rate)
-    return xp.asarray(keep, dtype=like.dtype, device=device(like))
+    keep = xp.asarray(rng.random(shape) >= rate, dtype=like.dtype, device=device(like))
+    return keep * (1 / (1 - rate))

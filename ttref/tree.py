@@ -5,6 +5,8 @@ import math
 from ttref.arrays import namespace
 from ttref.errors import DtypeError, ShapeError
 
+SEQUENCE, BRANCH = (tuple, list), (dict, tuple, list)
+
 
 def map(function, tree, *rest):
     """Apply `function` to the leaves of trees of the same structure; the result has it too.
@@ -15,15 +17,18 @@ def map(function, tree, *rest):
         If the structures differ.
     """
     if isinstance(tree, dict):
-        if any(not isinstance(other, dict) or other.keys() != tree.keys() for other in rest):
-            _raise_for(tree, rest)
+        for other in rest:
+            if not isinstance(other, dict) or other.keys() != tree.keys():
+                _raise_for(tree, rest)
         return {k: map(function, v, *[other[k] for other in rest]) for k, v in tree.items()}
-    if isinstance(tree, tuple | list):
-        if any(not isinstance(other, tuple | list) or len(other) != len(tree) for other in rest):
-            _raise_for(tree, rest)
+    if isinstance(tree, SEQUENCE):
+        for other in rest:
+            if not isinstance(other, SEQUENCE) or len(other) != len(tree):
+                _raise_for(tree, rest)
         return tuple([map(function, *branch) for branch in zip(tree, *rest, strict=True)])
-    if any(isinstance(other, dict | tuple | list) for other in rest):
-        _raise_for(tree, rest)
+    for other in rest:
+        if isinstance(other, BRANCH):
+            _raise_for(tree, rest)
     return function(tree, *rest)
 
 
@@ -33,7 +38,7 @@ def _raise_for(tree, rest):
     def node(tree):
         if isinstance(tree, dict):
             return f"a dict of {', '.join([repr(key) for key in tree])}"
-        return f"{len(tree)} branches" if isinstance(tree, tuple | list) else "an array"
+        return f"{len(tree)} branches" if isinstance(tree, SEQUENCE) else "an array"
 
     different = next((node(other) for other in rest if node(other) != node(tree)), "another")
     raise ShapeError(f"trees differ: {node(tree)} in one is {different} in the other")
@@ -55,7 +60,7 @@ def flatten(tree, prefix=""):
     >>> flatten(({"kernel": 1, "bias": 2}, {}, {"cores": (3, 4)}))
     {'0.kernel': 1, '0.bias': 2, '2.cores.0': 3, '2.cores.1': 4}
     """
-    if not isinstance(tree, dict | tuple | list):
+    if not isinstance(tree, BRANCH):
         return {prefix: tree}
     named: dict = {}
     for key, branch in tree.items() if isinstance(tree, dict) else enumerate(tree):
@@ -65,7 +70,7 @@ def flatten(tree, prefix=""):
 
 def leaves(tree):
     """The leaves, in the order of `flatten`."""
-    if not isinstance(tree, dict | tuple | list):
+    if not isinstance(tree, BRANCH):
         return [tree]
     branches = tree.values() if isinstance(tree, dict) else tree
     return [leaf for branch in branches for leaf in leaves(branch)]
@@ -84,8 +89,12 @@ def ravel(tree):
         raise ShapeError("the tree has no leaves, so there is no vector of them")
     if any(leaf.dtype != parts[0].dtype for leaf in parts):
         raise DtypeError(f"leaves have dtypes {[str(leaf.dtype) for leaf in parts]}, expected one")
-    xp = namespace(*parts)
-    return xp.concat([xp.reshape(leaf, (-1,)) for leaf in parts])
+    return namespace(*parts).concat(parts, axis=None)
+
+
+def copy(tree):
+    """The same tree, its leaves being views of one new vector."""
+    return unravel(ravel(tree), tree)
 
 
 def unravel(vector, like):

@@ -20,7 +20,7 @@ import pytest
 import ttref
 from ttref import io, ops
 from ttref.cli import demo, info, main
-from ttref.experiments import digits, t3f_mnist
+from ttref.experiments import digits, fibo, t3f_mnist
 from ttref.experiments.runner import Experiment, Options
 from ttref.layers import TTDense
 from ttref.optim import SGD
@@ -112,9 +112,12 @@ def contents(folder, pattern="*"):
         (["demo"], ["--out"]),
         (["check"], [*CHECK, *CASES]),
         (["info"], ["bug report"]),
-        (["train"], ["t3f-mnist", "digits"]),
+        (["train"], ["t3f-mnist", "digits", "fibo", "avletters", "ucf11", "hmdb51"]),
         (["train", "digits"], [*TRAIN, "runs/digits-seed"]),
         (["train", "t3f-mnist"], [*TRAIN, "--data", "TTREF_DATA", "runs/t3f-mnist-seed"]),
+        (["train", "fibo"], [*TRAIN, "--cell", "gru,rnn,lstm"]),
+        (["train", "ucf11"], [*TRAIN, "--data", "--cell", "gru,lstm", "--fold", "--cache"]),
+        (["train", "hmdb51"], [*TRAIN, "--data", "--cell", "gru,lstm", "--split", "--cache"]),
     ],
 )
 @pytest.mark.parametrize("flag", ["-h", "--help"])
@@ -155,7 +158,7 @@ def test_version(cli):
         (["train", "digits", "--dtype", "int8"], "--dtype: invalid choice: 'int8'.*float32.*float"),
         (["check", "--examples", "0"], "--examples: '0' is not a positive integer"),
         (["check", "--seed", "-1"], "--seed: '-1' is not a non-negative integer"),
-        (["check", "nonsense"], "operator is 'nonsense', expected one of 'linear', 'tt_linear'"),
+        (["check", "nonsense"], "operator is 'nonsense', expected one of 'linear', .*'tt_linear'"),
         (["check", "linear", "--json"], "--json: expected one argument"),
         (["check", "--level", "2"], "--level: invalid choice: '2'.*exact.*certified.*all"),
         (["check", "--dtype", "int8"], "--dtype: invalid choice: 'int8'.*float32.*float64"),
@@ -230,6 +233,13 @@ def test_info_lists_versions_and_devices(cli, monkeypatch):
     assert found["GPU"] == "none (CuPy and a CUDA device are needed)"
     assert re.fullmatch(r"[1-9]\d* usable cores", found["CPU"])
     assert {"scipy", "tqdm", "array-api-compat", "BLAS", *info.EXTRAS} <= set(found)
+
+
+def test_info_shows_the_settings_of_cupy(cli, monkeypatch):
+    monkeypatch.setenv("CUPY_TF32", "1")
+    monkeypatch.delenv("CUPY_ACCELERATORS", raising=False)
+    found = dict(line.split(maxsplit=1) for line in cli("info").out.splitlines()[2:])
+    assert found["CuPy"] == "CUPY_TF32=1, CUPY_ACCELERATORS=cub (default)"
 
 
 def test_info_names_the_extra_of_a_package_that_is_missing(cli, monkeypatch):
@@ -408,7 +418,7 @@ def test_every_option_reaches_the_experiment(cli, monkeypatch):
     assert cli("train", "t3f-mnist", *(arguments + "--dense --data d").split()).status == 0
     assert cli("train", "t3f-mnist").status == 0
     chosen, default = map(vars, seen)
-    assert chosen == {
+    assert chosen == chosen | {
         "seed": 3,
         "epochs": 4,
         "limit": 5,
@@ -420,7 +430,7 @@ def test_every_option_reaches_the_experiment(cli, monkeypatch):
         "data": "d",
         "progress": True,
     }
-    assert default == {
+    assert default == default | {
         "seed": 0,
         "epochs": None,
         "limit": None,
@@ -525,8 +535,8 @@ def test_a_folder_that_cannot_be_written_is_refused_in_one_line(cli, out):
 
 def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_trained(cli, monkeypatch):
     steps = []
-    monkeypatch.setattr("ttref.train.loop.Training.take_step", lambda *args: steps.append(args))
-    monkeypatch.setattr("ttref.train.loop.means", lambda sums: {"loss": 1.0, "accuracy": 0.5})
+    monkeypatch.setattr("ttref.train.step.Stepper.take_step", lambda *args: steps.append(args))
+    monkeypatch.setattr("ttref.train.epoch.means", lambda sums: {"loss": 1.0, "accuracy": 0.5})
     Path("file").write_text("old")
     assert cli("train", "digits", *SHORT, "--out", "file").status == 2
     assert steps == []
@@ -580,14 +590,18 @@ def test_divergence_in_the_last_step_is_no_success(cli, monkeypatch):
 
 @pytest.fixture
 def quick(monkeypatch):
-    """The options of the demo's training run, which is shortened; and so is its check."""
-    train, check, asked = digits.run, demo.check_all, []
+    """The options of the demo's training runs, which are shortened; and so is its check."""
+    check, asked = demo.check_all, []
 
-    def run(options):
-        asked.append(options)
-        train(replace(options, epochs=1, limit=64))
+    def shortened(train):
+        def run(options):
+            asked.append(options)
+            train(replace(options, epochs=1, limit=64))
 
-    monkeypatch.setattr(digits, "run", run)
+        return run
+
+    for experiment in (digits, fibo):
+        monkeypatch.setattr(experiment, "run", shortened(experiment.run))
     monkeypatch.setattr(demo, "check_all", lambda names, examples, seed: check(names, 9, seed))
     return asked
 
@@ -601,7 +615,9 @@ def test_the_demo_shows_versions_checks_gradients_and_trains(cli, quick):
         assert re.search(line, result.out, re.MULTILINE)
     assert re.search(r"^\d+ comparisons, 0 wrong \(seed 0\)$", result.out, re.MULTILINE)
     assert re.search(r"^TT +val accuracy +0\.\d{4} +1098 ", result.out, re.MULTILINE)
+    assert re.search(r"^TT-GRU +val accuracy +0\.\d{4} +0\.9750 +14660 ", result.out, re.MULTILINE)
     assert replace(quick[0], resume=False) == Options(out="run")  # the whole experiment
+    assert (quick[1].cell, quick[1].out, quick[1].epochs) == ("gru", "run/fibo", demo.EPOCHS)
     assert {p.name for p in Path("run").iterdir()} >= {"results.json", "checkpoint.npz"}
 
 
@@ -612,6 +628,7 @@ def test_the_demo_without_a_folder_leaves_nothing_here(cli, quick, monkeypatch, 
     assert cli("demo").status == 0
     assert list(tmp_path.iterdir()) == [elsewhere]
     assert len(list(elsewhere.glob("ttref-demo-*/results.json"))) == 1
+    assert len(list(elsewhere.glob("ttref-demo-*/fibo/results.json"))) == 1
 
 
 def test_the_demo_fails_where_the_gradients_are_wrong(cli, quick, monkeypatch):

@@ -168,8 +168,8 @@ def connect(event, args):
     if event in ("socket.connect", "socket.getaddrinfo"):
         raise SystemExit("touched the network")
 sys.addaudithook(connect)
-import ttref.cli, ttref.datasets.digits, ttref.datasets.mnist
-print(sorted({"cupy", "matplotlib", "pooch", "requests", "sklearn"} & set(sys.modules)))
+import ttref.cli, ttref.datasets.video
+print(sorted({"av", "cupy", "matplotlib", "pooch", "requests", "sklearn"} & set(sys.modules)))
 """
     found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert (found.stdout, found.returncode) == ("[]\n", 0), found.stderr

@@ -95,13 +95,31 @@ def test_the_gpu_is_refused_where_there_is_none(tmp_path, monkeypatch):
 
 
 def test_every_experiment_says_what_it_is_and_whether_it_needs_data():
-    assert set(EXPERIMENTS) == {"t3f-mnist", "digits"}
+    assert set(EXPERIMENTS) >= {"t3f-mnist", "digits", "fibo", "avletters", "ucf11"}
     for experiment in EXPERIMENTS.values():
         assert experiment.DESCRIPTION
         assert isinstance(experiment.NEEDS_DATA, bool)
 
 
 # Experiment
+
+
+def test_the_folder_is_named_after_cell_and_fold_too(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for options, name in (
+        ({"cell": "gru"}, "digits-gru-seed0"),
+        ({"cell": "gru", "fold": 0, "seed": 3}, "digits-gru-fold0-seed3"),
+    ):
+        assert Experiment("digits", Options(**options)).out == Path("runs", name)
+
+
+@pytest.mark.parametrize(("name", "value"), [("cell", "lstm"), ("fold", 2)])
+def test_another_cell_or_fold_is_another_run(tmp_path, name, value):
+    Experiment("digits", Options(out=tmp_path, cell="gru", fold=1)).finish()
+    with pytest.raises(
+        CheckpointError, match=rf"of a run whose {name} was .+, now it is '?{value}"
+    ):
+        Experiment("digits", Options(out=tmp_path, **{"cell": "gru", "fold": 1, name: value}))
 
 
 def test_the_folder_is_named_after_the_experiment_and_the_seed(tmp_path, monkeypatch):

@@ -16,7 +16,7 @@ from ttref.experiments.runner import Experiment, Options
 from ttref.layers import Dense, TTDense
 from ttref.optim import Adam
 from ttref.train import History, Interrupted, fit
-from ttref.train.loop import Training
+from ttref.train.step import Stepper
 from ttref.tt import TTMatrix, from_dense
 
 MODES = (7, 4, 7, 4), (5, 5, 5, 5)
@@ -227,15 +227,15 @@ def test_with_dense_the_dense_network_alone_is_trained(tmp_path):
 
 def interrupt_at(monkeypatch, step):
     """Press Ctrl-C in the step of that number, counted over all stages."""
-    take_step, taken = Training.take_step, []
+    take_step, taken = Stepper.take_step, []
 
-    def counted(self, run, batch, rng):
+    def counted(self, *args):
         taken.append(step)
         if len(taken) == step:
             signal.raise_signal(signal.SIGINT)
-        take_step(self, run, batch, rng)
+        take_step(self, *args)
 
-    monkeypatch.setattr(Training, "take_step", counted)
+    monkeypatch.setattr(Stepper, "take_step", counted)
 
 
 @pytest.fixture(scope="module")

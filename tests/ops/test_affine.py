@@ -1,20 +1,17 @@
 """linear, tt_linear and its fast twin: exactly, on every kind of number, by every witness."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 
 from tests.ops.problems import Problem, dense_problems, tt_problems
 from ttref import fast, ops, tree, tt
 from ttref.errors import RankError, ShapeError
-from ttref.fast.plan import Plan, all_plans, best_plan, estimated_seconds
 from ttref.testing import check_op
 
 OPERATORS = {
     "linear": (ops.linear, dense_problems()),
+    "fast.linear": (fast.linear, dense_problems()),
     "tt_linear": (ops.tt_linear, tt_problems()),
     "fast.tt_linear": (fast.tt_linear, tt_problems()),
 }
@@ -42,20 +39,6 @@ def test_definition_adjoint_and_dtype_hold_exactly_on_random_shapes(name):
 def test_the_fast_twin_passes_the_same_checks():
     report = check_op(fast.tt_linear, "tt_linear", examples=300, seed=8)
     assert report.ok, report
-
-
-@given(tt_problems())
-def test_every_plan_equals_the_reference_exactly(problem):
-    y, gradients = run(ops.tt_linear, problem)
-    for plan in all_plans(len(problem.params["cores"])):
-        planned = SimpleNamespace(
-            forward=lambda params, x, plan=plan: fast.tt_linear.forward(params, x, plan),
-            backward=fast.tt_linear.backward,
-        )
-        y_plan, gradients_plan = run(planned, problem)
-        assert (y_plan == y).all(), plan
-        for leaf in gradients:
-            assert (gradients_plan[leaf] == gradients[leaf]).all(), (plan, leaf)
 
 
 @given(tt_problems())
@@ -88,6 +71,7 @@ def test_a_core_gradient_is_the_dense_gradient_projected_on_that_core(problem):
 
 FIXED = {
     "linear": ({"kernel": (4, 5), "bias": (5,)}, 4, 5),
+    "fast.linear": ({"kernel": (4, 5), "bias": (5,)}, 4, 5),
     "tt_linear": ({"cores": ((1, 2, 3, 4), (4, 5, 1, 2), (2, 1, 2, 1)), "bias": (6,)}, 10, 6),
     "fast.tt_linear": ({"cores": ((1, 2, 3, 4), (4, 5, 1, 2), (2, 1, 2, 1)), "bias": (6,)}, 10, 6),
 }
@@ -229,27 +213,6 @@ def test_the_reference_gradient_costs_twice_the_forward():
     )
     assert forward == expected
     assert Counting.count == 2 * forward
-
-
-def test_plans_cover_every_cut_in_both_directions():
-    assert len(all_plans(4)) == len(set(all_plans(4))) == 2**3 * 2
-    assert Plan(((0, 1), (1, 4)), True) in all_plans(4)
-
-
-def test_the_chosen_plan_merges_where_merging_pays():
-    """W1 of the benchmarks: two super-cores; one big batch through tiny modes: W itself."""
-    assert len(best_plan((7, 4, 7, 4), (5, 5, 5, 5), (1, 4, 4, 4, 1), 64).groups) == 2
-    assert len(best_plan((2, 2, 2, 2), (2, 2, 2, 2), (1, 4, 8, 4, 1), 10_000).groups) == 1
-
-
-@given(tt_problems(), st.integers(1, 100))
-def test_no_plan_is_estimated_to_be_faster_than_the_best(problem, batch):
-    cores = problem.params["cores"]
-    n, m, right = (tuple(core.shape[axis] for core in cores) for axis in (1, 2, 3))
-    shape = n, m, (1, *right), batch
-    least = min(estimated_seconds(plan, *shape) for plan in all_plans(len(cores)))
-    # sums of up to four groups, in another order
-    assert estimated_seconds(best_plan(*shape), *shape) <= least * (1 + 8 * 2.0**-53)
 
 
 def test_a_train_of_twenty_cores_is_planned_and_applied_as_the_reference_does():

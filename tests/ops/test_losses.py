@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from ttref import losses, ops
 from ttref.errors import ConventionError, DataError, DtypeError, ShapeError
+from ttref.fast import softmax_cross_entropy as fast_softmax
 from ttref.testing import check_op
 
 flint = pytest.importorskip("flint", reason="python-flint is not installed (extra exact)")
@@ -112,6 +113,37 @@ def test_one_hot_labels_are_the_same_as_integer_labels(seed, weighted):
     # p - 1 at the label: absolute error of some roundings of numbers below 1
     assert abs(loss - loss_hot) <= 64 * 2**-53 * max(1, loss)
     assert np.abs(dz - dz_hot).max() <= 16 * 2**-53
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("labels_dtype", ["int64", "uint8", "uint64"])
+def test_the_fast_softmax_cross_entropy_has_the_bits_of_the_reference(
+    dtype, weighted, labels_dtype
+):
+    for seed, (B, C, spread) in enumerate([(64, 10, 1), (1, 1, 1), (5, 200, 40), (6, 4, 0)]):
+        z, labels = logits_and_labels(seed, spread, B, C, dtype)
+        labels = labels.astype(labels_dtype)
+        weight = np.arange(1, B + 1).astype(dtype) if weighted else None
+        fast_loss, cache = fast_softmax.forward(z, labels, weight)
+        assert type(cache) is fast_softmax.Cache
+        loss, expected = ops.softmax_cross_entropy.forward(z, labels, weight)
+        found = fast_softmax.backward(3, cache)
+        assert (fast_loss, fast_loss.dtype) == (loss, loss.dtype)
+        assert found.dtype == dtype
+        assert (found == ops.softmax_cross_entropy.backward(3, expected)).all()
+
+
+@pytest.mark.parametrize("op", [ops.softmax_cross_entropy, fast_softmax])
+def test_both_operators_refuse_shapes_that_do_not_fit(op):
+    with pytest.raises(ShapeError, match=r"logits has shape \(3,\), expected \(any, any\)"):
+        op.forward(Z[0], np.asarray([1, 2, 0]))
+    with pytest.raises(ShapeError, match=r"labels has shape \(3,\), expected \(2,\)"):
+        op.forward(Z, np.asarray([1, 2, 0]))
+    with pytest.raises(ShapeError, match=r"sample_weight has shape \(3,\), expected \(2,\)"):
+        op.forward(Z, np.asarray([1, 2]), np.ones(3))
+    with pytest.raises(ShapeError, match="the loss of an empty batch is undefined"):
+        op.forward(Z[:0], np.zeros(0, int))
 
 
 def subsets():

@@ -9,7 +9,8 @@ from math import comb, prod
 import numpy as np
 import pytest
 
-from ttref import fast, ops, tree
+from ttref import fast, ops, scan, tree
+from ttref.cells import GRUCell, LSTMCell, RNNCell, per_gate
 from ttref.errors import InexactError
 from ttref.layers import Dense, Sequential, TTDense
 from ttref.optim import SGD, Adam
@@ -67,7 +68,8 @@ def test_y_is_a_polynomial_of_the_degree_that_is_stated_and_of_no_smaller_one(na
     for found in some(name, 30):
         if found.degree is None:
             continue
-        values = [found.forward(tree.map(lambda x, t=t: t * x, found.inputs))[0] for t in range(8)]
+        points = range(found.degree + 3)
+        values = [found.forward(tree.map(lambda x, t=t: t * x, found.inputs))[0] for t in points]
         for order in (found.degree, found.degree + 1):
             signs = [(-1) ** (order - k) * comb(order, k) for k in range(order + 1)]
             differences = [
@@ -171,3 +173,4 @@ def test_every_operator_and_every_layer_with_parameters_has_its_cases():
     defaults = [inspect.signature(make).parameters["op"].default for make in CASES.values()]
     assert {getattr(ops, name) for name in ops.__all__} <= set(defaults)
     assert {fast.tt_linear, Dense, TTDense, Sequential, SGD, Adam} <= set(defaults)
+    assert {per_gate, RNNCell, GRUCell, LSTMCell, scan} <= set(defaults)

@@ -1,5 +1,6 @@
 """A small problem that training touches everything of, and ways to stop it at a chosen step."""
 
+import copy
 import signal
 from types import SimpleNamespace
 
@@ -38,22 +39,23 @@ def signalling(optimizer, *steps, signum=signal.SIGINT):
     """`optimizer`, by its repr and its results, that raises a signal in the steps numbered so."""
 
     class Signalling(type(optimizer)):
-        def step(self, params, grads, state):
+        def advance(self, p, g, state):
             for _ in range(steps.count(state["step"])):
                 signal.raise_signal(signum)
-            return super().step(params, grads, state)
+            return super().advance(p, g, state)
 
     Signalling.__qualname__ = type(optimizer).__qualname__
     return Signalling(**vars(optimizer))
 
 
 def recording(optimizer, record):
-    """`optimizer` that puts the parameters and its state into `record` after each step."""
+    """`optimizer` that puts copies of the vector of parameters and its state into `record`."""
 
     class Recording(type(optimizer)):
-        def step(self, params, grads, state):
-            record.append(super().step(params, grads, state))
-            return record[-1]
+        def advance(self, p, g, state):
+            p, state = super().advance(p, g, state)
+            record.append(copy.deepcopy((p, state)))
+            return p, state
 
     Recording.__qualname__ = type(optimizer).__qualname__
     return Recording(**vars(optimizer))

@@ -5,9 +5,10 @@ import math
 import numpy as np
 import pytest
 
-from ttref import ops
+from ttref import ops, tree
 from ttref.errors import ConventionError, DataError, DtypeError, ShapeError
-from ttref.layers import Activation, Dense, Dropout, Sequential
+from ttref.fast import tt_linear
+from ttref.layers import Activation, Dense, Dropout, Flatten, Sequential, TTDense
 from ttref.train import evaluate
 
 U = 2.0**-53
@@ -150,3 +151,32 @@ def test_batch_sizes_that_are_not_are_refused(batch_size):
 def test_the_loss_of_no_samples_is_refused_by_the_operator_too():
     with pytest.raises(ShapeError, match="the loss of an empty batch is undefined"):
         ops.mean_squared_error.forward(np.ones((0, 2)), np.ones((0, 2)))
+
+
+def test_cores_are_merged_once_an_evaluation_and_the_scores_are_the_same(monkeypatch):
+    layer = TTDense([2, 3], [3, 2], 2)
+    model = Sequential([Flatten(), layer, Dense(6, 2)])
+    rng = np.random.default_rng(0)
+    params = tree.map(lambda p: rng.integers(-1, 2, p.shape).astype("float64"), model.init(0))
+    x, target = rng.integers(-1, 2, (11, 6)) / 1, rng.integers(-1, 2, (11, 2)) / 1
+    calls, real = [], tt_linear.merged
+    monkeypatch.setattr(tt_linear, "merged", lambda *a: calls.append(a) or real(*a))
+    found = evaluate(model, params, (x, target), "mean_squared_error", batch_size=4)
+    count = len(calls)
+    assert count == len(tt_linear.lay_out(params[1]["cores"], 4).groups)  # each group once
+    prediction, _ = model.forward(params, x)
+    exact = ((prediction - target) ** 2).mean()
+    # integers, divided by 8 or 6, multiplied by the batch's size, added twice, divided by 11
+    assert abs(found["loss"] - exact) <= 8 * U * exact
+
+
+def test_parameters_that_do_not_fit_are_refused_by_the_layer_that_they_are_of():
+    model = Sequential([Flatten(), TTDense([2, 3], [3, 2], 2)])
+    params, data = model.init(0), (np.ones((3, 6), "float32"), [0, 1, 2])
+    with pytest.raises(ConventionError, match="got parameters of 1 layers, have 2"):
+        evaluate(model, params[:1], data)
+    with pytest.raises(ConventionError, match=r"layer 1, TTDense.*parameters are \['cores'\]"):
+        evaluate(model, ({}, {"cores": params[1]["cores"]}), data)
+    cores = params[1]["cores"][::-1]
+    with pytest.raises(ShapeError, match=r"layer 1, TTDense.*cores have shapes"):
+        evaluate(model, ({}, params[1] | {"cores": cores}), data)

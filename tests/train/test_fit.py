@@ -273,6 +273,62 @@ def test_without_dropout_the_seed_orders_the_samples_and_nothing_else():
 
 
 @pytest.mark.parametrize("optimizer", [SGD(0.1, momentum=0.9), Adam(0.01)], ids=repr)
+def test_training_in_place_gives_the_bits_of_the_pure_functions(optimizer):
+    """Among others, nothing that a layer prepared for some cores outlives their next change."""
+    model = Sequential([TTDense([1, 2], [4, 4], 2, activation="tanh"), Dense(16, 2)])
+    params, rng = model.init(0, "float64"), stream(3, "shuffle and dropout")
+    labels, history_options = np.asarray([0, 1, 1, 0, 1, 0]), {"batch_size": 2, "progress": False}
+    data, start, state = (X, labels), params, optimizer.init(params)
+    average, ema, mean = params, EMA(0.9), losses.softmax_cross_entropy
+    for _ in range(2):
+        order = rng.permutation(6)
+        for batch in (order[:2], order[2:4], order[4:]):
+            z, cache = model.forward(params, X[batch], train=True)
+            grads, _ = model.backward(mean(z, labels[batch])[1], cache)
+            grads, _ = clip_by_global_norm(grads, 0.25)
+            params, state = optimizer.step(params, grads, state)
+            average = ema.update(average, params)
+    options = {"seed": 3, "ema": 0.9, "clip_norm": 0.25, **history_options}
+    history = fit(model, start, data, optimizer, 2, **options)
+    assert_equal(history.params, params)
+    assert_equal(history.average, average)
+
+
+def test_state_of_layers_follows_each_step_and_the_average_follows_it(float_backend):
+    class Counting(Dense):
+        """Whose bias is the number of steps."""
+
+        def update_state(self, params, cache):
+            return params | {"bias": params["bias"] * 0 + self.steps(params)}
+
+        def steps(self, params):
+            seen.append(None)
+            return len(seen)
+
+    seen, to = [], float_backend.xp.asarray
+    params = tree.map(lambda a: to(a.astype(float_backend.kind)), START)
+    data = tuple(to(a.astype(float_backend.kind)) for a in (X[:4], T[:4]))
+    options = {"batch_size": 2, "loss": MSE, "ema": 0.5, "progress": False}
+    history = fit(Counting(2, 2), params, data, SGD(0.25, weight_decay=0.5), 1, **options)
+    assert to_numpy(history.params["bias"]).tolist() == [2, 2]
+    # after steps 1 and 2: (START + 1) / 2, then half of that and half of 2
+    expected = (START["bias"] + 1) / 4 + 1
+    assert to_numpy(history.average["bias"]).tolist() == expected.tolist()
+
+
+def test_the_best_epoch_is_kept_while_training_goes_on_in_place():
+    x, t = X[:4], T[:4]
+    optimizer = SGD(Step((0.25, 2.0), (2,)))  # from the third step on, everything gets worse
+    stopping = EarlyStopping("loss", patience=2)
+    history = train_linear(4, 9, data=(x, t), optimizer=optimizer, early_stopping=stopping, ema=0.5)
+    best = int(np.argmin([row["loss"] for row in history.rows])) + 1
+    assert best < len(history.rows)
+    kept = train_linear(4, best, data=(x, t), optimizer=optimizer, ema=0.5)
+    assert_equal(history.params, kept.params)
+    assert_equal(history.average, kept.average)
+
+
+@pytest.mark.parametrize("optimizer", [SGD(0.1, momentum=0.9), Adam(0.01)], ids=repr)
 def test_the_same_seed_gives_the_same_bits(tools, optimizer):
     options = {"ema": 0.9, "validation": tools.problem()[3], "seed": 11}
     tools.assert_same_history(tools.train(optimizer, **options), tools.train(optimizer, **options))
@@ -328,11 +384,11 @@ def test_checkpoint_and_history_are_written_after_every_epoch(tools, tmp_path):
     seen = []
 
     class Watched(SGD):
-        def step(self, params, grads, state):
+        def advance(self, p, g, state):
             if (tmp_path / "history.jsonl").exists():
                 run, lines = tools.saved(tmp_path), (tmp_path / "history.jsonl").read_text()
                 seen.append((state["step"], run["epoch"], lines.count("\n")))
-            return super().step(params, grads, state)
+            return super().advance(p, g, state)
 
     tools.train(Watched(0.1), out=tmp_path)
     assert seen == [(k, k // tools.STEPS, k // tools.STEPS) for k in range(3, 9)]

@@ -125,7 +125,8 @@ def test_interrupted_is_a_keyboard_interrupt_with_the_history_of_whole_steps(too
     assert str(stop).startswith(f"stopped after epoch {epoch}, step {within}; ")
     assert str(tmp_path / "checkpoint.npz") in str(stop)
     tools.assert_same(stop.history.rows, rows[:epoch])
-    run, (params, state) = tools.saved(tmp_path), record[step]
+    run, (vector, state) = tools.saved(tmp_path), record[step]
+    params = tree.unravel(vector, run["params"])
     assert (run["epoch"], run["step"]) == (epoch, within) and state["step"] == step + 1
     for found, reached in (
         (stop.history.params, params),
@@ -239,9 +240,9 @@ def test_training_works_in_another_thread_and_leaves_signals_alone(tools, whole,
     found, handlers = [], []
 
     class Looking(Adam):
-        def step(self, params, grads, state):
+        def advance(self, p, g, state):
             handlers.append(signal.getsignal(signal.SIGINT))
-            return super().step(params, grads, state)
+            return super().advance(p, g, state)
 
     Looking.__qualname__ = "Adam"
     work = {"optimizer": Looking(0.01), "out": tmp_path / "run"}

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from hypothesis.stateful import run_state_machine_as_test as run_machine
 
+from ttref import tree
 from ttref.errors import CheckpointError
 from ttref.optim import SGD, Adam
 from ttref.schedules import Exponential
@@ -76,10 +77,10 @@ class Training(RuleBasedStateMachine):
         at = self.later(place)
 
         class Crashing(type(self.optimizer)):
-            def step(self, params, grads, state):
+            def advance(self, p, g, state):
                 if state["step"] == at:
                     raise Crash
-                return super().step(params, grads, state)
+                return super().advance(p, g, state)
 
         Crashing.__qualname__ = type(self.optimizer).__qualname__
         with pytest.raises(Crash):
@@ -133,8 +134,8 @@ class Training(RuleBasedStateMachine):
             return
         run, (epoch, step) = self.tools.saved(self.out), divmod(self.steps, self.tools.STEPS)
         assert (run["epoch"], run["step"]) == (epoch, step)
-        params, state = self.record[self.steps - 1]
-        self.tools.assert_same(run["params"], params)
+        vector, state = self.record[self.steps - 1]
+        self.tools.assert_same(run["params"], tree.unravel(vector, run["params"]))
         self.tools.assert_same(run["optimizer"], state)
         if epoch:
             self.tools.assert_same(run["rows"], self.whole[epoch][1]["rows"])

@@ -8,10 +8,10 @@ import os
 import sys
 
 from ttref import __version__
-from ttref.cli import check, demo, info, oracle, train
+from ttref.cli import bench, check, compress, demo, info, oracle, train
 from ttref.errors import DivergenceError, TTRefError
 
-COMMANDS = (demo, check, oracle, train, info)
+COMMANDS = (demo, check, oracle, train, compress, bench, info)
 
 
 def main(arguments=None):

@@ -16,7 +16,9 @@ EXTRAS = {
     "python-flint": "exact",
     "matplotlib": "plot",
     "pooch": "data",
+    "av": "video",
     "scikit-learn": "demo",
+    "threadpoolctl": "threads",
     "hypothesis": "test",
     "torch": "witness",
     "jax": "witness",
@@ -44,6 +46,7 @@ def run(options):
         ("BLAS", _blas()),
         ("CPU", f"{_usable_cpus()} usable cores"),
         ("GPU", _gpu()),
+        ("CuPy", _settings({"CUPY_TF32": "0", "CUPY_ACCELERATORS": "cub"})),
         *((name, _version(name) or f"- (extra {extra})") for name, extra in EXTRAS.items()),
     ]
     print(table(("", "found"), rows))
@@ -63,6 +66,11 @@ def _blas():
     names = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")
     settings = [f"{name}={os.environ[name]}" for name in names if name in os.environ]
     return ", ".join([f"{blas['name']} {blas['version']}", *settings])
+
+
+def _settings(defaults):
+    """Environment variables, or what holds where they are not set."""
+    return ", ".join(f"{k}={os.environ.get(k, f'{v} (default)')}" for k, v in defaults.items())
 
 
 def _usable_cpus():

@@ -35,6 +35,8 @@ def _add_options(parser, name, experiment):
     add("--dense", action="store_true", help="train the dense twin of the TT network only")
     if experiment.NEEDS_DATA:
         add("--data", metavar="DIR", help="folder of the data sets (TTREF_DATA, or a download)")
+    for option, settings in getattr(experiment, "OPTIONS", {}).items():
+        add(option, **settings)
     parser.set_defaults(run=run, experiment=name)
 
 

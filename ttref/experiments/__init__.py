@@ -1,5 +1,16 @@
 """Experiments of the older systems on real data, with their recorded numbers beside ours."""
 
-from ttref.experiments import digits, t3f_mnist
+from typing import Any
 
-EXPERIMENTS = {"t3f-mnist": t3f_mnist, "digits": digits}
+from ttref.experiments import avletters, cifar10, digits, fibo, t3f_mnist, video
+
+EXPERIMENTS: dict[str, Any] = {
+    **{
+        "t3f-mnist": t3f_mnist,
+        "digits": digits,
+        "fibo": fibo,
+        "avletters": avletters,
+        "cifar10": cifar10,
+    },
+    **{experiment.name: experiment for experiment in video.EXPERIMENTS},
+}

@@ -31,6 +31,12 @@ class Options:
     resume: bool = False
     dense: bool = False
     data: str | None = None
+    cell: str | None = None  # of a recurrent experiment
+    fold: int | None = None  # which part of the data is the test set
+    cache: str | None = None  # folder of decoded video
+    net: str | None = None  # which network, where there are several
+    pretrained: str | None = None  # checkpoint to start from
+    load: tuple = ("*",)  # names of the layers to take from it
     progress: bool = True
 
     def __post_init__(self):
@@ -58,7 +64,7 @@ class Experiment:
     def __init__(self, name, options, several_stages=False):
         self.name, self.options, self.several_stages = name, options, several_stages
         self.xp = device_namespace(options.device)
-        self.out = Path(options.out or Path("runs") / f"{name}-seed{options.seed}")
+        self.out = Path(options.out or Path("runs") / self._label())
         self.rows, self.histories = [], {}
         used = sorted(self.out.rglob(CHECKPOINT)) if self.out.exists() else []
         if used and not options.resume:
@@ -66,6 +72,11 @@ class Experiment:
                 f"{used[0]} exists already; go on with that run (--resume) or choose another --out"
             )
         self._check_same_experiment()
+
+    def _label(self):
+        cell, fold = self.options.cell, self.options.fold
+        parts = (self.name, cell, self.options.net, None if fold is None else f"fold{fold}")
+        return "-".join([*filter(None, parts), f"seed{self.options.seed}"])
 
     def _check_same_experiment(self):
         """Raise `CheckpointError` if the results in the folder are those of another one."""
@@ -91,7 +102,8 @@ class Experiment:
         A single stage may be resumed for more epochs. Of several, the later ones build on the
         earlier ones as they were.
         """
-        names = ("seed", "dtype", "limit", "dense", *(("epochs",) if self.several_stages else ()))
+        epochs = ("epochs",) if self.several_stages else ()
+        names = ("seed", "dtype", "limit", "dense", "cell", "fold", "net", *epochs)
         return {"experiment": self.name, **{name: getattr(self.options, name) for name in names}}
 
     @property
@@ -139,10 +151,10 @@ class Experiment:
         self.histories[stage] = history
         return history
 
-    def record(self, name, ours, recorded, model, history=None):
+    def record(self, name, ours, recorded, model, history=None, metric="val accuracy"):
         """Add a row to the results; the seconds are those of the history's epochs."""
         seconds = sum(row["seconds"] for row in history.rows) if history else 0.0
-        self.rows.append(Row(name, "val accuracy", ours, recorded, model.num_params, seconds))
+        self.rows.append(Row(name, metric, ours, recorded, model.num_params, seconds))
 
     def finish(self):
         """Write ``results.json`` and ``curves.png``, print the table, and return the rows."""

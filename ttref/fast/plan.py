@@ -2,90 +2,192 @@
 
 Over all orders of contraction the cheapest was always one of these 2^(d-1) * 2: cut the train into
 groups of neighbours, merge each group into one core, and sweep over the groups from left to right
-or from right to left. Floating-point operations alone are a poor guide to time, so a product of
-matrices also costs its call, its slices and the low efficiency of thin operands.
+or from right to left; one group is the whole matrix. The batch may be cut into parts, for the
+cache's sake or for several threads; one sample is cut along its first mode. Floating-point
+operations alone are a poor guide to time: `machine` knows what products cost.
 """
 
 from functools import lru_cache
 from itertools import combinations
-from math import prod
+from math import ceil, inf, prod
 from typing import NamedTuple
 
-CALL = 1.5e-6  # seconds: one matmul and its reshapes (NumPy 2.4 on a 2.5 GHz core)
-SLICE = 7e-8  # seconds: one slice of a batched product
-FLOP = 1 / 100e9  # seconds: one operation in a large float32 product
-THIN = 8  # a side of this length halves the speed of a product
-ENTRY = 1e-9  # seconds: one number of a merged core, permuted and copied
-MERGE = 2e-5  # seconds: the calls to merge two cores, and to pull the gradient back
+from ttref.fast.machine import machine, stored, user_file
+from ttref.fast.merging import cut
+
+MERGE_CALLS = 4  # of products, in time: to merge a core, and to pull the gradient back
+PART_CALLS = 10  # of products, in time: to go through another part on the same thread
+LEAST_ROWS = 4  # of a part of a batch
 
 
 class Plan(NamedTuple):
-    """Groups of neighbouring cores, and the direction of the sweep over them."""
+    """Groups of neighbouring cores, the direction of the sweep over them, parts of the batch."""
 
     groups: tuple[tuple[int, int], ...]  # (first core, one past the last)
     rightward: bool  # whether the first group is absorbed first
+    parts: int = 1  # of the batch; of the first group's mode, where the batch is one sample
+
+
+class Shape(NamedTuple):
+    """What a plan is made for."""
+
+    in_modes: tuple[int, ...]
+    out_modes: tuple[int, ...]
+    ranks: tuple[int, ...]
+    batch: int
+    kind: str = "cpu float32"  # of `machine`
+    threads: int = 1
+
+
+class Step(NamedTuple):
+    """A state (L, c, R) times a matrix (c, o) along the middle axis."""
+
+    L: int
+    c: int
+    o: int
+    R: int
 
 
 @lru_cache(maxsize=4096)
-def best_plan(in_modes, out_modes, ranks, batch):
-    """The plan of least estimated time for forward and backward.
+def best_plan(shape):
+    """The `Plan` of least time, forward and backward, for a `Shape`: measured, or else estimated.
 
     What a group costs does not depend on how the others are cut, so the best cut of the first k
     cores follows from the best cuts of fewer: O(d^2) groups, for 2^d plans.
     """
-    shape, candidates = (in_modes, out_modes, ranks, batch), []
-    for rightward in (False, True):
-        best: list[tuple] = [(0.0, ())]  # seconds and groups of the first k cores
-        for stop in range(1, len(in_modes) + 1):
-            last = [(start, stop) for start in range(stop)]
-            added = [group_seconds(group, rightward, *shape) for group in last]
-            best.append(
-                min(
-                    (seconds + more, (*groups, group))
-                    for (seconds, groups), more, group in zip(best, added, last, strict=True)
+    measured = stored(user_file())["plans"].get(repr(tuple(shape)))
+    if measured:
+        groups, rightward, parts = measured
+        return Plan(tuple(map(tuple, groups)), rightward, parts)
+    candidates = []
+    for parts in numbers_of_parts(shape):
+        for rightward in (False, True):
+            best: list[tuple] = [(_parts_seconds(parts, shape), ())]  # of the first k cores
+            for stop in range(1, len(shape.in_modes) + 1):
+                last = [(start, stop) for start in range(stop)]
+                added = [group_seconds(group, rightward, parts, shape) for group in last]
+                best.append(
+                    min(
+                        (seconds + more, (*groups, group))
+                        for (seconds, groups), more, group in zip(best, added, last, strict=True)
+                    )
                 )
-            )
-        seconds, groups = best[-1]
-        candidates.append((seconds, Plan(groups, rightward)))
+            seconds, groups = best[-1]
+            candidates.append((seconds, Plan(groups, rightward, parts)))
     return min(candidates)[1]
 
 
-def all_plans(d):
+def all_plans(d, parts=(1,)):
     """Every cut of d cores into groups of neighbours, leftward (often the faster) and rightward."""
     cuts = (c for count in range(d) for c in combinations(range(1, d), count))
     groups = [tuple(zip((0, *c), (*c, d), strict=True)) for c in cuts]
-    return [Plan(g, rightward) for g in groups for rightward in (False, True)]
+    return [Plan(g, rightward, p) for g in groups for rightward in (False, True) for p in parts]
 
 
-def estimated_seconds(plan, in_modes, out_modes, ranks, batch):
+def estimated_seconds(plan, shape):
     """Time of a forward and a backward pass."""
-    return sum(
-        group_seconds(group, plan.rightward, in_modes, out_modes, ranks, batch)
-        for group in plan.groups
+    return _parts_seconds(plan.parts, shape) + sum(
+        group_seconds(group, plan.rightward, plan.parts, shape) for group in plan.groups
     )
 
 
-def group_seconds(group, rightward, in_modes, out_modes, ranks, batch):
+def merged_size(group, shape):
+    """``(a, j, i, b)`` of a group of merged cores."""
+    (start, stop), (n, m, ranks, *_) = group, shape
+    return ranks[start], prod(n[start:stop]), prod(m[start:stop]), ranks[stop]
+
+
+def group_seconds(group, rightward, parts, shape):
     """Time that a group takes: to merge it, and for one product forward and two backward."""
-    start, stop = group
-    a, j, i, b = ranks[start], prod(in_modes[start:stop]), prod(out_modes[start:stop]), ranks[stop]
-    merging = 0.0
-    if stop - start > 1:  # merging, and pulling the gradient back, cost the last merge's size
-        merging = (stop - start - 1) * MERGE + 3 * a * j * i * b * (
-            ENTRY + 2 * max(ranks[start + 1 : stop]) * FLOP
-        )
+    rounds, step = ceil(parts / shape.threads), _largest_step(group, rightward, parts, shape)
+    if step is None:
+        return inf
+    return merging_seconds(group, shape) + rounds * step_seconds(step, shape.kind)
+
+
+def _largest_step(group, rightward, parts, shape):
+    """The `Step` of a group in the largest part; None if its mode cannot be cut into so many."""
+    (start, stop), (n, m, _, batch, *_) = group, shape
+    a, j, i, b = merged_size(group, shape)
+    outer = m if rightward else n
+    if batch == 1 and start == 0 and parts > 1:
+        if parts > (i if rightward else j):
+            return None
+        i, j = (ceil(i / parts), j) if rightward else (i, ceil(j / parts))
+        parts = 1
+    rows = ceil(batch * prod(outer[:start]) / parts)
     if rightward:
-        slices, columns = batch * prod(out_modes[:start]), prod(in_modes[stop:])
-        sides = i * b, a * j
+        return Step(rows, a * j, i * b, prod(n[stop:]))
+    return Step(rows, j * b, a * i, prod(m[stop:]))
+
+
+def step_seconds(step, kind):
+    """Time of one product forward and two backward, in one part."""
+    (L, c, o, R), costs = step, machine(kind)
+    if R == 1:
+        products = costs.product(1, L, c, o) + costs.product(1, L, o, c) + costs.product(1, c, L, o)
     else:
-        slices, columns = batch * prod(in_modes[:start]), prod(out_modes[stop:])
-        sides = i * a, b * j
-    return merging + 3 * _product_seconds(slices, *sides, columns)
+        products = costs.product(L, o, c, R) + costs.product(L, c, o, R)
+        products += min(_gradient_by_slices(step, costs), _gradient_by_copies(step, costs))
+    return products + 3 * costs.streaming(L * (c + o) * R)
 
 
-def _product_seconds(slices, m, k, n):
-    """A batched product ``(m, k) @ (slices, k, n)``; a single matrix product where n is 1."""
-    if n == 1:
-        slices, n = 1, slices
-    flops = 2.0 * slices * m * k * n
-    return CALL + slices * SLICE + flops * FLOP * (1 + THIN / m + THIN / k + THIN / n)
+def cheaper_by_copies(step, kind):
+    """Whether a matrix's gradient is one product of permuted copies, not a sum of L products."""
+    costs = machine(kind)
+    return min(step.L, step.R) > 1 and _gradient_by_copies(step, costs) < _gradient_by_slices(
+        step, costs
+    )
+
+
+def _gradient_by_slices(step, costs):
+    L, c, o, R = step
+    return costs.product(L, max(c, o), R, min(c, o)) + (
+        costs.call + costs.add * L * c * o if L > 1 else 0
+    )
+
+
+def _gradient_by_copies(step, costs):
+    L, c, o, R = step
+    return 2 * costs.call + costs.copy * L * (c + o) * R + costs.product(1, c, L * R, o)
+
+
+@lru_cache(maxsize=2**16)
+def merging_seconds(group, shape):
+    """Time to merge a group, as a tree, and to pull its gradient back."""
+    start, stop = group
+    if stop - start == 1:
+        return 0.0
+    sizes = [merged_size((k, k + 1), shape) for k in range(start, stop)]
+    middle = start + cut(sizes)
+    costs, bond = machine(shape.kind), shape.ranks[middle]
+    a, j, i, _ = merged_size((start, middle), shape)
+    _, k, h, c = merged_size((middle, stop), shape)
+    left, right = a * j * i, k * h * c
+    products = (
+        costs.product(1, left, bond, right)
+        + costs.product(1, bond, left, right)
+        + costs.product(1, left, right, bond)
+    )
+    own = products + 2 * costs.copy * left * right + MERGE_CALLS * costs.call
+    return own + merging_seconds((start, middle), shape) + merging_seconds((middle, stop), shape)
+
+
+def numbers_of_parts(shape):
+    """How many parts to try: as many as threads, and more for the cache's sake."""
+    if shape.batch == 1:
+        return sorted({1, shape.threads})
+    counts, count = [1], max(2, min(shape.threads, shape.batch))
+    while count <= max(shape.threads, shape.batch // LEAST_ROWS):
+        counts.append(count)
+        count *= 2
+    return counts
+
+
+def _parts_seconds(parts, shape):
+    """Time to hand out the parts, forward and backward."""
+    costs = machine(shape.kind)
+    if parts == 1:
+        return 0.0
+    threaded = 2 * costs.part if shape.threads > 1 else 0
+    return threaded + 2 * PART_CALLS * costs.call * ceil(parts / shape.threads)

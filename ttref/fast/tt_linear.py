@@ -9,63 +9,79 @@ and from right to left its mirror image, with the batch on the left,
 
     state (q, j b, p), matrix (j b, a i).
 
-Either way no state is ever permuted, and where R is 1 the step is one plain matrix product.
+Either way no state is ever permuted, and where R is 1 the step is one plain matrix product. A batch
+may go through the sweep in parts, on several threads. One sample is cut along its first mode: the
+parts of the first matrix then stand below each other (leftward: results are added) or beside each
+other (rightward).
 """
 
+from functools import reduce
 from math import prod
-from typing import Any, NamedTuple
+from operator import add
+from typing import NamedTuple
+
+import numpy as np
 
 from ttref.arrays import check_shape, namespace
-from ttref.fast.plan import Plan, best_plan
-from ttref.tt.check import check_cores
-
-
-class Step(NamedTuple):
-    """One step of the sweep: ``state`` times ``matrix`` along the middle axis."""
-
-    matrix: Any  # (c, o)
-    state: Any  # (L, c, R)
+from ttref.fast import threads
+from ttref.fast.kernels import NUMPY, kernels_of
+from ttref.fast.merging import Merged, merged, unmerged
+from ttref.fast.work import Work, work_of
 
 
 class Cache(NamedTuple):
     """What ``backward`` reads."""
 
     cores: tuple  # d arrays, core k is (r_{k-1}, n_k, m_k, r_k)
-    plan: Plan
-    merged: tuple  # per group: its first core, its first two merged, ..., all merged
-    steps: tuple  # Steps in the order of the sweep
-    x_shape: tuple  # (B, N)
-    y_shape: tuple  # (B, M)
+    work: Work
+    groups: tuple[Merged, ...]
+    states: list  # per part and group, the state before it: (L, c, R), or (L, c) where R is 1
     has_bias: bool
+
+    @property
+    def plan(self):
+        """The order of work."""
+        return self.work.plan
+
+
+class LaidOut(tuple):
+    """Cores, merged and laid out once for many calls of `forward`; else, a tuple of the cores."""
+
+    plan = None
+    groups: tuple[Merged, ...] = ()
+
+
+def lay_out(cores, batch):
+    """The `cores`, merged as the best plan for batches of so many rows merges them.
+
+    Give them to `forward` as long as they do not change: in an evaluation, batch after batch.
+    """
+    laid_out = LaidOut(cores)
+    kernels, kind = kernels_of(laid_out[0], laid_out)
+    shapes = tuple([core.shape for core in laid_out])
+    x_shape = batch, prod([shape[1] for shape in shapes])
+    laid_out.plan = work_of(shapes, x_shape, kind, None, threads.available()).plan
+    laid_out.groups = _groups(kernels, laid_out, laid_out.plan)
+    return laid_out
 
 
 def forward(params, x, plan=None):
     """As `ttref.ops.tt_linear.forward`; the order of work is `best_plan` unless given."""
-    cores = tuple(params["cores"])
-    check_cores(cores)
-    n, m = (tuple(core.shape[axis] for core in cores) for axis in (1, 2))
-    check_shape("x", x, (None, prod(n)))
-    if plan is None:
-        plan = best_plan(n, m, (1, *(core.shape[3] for core in cores)), max(1, x.shape[0]))
-    xp, y_shape = namespace(x), (x.shape[0], prod(m))
-    merged = tuple(_merge(cores[start:stop]) for start, stop in plan.groups)
-    steps, state = [], x
-    left, right = x.shape if plan.rightward else (x.shape[0] * x.shape[1], 1)
-    for group in merged if plan.rightward else reversed(merged):
-        a, j, i, b = group[-1].shape
-        if plan.rightward:  # p, ajq -> p, aj, q
-            matrix, right = xp.reshape(group[-1], (a * j, i * b)), right // j
-        else:  # qj, bp -> q, jb, p
-            matrix = xp.reshape(xp.permute_dims(group[-1], (1, 3, 0, 2)), (j * b, a * i))
-            left //= j
-        steps.append(Step(matrix, xp.reshape(state, (left, matrix.shape[0], right))))
-        state = _apply(*steps[-1])
-        left, right = (left * i, right) if plan.rightward else (left, right * i)
-    y = xp.reshape(state, y_shape)
-    if "bias" in params:
-        check_shape("bias", params["bias"], y_shape[1:])
-        y = y + params["bias"]
-    return y, Cache(cores, plan, merged, tuple(steps), x.shape, y_shape, "bias" in params)
+    cores, bias = params["cores"], params.get("bias")
+    if type(cores) is LaidOut and plan is None:
+        plan = cores.plan
+    if not hasattr(x, "shape"):
+        check_shape("x", x, (None, None))
+    kernels, kind = kernels_of(x, cores if bias is None else (*cores, bias))
+    shapes = tuple([core.shape for core in cores])
+    work = work_of(shapes, x.shape, kind, plan)
+    if bias is not None:
+        check_shape("bias", bias, work.y_shape[1:])
+    if not work.heavy:
+        return _forward(kernels, work, cores, bias, x)
+    work = work_of(shapes, x.shape, kind, None, threads.available())
+    with threads.owned():
+        return _forward(kernels, work, cores, bias, x)
 
 
 def backward(dy, cache, input_gradient=True):
@@ -73,77 +89,157 @@ def backward(dy, cache, input_gradient=True):
 
     Without `input_gradient`, dx is None and its cost is saved.
     """
-    check_shape("dy", dy, cache.y_shape)
-    xp, plan = namespace(dy), cache.plan
-    dcores, dstate = [None] * len(cache.cores), dy
-    groups = range(len(plan.groups))
-    order = reversed(groups) if plan.rightward else groups
-    for group, step in zip(order, reversed(cache.steps), strict=True):
-        L, _, R = step.state.shape
-        dstate = xp.reshape(dstate, (L, step.matrix.shape[1], R))
-        wanted = input_gradient or step is not cache.steps[0]
-        dmatrix, dstate = _pull_back(dstate, step, wanted)
-        a, j, i, b = cache.merged[group][-1].shape
-        if plan.rightward:
-            dmerged = xp.reshape(dmatrix, (a, j, i, b))
-        else:
-            dmerged = xp.permute_dims(xp.reshape(dmatrix, (j, b, a, i)), (2, 0, 3, 1))
-        start, stop = plan.groups[group]
-        dcores[start:stop] = _unmerge(dmerged, cache.cores[start:stop], cache.merged[group])
-    dparams = {"cores": tuple(dcores)}
-    if cache.has_bias:
-        dparams["bias"] = xp.sum(dy, axis=0)
-    return dparams, xp.reshape(dstate, cache.x_shape) if input_gradient else None
+    check_shape("dy", dy, cache.work.y_shape)
+    kernels, _ = kernels_of(dy, cache.cores)
+    if not cache.work.heavy:
+        return _backward(kernels, dy, cache, input_gradient)
+    with threads.owned():
+        return _backward(kernels, dy, cache, input_gradient)
 
 
-def _apply(matrix, state):
-    """New state (L, o, R)."""
-    xp = namespace(state)
-    L, c, R = state.shape
-    if R == 1:
-        return xp.matmul(xp.reshape(state, (L, c)), matrix)
-    return xp.matmul(xp.permute_dims(matrix, (1, 0)), state)  # co,LcR->LoR
-
-
-def _pull_back(dstate, step, wanted):
-    """Cotangents of the matrix and, if `wanted`, the state, from the new state's (L, o, R)."""
-    xp, (matrix, state) = namespace(dstate), step
-    L, c, R = state.shape
-    o = matrix.shape[1]
-    if R == 1:
-        flat, dflat = xp.reshape(state, (L, c)), xp.reshape(dstate, (L, o))
-        dmatrix = xp.matmul(xp.permute_dims(flat, (1, 0)), dflat)  # Lc,Lo->co
-        if not wanted:
-            return dmatrix, None
-        return dmatrix, xp.matmul(dflat, xp.permute_dims(matrix, (1, 0)))  # co,Lo->Lc
-    if c * o > 2 * R * (c + o):  # copying the operands is less than keeping L products
-        dmatrix = xp.tensordot(state, dstate, axes=((0, 2), (0, 2)))  # LcR,LoR->co
+def _forward(kernels, work, cores, bias, x):
+    laid_out = type(cores) is LaidOut and cores.plan == work.plan
+    groups = cores.groups if laid_out else _groups(kernels, cores, work.plan)
+    if len(work.parts) == 1:
+        matrices = [group.core for group in groups]
+        y, states = _sweep(kernels, x, matrices, work.parts[0], work.plan.rightward)
+        if bias is not None:
+            y = kernels.increased(y, bias)
+        all_states = [states]
     else:
-        dmatrix = xp.sum(xp.matmul(state, xp.permute_dims(dstate, (0, 2, 1))), axis=0)
-    return dmatrix, xp.matmul(matrix, dstate) if wanted else None  # co,LoR->LcR
+        y, all_states = _sweep_in_parts(kernels, work, groups, bias, x)
+    return y, Cache(tuple(cores), work, groups, all_states, bias is not None)
 
 
-def _merge(cores):
-    """The first core, the first two merged, and so on up to all."""
-    merged = [cores[0]]
-    for core in cores[1:]:  # ajib,bkhc->a(jk)(ih)c
-        xp = namespace(core)
-        (a, j, i, _), (_, k, h, c) = merged[-1].shape, core.shape
-        joint = xp.permute_dims(xp.tensordot(merged[-1], core, axes=1), (0, 1, 3, 2, 4, 5))
-        merged.append(xp.reshape(joint, (a, j * k, i * h, c)))
-    return merged
+def _backward(kernels, dy, cache, input_gradient):
+    cores, work, groups, states, has_bias = cache
+    rightward = work.plan.rightward
+    if len(work.parts) == 1:
+        matrices = [group.core for group in groups]
+        dx, dmatrices = _pull_back(
+            kernels, dy, matrices, states[0], work.parts[0], rightward, input_gradient
+        )
+        dbias = kernels.total(dy) if has_bias else None
+    else:
+        dx, dmatrices, dbias = _pull_back_in_parts(kernels, dy, cache, input_gradient)
+    dcores: list = []
+    for (start, stop), group, dmatrix in zip(work.plan.groups, groups, dmatrices, strict=True):
+        dcores += unmerged(kernels, dmatrix, group, cores[start:stop], rightward)
+    dparams: dict = {"cores": tuple(dcores)}
+    if has_bias:
+        dparams["bias"] = dbias
+    return dparams, dx
 
 
-def _unmerge(dmerged, cores, merged):
-    """Cotangents of a group's cores from that of the merged core."""
-    dcores = []
-    for core, left in zip(reversed(cores[1:]), reversed(merged[:-1]), strict=True):
-        xp = namespace(core)
-        (a, j, i, b), (_, k, h, c) = left.shape, core.shape
-        joint = xp.permute_dims(xp.reshape(dmerged, (a, j, k, i, h, c)), (0, 1, 3, 2, 4, 5))
-        joint = xp.reshape(joint, (a * j * i, k * h * c))
-        dcore = xp.matmul(xp.permute_dims(xp.reshape(left, (a * j * i, b)), (1, 0)), joint)
-        dcores.append(xp.reshape(dcore, core.shape))
-        dmerged = xp.matmul(joint, xp.permute_dims(xp.reshape(core, (b, k * h * c)), (1, 0)))
-        dmerged = xp.reshape(dmerged, left.shape)
-    return [dmerged, *reversed(dcores)]
+def _sweep_in_parts(kernels, work, groups, bias, x):
+    """``(y, states)``, the states of each part."""
+    y = _whole(kernels, x, work.y_axis, work.y_shape)
+
+    def sweep(k):
+        part, target = work.parts[k], None if y is None else y[work.parts[k].y]
+        matrices = _matrices(groups, part, work.matrix_axis)
+        piece, states = _sweep(kernels, x[part.x], matrices, part, work.plan.rightward, target)
+        if bias is not None and (k == 0 or work.y_axis is not None):
+            piece = kernels.increased(piece, bias[part.y[1]])
+        return piece, states
+
+    pieces, states = zip(*threads.run(sweep, range(len(work.parts))), strict=True)
+    return _joined(pieces, work.y_axis) if y is None else y, states
+
+
+def _pull_back_in_parts(kernels, dy, cache, input_gradient):
+    """``(dx, dmatrices, dbias)``."""
+    _, work, groups, states, has_bias = cache
+    dx = _whole(kernels, dy, work.x_axis, work.x_shape) if input_gradient else None
+
+    def pull_back(k):
+        part, target = work.parts[k], None if dx is None else dx[work.parts[k].x]
+        matrices, piece = _matrices(groups, part, work.matrix_axis), dy[part.y]
+        own = kernels, piece, matrices, states[k], part, work.plan.rightward
+        pulled = _pull_back(*own, input_gradient, target)
+        return *pulled, kernels.total(piece) if has_bias else None
+
+    pieces, dmatrices, dbiases = zip(*threads.run(pull_back, range(len(work.parts))), strict=True)
+    first, *rest = zip(*dmatrices, strict=True)
+    total = [_joined(first, work.matrix_axis), *[_joined(d, None) for d in rest]]
+    if input_gradient and dx is None:
+        dx = _joined(pieces, work.x_axis)
+    if not has_bias:
+        return dx, total, None
+    if work.y_axis is None:  # every part has the whole sum
+        return dx, total, dbiases[0]
+    return dx, total, _joined(dbiases, 0 if work.y_axis == 1 else None)
+
+
+def _groups(kernels, cores, plan):
+    cuts = plan.groups
+    return tuple([merged(kernels, cores[start:stop], plan.rightward) for start, stop in cuts])
+
+
+def _whole(kernels, like, axis, shape):
+    """An array for the parts to write into, or None where their pieces are joined."""
+    return np.empty(shape, like.dtype) if kernels is NUMPY and axis is not None else None
+
+
+def _joined(pieces, axis):
+    """The pieces side by side along an axis; their sum where it is None."""
+    return reduce(add, pieces) if axis is None else namespace(*pieces).concat(pieces, axis=axis)
+
+
+def _matrices(groups, part, matrix_axis):
+    """The matrices of the groups, the first cut to what belongs to the part."""
+    matrices = [group.core for group in groups]
+    if matrix_axis is not None:
+        matrices[0] = matrices[0][part.matrix]
+    return matrices
+
+
+def _sweep(kernels, x, matrices, part, rightward, target=None):
+    """``(y, states)`` of a part; y is written into `target` if there is one."""
+    reshape, permute, dot, matmul, *_ = kernels
+    out: tuple = ()
+    state, states = x, [None] * len(matrices)
+    order = range(len(matrices)) if rightward else range(len(matrices) - 1, -1, -1)
+    for k in order:
+        (L, c, o, R), matrix = part.steps[k], matrices[k]
+        if R == 1:
+            states[k] = state = reshape(state, (L, c))
+            if target is not None and k == order[-1]:
+                out = (reshape(target, (L, o)),)
+            state = dot(state, matrix, *out)  # Lc,co->Lo
+        else:
+            states[k] = state = reshape(state, (L, c, R))
+            if target is not None and k == order[-1]:
+                out = (reshape(target, (L, o, R)),)
+            state = matmul(permute(matrix, (1, 0)), state, *out)  # co,LcR->LoR
+    return reshape(state, part.y_shape), states
+
+
+def _pull_back(kernels, dy, matrices, states, part, rightward, wanted, target=None):
+    """``(dx, dmatrices)`` of a part; dx, if `wanted`, is written into `target` if there is one."""
+    reshape, permute, dot, matmul, total, _ = kernels
+    out: tuple = ()
+    dstate, dmatrices = dy, [None] * len(matrices)
+    order = range(len(matrices) - 1, -1, -1) if rightward else range(len(matrices))
+    for k in order:
+        (L, c, o, R), matrix, state, last = part.steps[k], matrices[k], states[k], k == order[-1]
+        dstate = reshape(dstate, (L, o) if R == 1 else (L, o, R))
+        if R == 1:
+            dmatrices[k] = dot(permute(state, (1, 0)), dstate)  # Lc,Lo->co
+        elif part.by_copies[k]:  # LcR,LoR->co
+            flat = reshape(permute(state, (0, 2, 1)), (L * R, c))
+            dflat = reshape(permute(dstate, (0, 2, 1)), (L * R, o))
+            dmatrices[k] = dot(permute(flat, (1, 0)), dflat)
+        elif o > c:  # a product with the longer side first is the faster
+            dmatrices[k] = permute(total(matmul(dstate, permute(state, (0, 2, 1)))), (1, 0))
+        else:
+            dmatrices[k] = total(matmul(state, permute(dstate, (0, 2, 1))))
+        if last and not wanted:
+            return None, dmatrices
+        if last and target is not None:
+            out = (reshape(target, (L, c) if R == 1 else (L, c, R)),)
+        if R == 1:
+            dstate = dot(dstate, permute(matrix, (1, 0)), *out)  # Lo,co->Lc
+        else:
+            dstate = matmul(matrix, dstate, *out)  # co,LoR->LcR
+    return reshape(dstate, part.x_shape), dmatrices

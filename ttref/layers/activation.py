@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from ttref import ops
 from ttref.arrays import check_choice
+from ttref.fast import activation
 from ttref.layers.base import Layer
 
 DEFAULT_ALPHA = {"leaky_relu": 0.01, "elu": 1.0}  # as in torch
@@ -36,10 +37,10 @@ class Activation(Layer):
     def forward(self, params, x, train=False, rng=None):
         if self.kind == "softmax":
             return ops.softmax.forward(params, x)
-        return ops.activation.forward(params, x, self.kind, self.alpha)
+        return activation.forward(params, x, self.kind, self.alpha)
 
     def backward(self, dy, cache, input_gradient=True):
-        return (ops.softmax if self.kind == "softmax" else ops.activation).backward(dy, cache)
+        return (ops.softmax if self.kind == "softmax" else activation).backward(dy, cache)
 
     def __str__(self):
         return f"Activation({self.kind})"

@@ -51,7 +51,7 @@ class Affine(Layer):
 
     @cached_property
     def _activation(self):
-        return Activation(self.activation or "identity")
+        return self.activation and Activation(self.activation)
 
     @cached_property
     def _names(self):
@@ -63,18 +63,25 @@ class Affine(Layer):
             params["bias"] = initializers.bias(self.bias_init, self.sizes[1], dtype, xp)
         return params
 
-    def forward(self, params, x, train=False, rng=None):
+    def check_params(self, params):
+        """Raise unless the names of `params`, and the shapes of the weights, are this layer's."""
         if params.keys() != self._names:
             raise ConventionError(
                 f"parameters are {sorted(params)}, expected {sorted(self._names)}"
             )
         self.check_weights(params[self.weights])
+
+    def forward(self, params, x, train=False, rng=None):
+        self.check_params(params)
         y, affine = self.op.forward(params, x)
+        if not self._activation:
+            return y, Cache(affine, None)
         y, activation = self._activation.forward({}, y)
         return y, Cache(affine, activation)
 
     def backward(self, dy, cache, input_gradient=True):
-        _, dy = self._activation.backward(dy, cache.activation)
+        if cache.activation is not None:
+            _, dy = self._activation.backward(dy, cache.activation)
         return self.op.backward(dy, cache.affine, input_gradient)
 
     @property

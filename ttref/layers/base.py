@@ -29,6 +29,13 @@ class Layer:
         """
         return {}
 
+    def prepared(self, params, batch):
+        """What `forward` computes the same with, faster, for many batches of so many samples.
+
+        Not for training: what was prepared does not follow when parameters change.
+        """
+        return params
+
     def forward(self, params, x, train=False, rng=None):
         """Apply the layer.
 
@@ -62,8 +69,18 @@ class Layer:
         """
         raise NotImplementedError
 
+    def update_state(self, params, cache):
+        """`params` after a training step: what is not learned, but followed, brought up to date.
+
+        `cache` is that of the step's forward. Returns `params` itself where there is no such state.
+        """
+        return params
+
     def out_shape(self, in_shape):
-        """Shape of one sample's output, without the batch, for a sample of `in_shape`."""
+        """Shape of one sample's output, without the batch, for a sample of `in_shape`.
+
+        A size of None, a number of steps for one, may be any; None for all of it is unknown.
+        """
         return tuple(in_shape)
 
     @property

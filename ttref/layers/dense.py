@@ -5,10 +5,10 @@ from typing import Any, ClassVar
 
 from ttref.arrays import check_choice, check_count, check_shape
 from ttref.errors import ShapeError
+from ttref.fast import linear
 from ttref.layers import initializers
 from ttref.layers.activation import check_activation
 from ttref.layers.affine import Affine
-from ttref.ops import linear
 
 
 @dataclass(frozen=True, init=False)

@@ -22,4 +22,4 @@ class Flatten(Layer):
         return {}, namespace(dy).reshape(dy, cache)
 
     def out_shape(self, in_shape):
-        return (prod(in_shape),)
+        return None if None in in_shape else (prod(in_shape),)

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+from ttref.arrays import check_memory
 from ttref.errors import ConventionError
 from ttref.rng import check_real_dtype, generator, to_device
 
@@ -47,4 +48,5 @@ def kernel(init, rng, shape, dtype="float32", xp=None):
 
 def bias(value, size, dtype="float32", xp=None):
     """A vector of `size` entries, all `value`."""
+    check_memory(f"a bias of {size} entries", size)
     return to_device(np.full(size, value), dtype, xp)

@@ -47,19 +47,31 @@ class Sequential(Layer):
         rng = generator(rng)
         return tuple(layer.init(rng, dtype, xp) for layer in self.layers)
 
+    def prepared(self, params, batch):
+        self._check_count(params)
+        return tuple(self._of(k, "prepared", p, batch) for k, p in enumerate(params))
+
     def forward(self, params, x, train=False, rng=None):
+        self._check_count(params)
+        caches = []
+        for k, layer_params in enumerate(params):
+            x, cache = self._of(k, "forward", layer_params, x, train, rng)
+            caches.append(cache)
+        return x, tuple(caches)
+
+    def _check_count(self, params):
         if len(params) != len(self.layers):
             raise ConventionError(
                 f"got parameters of {len(params)} layers, have {len(self.layers)}"
             )
-        caches = []
-        for k, (layer, layer_params) in enumerate(zip(self.layers, params, strict=True)):
-            try:
-                x, cache = layer.forward(layer_params, x, train, rng)
-            except TTRefError as error:
-                raise type(error)(f"layer {k}, {layer}: {error}") from error
-            caches.append(cache)
-        return x, tuple(caches)
+
+    def _of(self, k, method, *arguments):
+        """What a method of layer k returns; its errors name the layer."""
+        layer = self.layers[k]
+        try:
+            return getattr(layer, method)(*arguments)
+        except TTRefError as error:
+            raise type(error)(f"layer {k}, {layer}: {error}") from error
 
     def backward(self, dy, cache, input_gradient=True):
         dparams: list = []
@@ -69,10 +81,16 @@ class Sequential(Layer):
             dparams.append(layer_dparams)
         return tuple(reversed(dparams)), dy
 
+    def update_state(self, params, cache):
+        triples = zip(self.layers, params, cache, strict=True)
+        updated = tuple(layer.update_state(p, c) for layer, p, c in triples)
+        is_same = all(new is old for new, old in zip(updated, params, strict=True))
+        return params if is_same else updated
+
     def out_shape(self, in_shape):
         for k, layer in enumerate(self.layers):
             try:
-                in_shape = layer.out_shape(in_shape)
+                in_shape = layer.out_shape(layer.in_shape if in_shape is None else in_shape)
             except TTRefError as error:
                 raise type(error)(f"layer {k}: {error}") from error
         return tuple(in_shape)

@@ -13,13 +13,15 @@ def summary(model, in_shape=None):
         )
     rows: list[tuple] = []
     for k, layer in enumerate(model.layers):
-        shape = layer.out_shape(shape)
+        shape = layer.out_shape(layer.in_shape if shape is None else shape)
         rows.append((k, str(layer), _batch(shape), layer.num_params, _compression(layer)))
     rows.append((None, "total", None, model.num_params, _compression(model)))
     return table(("", "layer", "output shape", "parameters", "compression"), rows)
 
 
 def _batch(shape):
+    if shape is None:
+        return "(B, ...)"
     return f"({', '.join(['B', *map(str, shape)])})"
 
 

@@ -12,6 +12,7 @@ from ttref.layers.activation import check_activation
 from ttref.layers.affine import Affine
 from ttref.tt.check import as_structure, core_shapes
 from ttref.tt.init import INITIALIZERS
+from ttref.tt.matrix import from_dense
 
 
 @dataclass(frozen=True, init=False)
@@ -74,6 +75,32 @@ class TTDense(Affine):
         self._set(in_modes=in_modes, out_modes=out_modes, ranks=ranks)
         self._set(bias=bias, activation=activation, initializer=init, bias_init=bias_init)
 
+    @classmethod
+    def from_dense(
+        cls, matrix, in_modes, out_modes, max_rank=None, rel_error=None, bias=None, **options
+    ):
+        """The layer of a dense matrix's TT-SVD, and its parameters.
+
+        Parameters
+        ----------
+        matrix : array, shape ``(N, M)``
+        in_modes, out_modes, max_rank, rel_error
+            As in `tt.from_dense`.
+        bias : array, shape ``(M,)``, optional
+        **options
+            Of the layer.
+
+        Returns
+        -------
+        layer : TTDense
+        params : dict
+            With cores of one root mean square.
+        """
+        W = from_dense(matrix, in_modes, out_modes, max_rank, rel_error).balance()
+        layer = cls(in_modes, out_modes, W.ranks, bias=bias is not None, **options)
+        params = {"cores": W.cores}
+        return layer, params if bias is None else params | {"bias": bias}
+
     def __str__(self):
         n, m = self.sizes
         return f"TTDense({n} -> {m}, ranks {'-'.join(map(str, self.ranks))})"
@@ -99,3 +126,7 @@ class TTDense(Affine):
         shapes = tuple(tuple(core.shape) for core in weights)
         if shapes != self.core_shapes:
             raise ShapeError(f"cores have shapes {shapes}, expected {self.core_shapes}")
+
+    def prepared(self, params, batch):
+        self.check_params(params)
+        return params | {"cores": tt_linear.lay_out(params["cores"], batch)}

@@ -45,10 +45,10 @@ class Magnitude(Number):
         return Magnitude(value, size, max(self.peak, other.peak))
 
     def __le__(self, other):
-        return self.value <= other
+        return self.value <= self._operand(other).value
 
     def __gt__(self, other):
-        return self.value > other
+        return self.value > self._operand(other).value
 
 
 def lift(x):

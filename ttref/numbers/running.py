@@ -76,10 +76,12 @@ class Running(Number):
     # A comparison holds if it holds whatever the errors are; that of x with 0 may fail both ways.
 
     def __le__(self, other):
-        return self.value + self.bound <= other
+        other = self._operand(other)
+        return self.value + self.bound <= other.value - other.bound
 
     def __gt__(self, other):
-        return self.value - self.bound > other
+        other = self._operand(other)
+        return self.value - self.bound > other.value + other.bound
 
     def __ge__(self, other):  # for maxima, of which any will do
         return self.value >= self._operand(other).value

@@ -58,18 +58,19 @@ def forward(logits, labels, sample_weight=None, class_mask=None):
         s = xp.where(takes_part, s, s * 0)
         powers = xp.where(takes_part, F.exp(s), 0)
     rest = xp.where(largest, powers * 0, powers)
-    log_total = F.log1p(xp.sum(rest, axis=-1, keepdims=True))
-    probabilities = powers / xp.sum(powers, axis=-1, keepdims=True)
+    rest = xp.sum(rest, axis=-1, keepdims=True)
+    log_total, probabilities = F.log1p(rest), powers / (1 + rest)
 
     target = labels if labels.ndim == 2 else classes == xp.expand_dims(labels, axis=1)
     hard = xp.isdtype(target.dtype, "bool")
     terms = xp.where(target, log_total - s, 0) if hard else target * (log_total - s)
+    terms = xp.sum(terms, axis=-1)
     if sample_weight is None:
         weights, total = None, count_samples(logits)
     else:
         check_shape("sample_weight", sample_weight, logits.shape[:1])
         weights, total = xp.expand_dims(sample_weight, axis=1), xp.sum(sample_weight)
-    loss = xp.sum(terms if weights is None else weights * terms) / total
+    loss = xp.sum(terms if weights is None else sample_weight * terms) / total
     return loss, Cache(probabilities, target, weights, total)
 
 

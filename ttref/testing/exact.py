@@ -106,7 +106,7 @@ def on_lattice(dtype):
         The amplitude of the inputs is a power of two, about the largest for which no partial sum,
         in whatever order, leaves the integers that the format holds.
         """
-        case = case.is_exact and largest_on_lattice(case, rng, dtype)
+        case = case.is_exact and case.lattice and largest_on_lattice(case, rng, dtype)
         if not case:
             return []
         y, cache = case.forward(case.inputs)
@@ -137,7 +137,9 @@ def largest_on_lattice(case, rng, dtype):
         peak = _peak(candidate)
         if lattice.is_exact(peak, dtype):
             return candidate
-        degree = max(degree, log2(peak / least) / max(exponent, 1))  # by which it was seen to grow
+        degree = max(
+            degree, (log2(peak) - log2(least)) / max(exponent, 1)
+        )  # by which it was seen to grow
         exponent = min(exponent - 1, int(room / degree))
     return None
 
@@ -145,7 +147,9 @@ def largest_on_lattice(case, rng, dtype):
 def redrawn(case, rng, amplitude):
     """The case with other integers, from -amplitude to amplitude times its unit."""
     inputs = tree.map(lambda x: case.unit * integers(rng, x.shape, amplitude), case.inputs)
-    dy = None if case.dy is None else integers(rng, case.dy.shape, amplitude)
+    dy = None
+    if case.dy is not None:  # 0-d or not
+        dy = np.asarray(case.unit * integers(rng, case.dy.shape, amplitude), dtype=object)
     return case._replace(inputs=inputs, dy=dy)
 
 

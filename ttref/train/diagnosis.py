@@ -1,5 +1,7 @@
 """Where a number that is not finite came from."""
 
+import numpy as np
+
 from ttref import tree
 from ttref.arrays import namespace
 from ttref.layers import Sequential
@@ -25,3 +27,8 @@ def not_finite(params):
 def _finite(x):
     xp = namespace(x)
     return bool(xp.all(xp.isfinite(x)))
+
+
+def loud_later():
+    """No warning where a number stops being finite: the loss is looked at after every step."""
+    return np.errstate(over="ignore", invalid="ignore")

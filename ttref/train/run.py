@@ -1,28 +1,30 @@
 """The state of a training run, its checkpoint and its history file."""
 
 import json
-import zlib
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from array_api_compat import is_array_api_obj
 
-from ttref import io
-from ttref.arrays import to_numpy
+from ttref import io, tree
 from ttref.errors import CheckpointError, ConventionError
-from ttref.train.evaluation import new_sums
+from ttref.train.sums import new_sums
 
 CHECKPOINT, HISTORY = "checkpoint.npz", "history.jsonl"
 
 
 @dataclass
 class Run:
-    """Everything that the next step depends on; swapped as a whole after each step."""
+    """Everything that the next step depends on.
+
+    It owns its arrays, which steps write into: `params` and `average` are copied, and become trees
+    of views of two vectors, ``vectors["params"]`` and ``vectors["average"]``.
+    """
 
     params: Any  # tree of arrays
-    optimizer: Any  # the optimiser's state
+    optimizer: dict  # the optimiser's state
     average: Any  # tree like params: their moving average; None without one
     generator: dict  # state of the random generator now
     epoch_generator: dict  # its state when this epoch began, from which the shuffle is redrawn
@@ -31,8 +33,40 @@ class Run:
     sums: dict = field(default_factory=new_sums)
     seconds: float = 0.0  # spent training in this epoch
     rows: tuple = ()  # the history, one dict per epoch
-    best: Any = None  # {"value", "epoch", "params"} of early stopping
+    best: Any = None  # {"value", "epoch", "params", "average"} of early stopping
     finished: bool = False
+
+    def __post_init__(self):
+        self.pending: list = []  # what the latest steps add to `sums`, still on its device
+        self.vectors: dict = {}
+        for name in ("params", "average"):
+            if getattr(self, name) is not None:
+                self._hold(name, tree.ravel(getattr(self, name)))
+
+    def _hold(self, name, vector):
+        if vector is not self.vectors.get(name):
+            self.vectors[name] = vector
+            setattr(self, name, tree.unravel(vector, self.params))
+
+    def advance(self, optimizer, gradient, update_state, ema):
+        """Take the optimiser's step, update the layers' state, then the moving average."""
+        p, self.optimizer = optimizer.advance(self.vectors["params"], gradient, self.optimizer)
+        self._hold("params", p)  # another vector, if the library's arrays cannot be written
+        params = update_state(self.params)
+        if params is not self.params:
+            self._hold("params", tree.ravel(params))
+        if ema is not None:
+            average = ema.advance(self.vectors["average"], self.vectors["params"])
+            self._hold("average", average)
+
+    def copy(self):
+        """The same run, with arrays of its own."""
+        state = {name: _copied(value) for name, value in self.optimizer.items()}
+        return replace(self, optimizer=state, sums=dict(self.sums))
+
+    def restore(self, kept):
+        """Be the run `kept`, a copy from before, again."""
+        vars(self).update(vars(kept))
 
 
 @dataclass(frozen=True)
@@ -124,10 +158,5 @@ def _save_history(path, run):
         file.write(lines.encode())
 
 
-def fingerprint(arrays):
-    """CRC-32 of arrays, by which a resumed run knows its data and its start again."""
-    value = 0
-    for array in arrays:
-        if array is not None:
-            value = zlib.crc32(np.ascontiguousarray(to_numpy(array)).data, value)
-    return f"CRC-32 {value:08x}"
+def _copied(value):
+    return tree.copy(value) if is_array_api_obj(value) else value

@@ -6,8 +6,9 @@
 """
 
 from functools import reduce
+from math import prod
 
-from ttref.arrays import namespace
+from ttref.arrays import check_memory, namespace
 
 
 def element(cores, j, i):
@@ -18,8 +19,16 @@ def element(cores, j, i):
 
 
 def full(cores):
-    """The whole N x M matrix: N M r^2 multiply-adds and N M numbers, so for small trains only."""
+    """The whole N x M matrix: N M r^2 multiply-adds and N M numbers, so for small trains only.
+
+    Raises
+    ------
+    ShapeError
+        If it is larger than this machine's memory.
+    """
     xp = namespace(*cores)
+    rows, columns = (prod([core.shape[axis] for core in cores]) for axis in (1, 2))
+    check_memory(f"the whole {rows} x {columns} matrix", rows * columns)
     state = xp.reshape(cores[0], cores[0].shape[1:])  # N M a
     for core in cores[1:]:  # NMa,ajib->NjMib
         N, M, _ = state.shape

@@ -92,7 +92,7 @@ class TTMatrix:
         return TTMatrix(algebra.transpose(self.cores))
 
     def full(self):
-        """The whole matrix, shape (N, M)."""
+        """The whole matrix, shape (N, M); a `ShapeError` if it does not fit into the memory."""
         return full(self.cores)
 
     def __getitem__(self, index):

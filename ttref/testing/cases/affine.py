@@ -17,6 +17,11 @@ def linear(draw, rng, op=ops.linear):
     return affine(draw, rng, op, params, (B, N), (B, M), lambda p: p["kernel"], degree=2)
 
 
+def fast_linear(draw, rng, op=fast.linear):
+    """The same problems for the operator that the dense layer runs."""
+    return linear(draw, rng, op)
+
+
 def tt_linear(draw, rng, op=ops.tt_linear):
     """``y = x W + b`` with W a tensor train; W by the definition."""
     n, m, r = tt_structure(draw)

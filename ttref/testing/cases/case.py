@@ -28,6 +28,7 @@ class Case(NamedTuple):
     degree: int | None = None  # total degree of y in the inputs, if it is a polynomial of them
     kinks: tuple = ()  # values of the input at which the derivative jumps
     unit: int = 1  # integer inputs are multiples of it, so that results are integers
+    lattice: bool = True  # whether floats of integers are exact, but for a last rounding
     rows: bool = False  # whether rows of "x" do not know of each other, and may be left out
 
     @property

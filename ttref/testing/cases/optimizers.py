@@ -35,7 +35,7 @@ def sgd(draw, rng, op=SGD):
 
 
 def adam(draw, rng, op=Adam):
-    """Bias-corrected, eps after the correction; its rates are floats, here and there."""
+    """Bias-corrected as at the end of the paper's section 2; its rates are floats."""
     lr, beta1, beta2, eps, decay = 0.25, 0.875, 0.96875, 0.125, draw(0, 1)
 
     def definition(p, gradients, number):
@@ -43,8 +43,8 @@ def adam(draw, rng, op=Adam):
         for t, gradient in enumerate(gradients, start=1):
             g = gradient + decay * p
             m, v = beta1 * m + (1 - beta1) * g, beta2 * v + (1 - beta2) * g * g
-            root = v.sqrt() / (1 - beta2**t) ** 0.5
-            p = p - lr / (1 - beta1**t) * m / (root + eps)
+            correction = (1 - beta2**t) ** 0.5
+            p = p - lr * correction / (1 - beta1**t) * m / (v.sqrt() + eps * correction)
         return p
 
     def make(number):

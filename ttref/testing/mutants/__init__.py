@@ -1,17 +1,48 @@
 """Wrong operators, to test checks with: each an error that somebody has made, or could.
 
 ``MUTANTS["tt_linear.bonds"].op`` has the contract of ``ttref.ops.tt_linear``, and
-``CASES["tt_linear"](draw, rng, op)`` makes its cases. A family of operators has one file; a new
-file joins by its list.
+``CASES["tt_linear"](draw, rng, op)`` makes its cases. A family of operators has a file or a few;
+a new one joins by its list.
 """
 
-from ttref.testing.mutants import affine, elementwise, layers, losses, optimizers, trains
+from ttref.testing.mutants import (
+    affine,
+    augmentation,
+    cells,
+    convolution,
+    elementwise,
+    gated_cells,
+    image_layers,
+    layers,
+    losses,
+    normalization,
+    optimizers,
+    pooling,
+    sequence_activations,
+    sequences,
+    trains,
+    tt_convolution,
+)
 from ttref.testing.mutants.mutant import KINDS, Mutant
 
 FAMILIES = {
     "affine maps": [*affine.MUTANTS, *trains.MUTANTS],
+    "images": [
+        *convolution.MUTANTS,
+        *tt_convolution.MUTANTS,
+        *pooling.MUTANTS,
+        *normalization.MUTANTS,
+        *augmentation.MUTANTS,
+        *image_layers.MUTANTS,
+    ],
     "elementwise": elementwise.MUTANTS,
     "losses": losses.MUTANTS,
+    "recurrent": [
+        *cells.MUTANTS,
+        *gated_cells.MUTANTS,
+        *sequences.MUTANTS,
+        *sequence_activations.MUTANTS,
+    ],
     "layers": layers.MUTANTS,
     "optimisers": optimizers.MUTANTS,
 }

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ttref import ops
+from ttref import fast, ops
 from ttref.testing.mutants.mutant import (
     Operator,
     batch_mean,
@@ -107,5 +107,24 @@ MUTANTS = [
             "bias_twice": ("b added twice", scaled_bias(linear, 2)),
             "bias_missing": ("b not added", scaled_bias(linear, 0)),
         },
+    ),
+    *family(
+        "fast.linear",
+        "gradient",
+        {
+            "kernel_off": (
+                "off by 1 + 1e-6",
+                wrong_gradient(fast.linear, kernel=leafwise(slightly_off)),
+            ),
+            "dx_narrow": (
+                "rounded to half the bits",
+                wrong_gradient(fast.linear, x=leafwise(narrow)),
+            ),
+        },
+    ),
+    *family(
+        "fast.linear",
+        "consistent",
+        {"bias_twice": ("b added twice", scaled_bias(fast.linear, 2))},
     ),
 ]

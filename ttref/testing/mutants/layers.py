@@ -3,7 +3,7 @@
 import numpy as np
 
 from ttref import ops
-from ttref.layers import Dense, Flatten, Sequential, TTDense
+from ttref.layers import Activation, Dense, Flatten, Sequential, TTDense
 from ttref.testing.mutants.mutant import (
     family,
     misread,
@@ -70,15 +70,19 @@ def activation_before_bias(layer):
 
     def forward(self, params, x, train=False, rng=None):
         y, affine = self.op.forward({k: v for k, v in params.items() if k != "bias"}, x)
-        y, activation = self._activation.forward({}, y)
+        y, activation = _activation(self).forward({}, y)
         return y + params.get("bias", 0), (affine, activation)
 
     def backward(self, dy, cache, input_gradient=True):
         affine, activation = cache
-        dparams, dx = self.op.backward(self._activation.backward(dy, activation)[1], affine)
+        dparams, dx = self.op.backward(_activation(self).backward(dy, activation)[1], affine)
         return dparams | ({"bias": np.sum(dy, axis=0)} if self.bias else {}), dx
 
     return type(layer.__name__, (layer,), {"forward": forward, "backward": backward})
+
+
+def _activation(layer):
+    return Activation(layer.activation or "identity")
 
 
 def chain(k, change):

@@ -38,8 +38,8 @@ class Operator(NamedTuple):
 def wrong_forward(op, change):
     """`op`, but y is ``change(y, params, x)``."""
 
-    def forward(params, x):
-        y, cache = op.forward(params, x)
+    def forward(params, x, *options, **named):
+        y, cache = op.forward(params, x, *options, **named)
         return change(y, params, x), cache
 
     return Operator(forward, op.backward)
@@ -68,7 +68,7 @@ def rewired(op, **wires):
     def order(name, shape, params):
         return wires.get(name, in_order)(shape, params)
 
-    def forward(params, x):
+    def forward(params, x, *options, **named):
         inputs = {**params, "x": x}
         orders = {
             name: tree.map(lambda a, name=name: order(name, a.shape, params), tensor)
@@ -76,7 +76,7 @@ def rewired(op, **wires):
         }
         params_read = tree.map(_read, inputs, orders)
         x_read = params_read.pop("x")
-        y, cache = op.forward(params_read, x_read)
+        y, cache = op.forward(params_read, x_read, *options, **named)
         orders["y"] = order("y", y.shape, params)
         return _read(y, orders["y"]), (cache, orders)
 

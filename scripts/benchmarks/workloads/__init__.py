@@ -1,0 +1,1 @@
+"""Groups of workloads, a file each."""

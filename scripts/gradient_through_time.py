@@ -1,0 +1,85 @@
+"""Draw docs/img/gradient_through_time.png: the gradient's norm on its way back through time.
+
+On the left, dense cells of 64 units with their initial weights, and 100 steps of 512 random bits;
+on the right, the TT cells of FiboClass after 20 epochs, and test windows of 30 steps. The cotangent
+of the last h is random. Each line is a mean over the batch, divided by the last step's norm.
+"""
+
+from pathlib import Path
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from ttref.datasets import fibo
+from ttref.experiments.cells import CELLS, DROPOUT, recurrent
+from ttref.layers import Dense, Sequential
+from ttref.optim import Adam
+from ttref.train import fit
+
+PICTURE = Path("docs/img/gradient_through_time.png")
+MODES = (16, 32), (8, 8)
+UNITS, BATCH, STEPS, EPOCHS = 64, 64, 100, 20
+
+
+def norms(layer, params, x, rng):
+    """Mean norm of each state's cotangent at each step: array, shape (states, T)."""
+    own, cell = dict(params), layer.cell
+    affine = {name: own.pop(name) for name in (layer.weights, "bias")}
+    p, _ = layer.input_map.forward(affine, x.reshape(-1, x.shape[2]).astype(float))
+    state, caches = cell.states * (np.zeros((len(x), UNITS)),), []
+    for p_t in np.moveaxis(p.reshape(*x.shape[:2], -1), 1, 0):
+        state, cache = cell.forward(own, state, p_t)
+        caches.append(cache)
+    dstate = (rng.standard_normal(state[0].shape), *map(np.zeros_like, state[1:]))
+    found = []
+    for cache in reversed(caches):
+        found.append([np.linalg.norm(part, axis=1).mean() for part in dstate])
+        _, dstate, _ = cell.backward(dstate, cache)
+    return np.asarray(found[::-1]).T / found[0][0]
+
+
+def initial(name, rng):
+    """The norms with initial weights."""
+    layer = recurrent(name, True, *MODES, 3)
+    x = rng.integers(0, 2, (BATCH, STEPS, fibo.BITS))
+    return norms(layer, layer.init(rng, "float64"), x, rng)
+
+
+def trained(name, rng):
+    """The norms after training."""
+    (x, y), (x_test, _) = fibo.load()
+    net = Sequential([recurrent(name, False, *MODES, 3, **DROPOUT), Dense(UNITS, 4)])
+    data, start = (x.astype(float), y), net.init(rng, "float64")
+    history = fit(net, start, data, Adam(1e-3), EPOCHS, batch_size=16, progress=False)
+    return norms(net.layers[0], history.params[0], x_test[x_test[:, 0].any(axis=1)], rng)
+
+
+def draw(panel, compute, title):
+    """One line per cell, and one for the LSTM's second state."""
+    for k, name in enumerate(CELLS):
+        for line, style, state in zip(
+            compute(name, np.random.default_rng(0)), ("-", "--"), "hc", strict=False
+        ):
+            values = np.where(line > 0, line, np.nan)  # dc of the last step is 0
+            panel.plot(np.arange(1, len(line) + 1), values, f"C{k}{style}")
+            panel.lines[-1].set_label(f"{name.upper()}, dL/d{state}")
+    panel.set(yscale="log", xlabel="step t", title=title)
+    panel.grid(alpha=0.3)
+    panel.legend(fontsize=8)
+
+
+def main():
+    """Compute and draw."""
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    FigureCanvasAgg(figure)
+    left, right = figure.subplots(1, 2)
+    draw(left, initial, f"initial weights, {STEPS} steps of random bits")
+    draw(right, trained, f"FiboClass, TT cells after {EPOCHS} epochs")
+    left.set(ylabel="norm of the cotangent, last dL/dh = 1")
+    figure.savefig(PICTURE, dpi=120)
+    print(f"wrote {PICTURE}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,374 @@
+"""Recurrent layers: parameters, options, identities, and training in a network."""
+
+import numpy as np
+import pytest
+
+import ttref
+from ttref import (
+    GRU,
+    LSTM,
+    RNN,
+    TTGRU,
+    TTLSTM,
+    TTRNN,
+    Bidirectional,
+    Sequential,
+    TimeDistributed,
+    fast,
+    ops,
+    scan,
+    sequence_mask,
+    tree,
+)
+from ttref.cells import per_gate
+from ttref.errors import ConventionError, DataError, RankError, ShapeError
+from ttref.layers import Dense, Flatten
+from ttref.optim import Adam
+
+MODES = [2, 3], [2, 2], 2
+EXACT = {"activation": "relu"}
+GATES = {"recurrent_activation": "identity"}  # the products of gates stay, and nothing dies
+LAYERS = [
+    RNN(6, 4, **EXACT),
+    GRU(6, 4, **EXACT, **GATES),
+    GRU(6, 4, reset="after", **EXACT, **GATES),
+    LSTM(6, 4, bias=False, **EXACT, **GATES),
+    TTRNN(*MODES, **EXACT),
+    TTGRU(*MODES, per_gate=True, **EXACT, **GATES),
+    TTLSTM(*MODES, **EXACT, **GATES),
+]
+IDS = [f"{k}-{layer}" for k, layer in enumerate(LAYERS)]
+over_layers = pytest.mark.parametrize("layer", LAYERS, ids=IDS)
+
+
+def integers(rng, *shape):
+    return rng.integers(-1, 2, shape).astype(object)
+
+
+def problem(layer, B=3, T=4):
+    """Integer ``(params, x)``."""
+    rng = np.random.default_rng(0)
+    params = tree.map(lambda p: integers(rng, *p.shape), layer.init(0))
+    return params, integers(rng, B, T, layer.sizes[0])
+
+
+def changed(layer, **options):
+    """The layer with other options."""
+    import copy
+
+    layer = copy.copy(layer)
+    layer._set(**options)
+    return layer
+
+
+def equal(found, expected):
+    found, expected = (
+        tree.flatten(t) if isinstance(t, dict | tuple) else {"": t} for t in (found, expected)
+    )
+    assert found.keys() == expected.keys()
+    return all((np.asarray(found[k]) == np.asarray(v)).all() for k, v in expected.items())
+
+
+@over_layers
+def test_a_layer_is_the_scan_of_its_cell(layer):
+    params, x = problem(layer)
+    mask = np.asarray([[True] * 4, [False, True, True, True], [False] * 4])
+    input_map = ops.linear if "kernel" in params else ops.tt_linear
+    input_map = per_gate if getattr(layer, "per_gate", False) else input_map
+    (ys, _), cache = scan.forward(layer.cell, params, x, input_map=input_map, mask=mask)
+    dparams, dx, _ = scan.backward((ys, None), cache)
+    layer = changed(layer, return_sequences=True)
+    found, cache = layer.forward(params, x, mask=mask)
+    assert equal(found, ys)
+    assert equal(layer.backward(ys, cache), (dparams, dx))
+    assert list(layer.backward(ys, cache)[0]) == list(params)
+
+
+@over_layers
+def test_the_last_output_is_that_of_the_sequence(layer):
+    params, x = problem(layer)
+    sequences = changed(layer, return_sequences=True)
+    (y, cache), (ys, all_cache) = layer.forward(params, x), sequences.forward(params, x)
+    assert equal(y, ys[:, -1])
+    dys = np.concatenate([np.zeros_like(ys[:, 1:]), y[:, None]], axis=1)
+    assert equal(layer.backward(y, cache), sequences.backward(dys, all_cache))
+
+
+@over_layers
+def test_backwards_is_the_layer_on_the_sequence_reversed(layer):
+    params, x = problem(layer)
+    layer = changed(layer, return_sequences=True)
+    y, cache = layer.forward(params, x[:, ::-1])
+    dparams, dx = layer.backward(y, cache)
+    backwards = changed(layer, go_backwards=True)
+    found, cache = backwards.forward(params, x)
+    assert equal(found, y)
+    assert equal(backwards.backward(y, cache), (dparams, dx[:, ::-1]))
+
+
+@over_layers
+def test_two_halves_with_the_state_carried_are_one_run(layer):
+    params, x = problem(layer)
+    whole, _ = changed(layer, return_sequences=True).forward(params, x)
+    layer = changed(layer, return_sequences=True, stateful=True)
+    (first, state), _ = layer.forward(params, x[:, :2])
+    (second, _), cache = layer.forward(params, x[:, 2:], state=state)
+    assert equal(np.concatenate([first, second], axis=1), whole)
+    assert len(layer.backward(second, cache)) == 2  # no gradient crosses
+    (anew, _), _ = layer.forward(params, x[:, 2:])  # no state: reset
+    assert not equal(anew, second)
+
+
+@over_layers
+def test_the_state_has_its_gradient(layer):
+    """BPTT over both halves, the state's cotangent handed back, is BPTT over the whole."""
+    params, x = problem(layer)
+    options = {"return_sequences": True, "return_state": True}
+    layer = changed(layer, **options)
+    (ys, state), cache = layer.forward(params, x)
+    expected = layer.backward((ys, state), cache)
+    (first, middle), first_cache = layer.forward(params, x[:, :2])
+    (second, last), second_cache = layer.forward(params, x[:, 2:], state=middle)
+    dparams, dx, dmiddle = layer.backward((second, last), second_cache)
+    dparams_first, dx_first = layer.backward((first, dmiddle), first_cache)
+    both = tree.add(dparams_first, dparams), np.concatenate([dx_first, dx], axis=1)
+    assert equal(both, expected)
+
+
+@over_layers
+@pytest.mark.parametrize("padding", ["pre", "post"])
+def test_a_mask_is_the_shorter_sequence(layer, padding):
+    params, x = problem(layer, B=4, T=5)
+    lengths = [5, 2, 1, 3]
+    y, cache = layer.forward(params, x, mask=sequence_mask(lengths, 5, padding))
+    dparams, dx = layer.backward(y, cache)
+    total = tree.zeros_like(params)
+    for b, length in enumerate(lengths):
+        times = slice(5 - length, 5) if padding == "pre" else slice(0, length)
+        alone, cache = layer.forward(params, x[b : b + 1, times])
+        assert equal(y[b : b + 1], alone)
+        dparams_b, dx_b = layer.backward(alone, cache)
+        total = tree.add(total, dparams_b)
+        assert equal(dx[b : b + 1, times], dx_b)
+    assert equal(dparams, total)
+
+
+@over_layers
+def test_steps_of_the_mask_value_are_padding(layer):
+    params, x = problem(layer)
+    x[0, :3], x[1, :1], x[2] = 7, 7, 7
+    x[1, 2, 1:] = 7  # but not all of its features
+    expected, _ = layer.forward(params, x, mask=~(x == 7).all(axis=-1))
+    found, _ = changed(layer, mask_value=7).forward(params, x)
+    assert equal(found, expected)
+    assert not found[2].any()
+
+
+@over_layers
+@pytest.mark.parametrize("merge", ["concat", "sum"])
+@pytest.mark.parametrize("sequences", [False, True])
+def test_bidirectional_is_both_ways_by_plain_layers(layer, merge, sequences):
+    layer = changed(layer, return_sequences=sequences)
+    both = Bidirectional(layer, merge)
+    rng = np.random.default_rng(2)
+    params = tree.map(lambda p: integers(rng, *p.shape), both.init(0))
+    x = problem(layer)[1]
+    mask = sequence_mask([4, 2, 3], 4)
+    y, cache = both.forward(params, x, mask=mask)
+    forwards, forward_cache = layer.forward(params["forward"], x, mask=mask)
+    backwards, backward_cache = layer.forward(params["backward"], x[:, ::-1], mask=mask[:, ::-1])
+    in_time = backwards[:, ::-1] if sequences else backwards
+    joined = [forwards, in_time]
+    assert equal(y, sum(joined) if merge == "sum" else np.concatenate(joined, axis=-1))
+    dparams, dx = both.backward(y, cache)
+    dy, dz = (y, y) if merge == "sum" else np.split(y, 2, axis=-1)
+    expected, dx_forward = layer.backward(dy, forward_cache)
+    dz = dz[:, ::-1] if sequences else dz
+    expected_backward, dx_backward = layer.backward(dz, backward_cache)
+    assert equal(dparams, {"forward": expected, "backward": expected_backward})
+    assert equal(dx, dx_forward + dx_backward[:, ::-1])
+
+
+def test_time_distributed_is_the_layer_at_every_step():
+    dense = Dense(3, 2)
+    layer, rng = TimeDistributed(dense), np.random.default_rng(0)
+    params = tree.map(lambda p: integers(rng, *p.shape), layer.init(0))
+    x = integers(rng, 2, 4, 3)
+    y, cache = layer.forward(params, x)
+    dparams, dx = layer.backward(y, cache)
+    total = tree.zeros_like(params)
+    for t in range(4):
+        y_t, cache_t = dense.forward(params, x[:, t])
+        assert equal(y[:, t], y_t)
+        dparams_t, dx_t = dense.backward(y_t, cache_t)
+        assert equal(dx[:, t], dx_t)
+        total = tree.add(total, dparams_t)
+    assert equal(dparams, total)
+
+
+@pytest.mark.parametrize(("kind", "count"), [(TTRNN, 2976), (TTGRU, 3232), (TTLSTM, 3360)])
+def test_the_trains_of_ucf11_have_their_numbers_of_parameters(kind, count):
+    layer = kind([8, 20, 20, 18], [4, 4, 4, 4], 4)
+    assert layer.num_weights == tree.size(layer.init(0)["cores"]) == count
+    g = layer.cell.gates
+    assert layer.num_params == tree.size(layer.init(0)) == count + g * 256 * (256 + 1)
+    assert layer.dense_params == g * 256 * (57600 + 256 + 1)
+    per_gate = kind([8, 20, 20, 18], [4, 4, 4, 4], 4, per_gate=True)
+    assert per_gate.num_weights == tree.size(per_gate.init(0)["cores"]) == g * 2976
+
+
+@over_layers
+def test_numbers_of_parameters_are_those_of_init(layer):
+    assert layer.num_params == tree.size(layer.init(0))
+    assert Bidirectional(layer).num_params == tree.size(Bidirectional(layer).init(0))
+
+
+def test_biases_start_where_they_are_told_to():
+    start = LSTM(3, 2).init(0)["bias"]
+    assert start.tolist() == [0, 0, 1, 1, 0, 0, 0, 0]
+    assert not LSTM(3, 2, unit_forget_bias=False).init(0)["bias"].any()
+    assert GRU(3, 2, reset="after").init(0)["recurrent_bias"].shape == (6,)
+    assert "recurrent_bias" not in GRU(3, 2, reset="after", bias=False).init(0)
+
+
+def test_the_recurrent_matrix_starts_orthogonal():
+    U = TTLSTM(*MODES).init(0, "float64")["recurrent"]
+    assert np.abs(U @ U.T - np.eye(4)).max() < 4 * 16 * 2**-53  # an SVD of size 16
+
+
+@pytest.mark.parametrize("one", [True, False])
+def test_dropout_draws_masks_once_per_batch_and_shares_them_over_time(one):
+    layer = TTGRU(*MODES, dropout=0.5, recurrent_dropout=0.25, one_recurrent_mask=one)
+    params, x = layer.init(0, "float64"), np.random.default_rng(1).normal(size=(5, 3, 6))
+    rng = np.random.default_rng(4)
+    input_mask = (rng.random((5, 6)) >= 0.5) / 0.5
+    recurrent_mask = (rng.random((5, 4) if one else (3, 5, 4)) >= 0.25) / 0.75
+    (ys, _), _ = fast.recurrent.forward(
+        layer.cell, params, x, input_mask=input_mask, recurrent_mask=recurrent_mask
+    )
+    y, cache = layer.forward(params, x, train=True, rng=np.random.default_rng(4))
+    assert (y == ys[:, -1]).all()
+    _, dx = layer.backward(y, cache)
+    assert (dx.transpose(0, 2, 1)[input_mask == 0] == 0).all()
+    assert not (layer.forward(params, x)[0] == y).all()
+
+
+def test_the_input_that_tt_rnn_forgets_to_drop_can_be_left_whole():
+    options = {"recurrent_dropout": 0.5, "one_recurrent_mask": True}
+    layer = TTLSTM(*MODES, dropout=0.5, drop_input=False, **options)
+    params, x = layer.init(0), np.ones((2, 3, 6), "float32")
+    y, _ = layer.forward(params, x, train=True, rng=np.random.default_rng(0))
+    plain = TTLSTM(*MODES, **options)
+    expected, _ = plain.forward(params, x, train=True, rng=np.random.default_rng(0))
+    assert (y == expected).all()
+
+
+def padded_data(samples=60, T=7):
+    """Sequences of lengths 2..T, padded in front: is the sum of the first feature positive?"""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(samples, T, 6)).astype("float32")
+    x[~sequence_mask(rng.integers(2, T + 1, samples), T)] = 0
+    return x, (x[..., 0].sum(axis=1) > 0).astype(int)
+
+
+@pytest.mark.parametrize(
+    "net",
+    [
+        [TTGRU(*MODES, mask_value=0, dropout=0.1, recurrent_dropout=0.1), Dense(4, 2)],
+        [TTLSTM(*MODES, mask_value=0, return_sequences=True), RNN(4, 3, mask_value=0), Dense(3, 2)],
+        [
+            Bidirectional(GRU(6, 3, mask_value=0, return_sequences=True)),
+            TimeDistributed(Dense(6, 2)),
+            Flatten(),
+            Dense(14, 2),
+        ],
+    ],
+    ids=["TTGRU", "stacked", "bidirectional"],
+)
+def test_networks_train_on_padded_data(net, tmp_path):
+    net, data = Sequential(net), padded_data()
+    history = ttref.fit(
+        net, net.init(0), data, Adam(0.02), 15, batch_size=20, progress=False, out=tmp_path
+    )
+    assert history.rows[-1]["loss"] < 0.7 * history.rows[0]["loss"]
+    more = ttref.fit(
+        net,
+        net.init(0),
+        data,
+        Adam(0.02),
+        16,
+        batch_size=20,
+        progress=False,
+        out=tmp_path,
+        resume=True,
+    )
+    assert more.rows[:15] == history.rows
+    assert "Dense" in net.summary((7, 6))
+
+
+def test_the_summary_counts_steps_as_any():
+    net = Sequential([TTGRU([8, 20, 20, 18], [4] * 4, 4), Dense(256, 11)])
+    flat = Sequential([RNN(3, 2, return_sequences=True), Flatten(), Dense(8, 1)])
+    assert flat.out_shape((4, 3)) == (1,)
+    assert "(B, ...)" in flat.summary()
+    with pytest.raises(ShapeError, match=r"layer 2: Dense.8 -> 1. takes samples of shape \(8,\)"):
+        flat.out_shape((5, 3))
+    assert net.in_shape == (None, 57600)
+    assert net.out_shape((6, 57600)) == (11,)
+    assert "TTGRU(57600 -> 256, ranks 1-4-4-4-1)  (B, 256)" in net.summary()
+
+
+X, STATEFUL = np.ones((2, 3, 6)), RNN(6, 2, stateful=True)
+BAD = [
+    (lambda: RNN(0, 4), ShapeError, "in_features is 0, expected a positive integer"),
+    (lambda: RNN(6, 4, units=4), TypeError, "units"),
+    (lambda: RNN(6, 4, resets=1), ConventionError, "option of RNN is 'resets', expected one of"),
+    (lambda: RNN(6, 4, reset="after"), ConventionError, "option of RNN is 'reset', expected one"),
+    (lambda: GRU(6, 4, reset="never"), ConventionError, "reset is 'never', expected one of"),
+    (lambda: GRU(6, 4, activation="gelu"), ConventionError, "activation is 'gelu', expected one"),
+    (lambda: LSTM(6, 4, dropout=1), ConventionError, r"dropout is 1, expected a number in \[0, 1"),
+    (lambda: LSTM(6, 4, init="x"), ConventionError, "init is 'x', expected one of"),
+    (lambda: LSTM(6, 4, recurrent_init="x"), ConventionError, "recurrent_init is 'x', expected"),
+    (lambda: LSTM(6, 4, truncate=0), ConventionError, "truncate is 0, expected a positive"),
+    (lambda: LSTM(6, 4, checkpoint_every=0), ConventionError, "checkpoint_every is 0, expected"),
+    (lambda: TTGRU([2, 3], [4], 2), ShapeError, "differ in length"),
+    (lambda: TTGRU([2, 3], [2, 2], [1, 2]), RankError, "ranks"),
+    (lambda: RNN(6, 4).forward({}, X), ConventionError, r"parameters are \[\], expected"),
+    (lambda: RNN(6, 4).forward(RNN(6, 3).init(0), X), ShapeError, r"kernel has shape \(6, 3\)"),
+    (lambda: RNN(6, 4).forward(RNN(6, 4).init(0), X[0]), ShapeError, r"x has shape \(3, 6\)"),
+    (lambda: RNN(6, 4).forward(RNN(6, 4).init(0), X[:, :0]), ShapeError, "no last output"),
+    (
+        lambda: TTGRU(*MODES, per_gate=True).forward(TTGRU(*MODES).init(0), X),
+        ShapeError,
+        "cores are 2 trains, expected 3",
+    ),
+    (
+        lambda: RNN(6, 4, dropout=0.5).forward(RNN(6, 4).init(0), X, train=True),
+        ConventionError,
+        "dropout in training needs rng",
+    ),
+    (lambda: Bidirectional(Dense(6, 4)), ConventionError, "expected a recurrent ttref Layer"),
+    (lambda: Bidirectional(RNN(6, 4), "mean"), ConventionError, "merge is 'mean', expected one"),
+    (lambda: Bidirectional(RNN(6, 4, stateful=True)), ConventionError, "stateful=True; leave"),
+    (lambda: TimeDistributed("Dense"), ConventionError, "layer is 'Dense', expected a ttref"),
+    (lambda: TimeDistributed(Dense(6, 4)).out_shape((6,)), ShapeError, r"of shape \(T, ...\)"),
+    (lambda: Sequential([RNN(6, 4), Dense(5, 2)]), ShapeError, r"takes samples of shape \(5,\)"),
+    (
+        lambda: Sequential([RNN(6, 4, return_state=True), Dense(4, 2)]),
+        ConventionError,
+        r"RNN\(6 -> 4\) has return_state=True: its state is a value that neither Sequential nor",
+    ),
+    (
+        lambda: ttref.fit(STATEFUL, STATEFUL.init(0), (X, [0, 1]), Adam(1), 1),
+        ConventionError,
+        r"RNN\(6 -> 2\) has stateful=True",
+    ),
+    (lambda: sequence_mask([4], 3), DataError, r"lengths are \[4\], expected integers from 0 to"),
+    (lambda: sequence_mask([1.5], 3), DataError, r"lengths are \[1.5\], expected integers"),
+]
+
+
+@pytest.mark.parametrize(("wrong", "error", "message"), BAD)
+def test_what_does_not_fit_is_refused_with_its_reason(wrong, error, message):
+    with pytest.raises(error, match=message):
+        wrong()

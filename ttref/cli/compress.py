@@ -1,0 +1,93 @@
+"""``ttref compress``: tensor trains in place of the matrices and kernels of a trained network."""
+
+import argparse
+from pathlib import Path
+
+from ttref.cli.types import positive_int
+from ttref.compress import compress, read_weights, write_weights
+from ttref.errors import CheckpointError
+from ttref.tables import table
+
+
+def add_parser(subparsers):
+    """Add the subcommand."""
+    parser = subparsers.add_parser(
+        "compress",
+        help="replace a trained network's matrices and kernels by tensor trains",
+        description="Decompose every full matrix and kernel in a checkpoint by TT-SVD, print what "
+        "became of each, and write the weights to a new file, from which training goes on: "
+        "ttref train cifar10 --net NET --pretrained FILE. A layer that would not get smaller stays "
+        "as it is.",
+    )
+    add = parser.add_argument
+    add("checkpoint", metavar="CHECKPOINT", type=Path, help="checkpoint.npz of a training run")
+    bound = parser.add_mutually_exclusive_group(required=True)
+    bound.add_argument("--max-rank", metavar="R", type=positive_int, help="bound on all TT-ranks")
+    bound.add_argument(
+        "--rel-error", metavar="E", type=float, help="bound on the relative error of each layer"
+    )
+    add(
+        "--modes",
+        metavar="LAYER=N,N..:M,M..",
+        type=_modes,
+        action="append",
+        default=[],
+        help="input and output modes of a layer, as conv2.1=4,4,4:4,8,4 (near-even factors)",
+    )
+    add(
+        "--only",
+        metavar="PATTERN",
+        nargs="+",
+        default=["*"],
+        help="layers to compress, as 'conv*' 'fc4.[12]' (all)",
+    )
+    add("--out", metavar="FILE", type=Path, help="(compressed.npz beside CHECKPOINT)")
+    parser.set_defaults(run=run)
+
+
+def run(options):
+    """Compress, write, print."""
+    out = options.out or options.checkpoint.with_name("compressed.npz")
+    if out.exists():
+        raise CheckpointError(f"{out} exists already; choose another --out")
+    params = read_weights(options.checkpoint)
+    params, rows = compress(
+        params, options.max_rank, options.rel_error, dict(options.modes), options.only
+    )
+    write_weights(out, params)
+    print(compression_table(rows))
+    print(f"weights: {out}")
+    return 0
+
+
+def compression_table(rows):
+    """The rows as text, with a last line of their sums."""
+    cells = [
+        (
+            row.layer,
+            "x".join(map(str, row.in_modes)),
+            "x".join(map(str, row.out_modes)),
+            "kept" if row.ranks is None else "-".join(map(str, row.ranks)),
+            row.before,
+            row.after,
+            f"{row.before / row.after:.2f}x",
+            f"{row.error:.4f}",
+        )
+        for row in rows
+    ]
+    before, after = (sum(getattr(row, name) for row in rows) for name in ("before", "after"))
+    total = ("total", None, None, None, before, after, f"{before / after:.2f}x", None)
+    head = ("layer", "in modes", "out modes", "ranks", "before", "after", "compression", "error")
+    return table(head, [*cells, total])
+
+
+def _modes(text):
+    """``(layer, (in_modes, out_modes))``."""
+    layer, _, modes = text.partition("=")
+    try:
+        n, m = (tuple(positive_int(size) for size in half.split(",")) for half in modes.split(":"))
+    except (ValueError, argparse.ArgumentTypeError):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not LAYER=MODES:MODES, as conv2.1=4,4,4:4,8,4"
+        ) from None
+    return layer, (n, m)

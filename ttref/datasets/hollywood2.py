@@ -1,0 +1,73 @@
+"""Hollywood2, human actions (Marszalek, Laptev and Schmid 2009): 12 actions in 69 films.
+
+The official ``Hollywood2`` has AVIClips/actioncliptrain00001.avi (823 to train on, 884
+actioncliptest to test on) and ClipSets/ACTION_train.txt and ACTION_test.txt with lines of a clip
+and 1 or -1. A clip may show several actions.
+"""
+
+import numpy as np
+
+from ttref.datasets.video import Listing, folder
+from ttref.errors import DataError
+
+CLASSES = (
+    *("AnswerPhone", "DriveCar", "Eat", "FightPerson", "GetOutCar", "HandShake"),
+    *("HugPerson", "Kiss", "Run", "SitDown", "SitUp", "StandUp"),
+)
+
+
+def load(data=None):
+    """The clips, and the official split.
+
+    Parameters
+    ----------
+    data : str or Path, optional
+        ``Hollywood2`` or the folder that has it; by default ``TTREF_DATA``.
+
+    Returns
+    -------
+    Listing
+        Its `targets` have shape (clips, 12).
+
+    Raises
+    ------
+    DataError
+        If the folder is another one, a file of labels or a clip is missing, or no clip shows an
+        action.
+    """
+    root = folder("hollywood2", "Hollywood2", "AVIClips/*.avi", data)
+    train, y_train = _read_part(root / "ClipSets", "train")
+    test, y_test = _read_part(root / "ClipSets", "test")
+    paths = tuple(root / "AVIClips" / f"{clip}.avi" for clip in (*train, *test))
+    for path in paths:
+        if not path.is_file():
+            raise DataError(f"{path} is missing, but named in {root / 'ClipSets'}")
+    numbers = np.arange(len(paths))
+    targets = np.concatenate([y_train, y_test])
+    return Listing(root, paths, targets, CLASSES, *np.split(numbers, [len(train)]))
+
+
+def _read_part(folder, part):
+    """Names of the clips, and what each shows: uint8, shape (clips, 12)."""
+    columns = [_read_labels(folder / f"{name}_{part}.txt") for name in CLASSES]
+    clips = sorted(columns[0])
+    for name, column in zip(CLASSES, columns, strict=True):
+        if sorted(column) != clips:
+            raise DataError(f"{name}_{part}.txt names other clips than {CLASSES[0]}_{part}.txt")
+    return clips, np.asarray([[column[clip] > 0 for column in columns] for clip in clips], np.uint8)
+
+
+def _read_labels(path):
+    """A dict from clip to 1 or -1."""
+    try:
+        lines = [
+            line.split() for line in path.read_text(errors="replace").splitlines() if line.strip()
+        ]
+    except FileNotFoundError:
+        raise DataError(f"{path} is missing; Hollywood2 has its labels there") from None
+    if any(len(line) != 2 or line[1] not in ("1", "-1") for line in lines):
+        raise DataError(f"{path} is not a file of labels: its lines are a clip and 1 or -1")
+    labels = {clip: int(label) for clip, label in lines}
+    if 1 not in labels.values():
+        raise DataError(f"{path} has no clip with label 1: the class is empty")
+    return labels

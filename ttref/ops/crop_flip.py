@@ -1,0 +1,58 @@
+"""Pad, crop and flip: each image moved by some pixels, zeros coming in, and mirrored or not.
+
+    y[n, h, w] = x[n, h + down[n], w' + right[n]],  w' = W - 1 - w where the image is flipped
+
+Padding by p and cropping at a random corner is a move by -p to p pixels. The numbers are inputs,
+so the operator is linear and deterministic; its adjoint moves back.
+"""
+
+from typing import Any, NamedTuple
+
+from ttref.arrays import check_shape, namespace
+from ttref.ops import _windows
+
+
+class Cache(NamedTuple):
+    """What ``backward`` reads."""
+
+    moves: Any  # integers (B, 2): rows down, columns to the right
+    flips: Any  # integers (B,): 1 where the image is mirrored, else 0
+    x_shape: tuple  # (B, H, W, C)
+
+
+def forward(params, x, moves, flips):
+    """Move and mirror images (B, H, W, C) by integers `moves` (B, 2) and `flips` (B,), 0 or 1."""
+    _windows.check_images(x)
+    check_shape("moves", moves, (x.shape[0], 2))
+    check_shape("flips", flips, x.shape[:1])
+    width = x.shape[2]
+    columns = _line(moves, width) + flips[:, None] * (width - 1 - 2 * _line(moves, width))
+    y = _look_up(x, _line(moves, x.shape[1]) + moves[:, :1], columns + moves[:, 1:])
+    return y, Cache(moves, flips, x.shape)
+
+
+def backward(dy, cache):
+    """Pull the cotangent `dy` of y back to ``({}, dx)``."""
+    check_shape("dy", dy, cache.x_shape)
+    moves, width = cache.moves, cache.x_shape[2]
+    columns = _line(moves, width) - moves[:, 1:]
+    columns = columns + cache.flips[:, None] * (width - 1 - 2 * columns)
+    return {}, _look_up(dy, _line(moves, cache.x_shape[1]) - moves[:, :1], columns)
+
+
+def _line(like, size):
+    """0 to size - 1, shape (1, size)."""
+    xp = namespace(like)
+    return xp.reshape(xp.arange(size, dtype=like.dtype), (1, size))
+
+
+def _look_up(x, rows, columns):
+    """``x[n, rows[n, h], columns[n, w]]``, zero outside of the image."""
+    xp, (B, H, W, C) = namespace(x), x.shape
+    rows, columns = rows[:, :, None], columns[:, None, :]
+    inside = (rows >= 0) & (rows < H) & (columns >= 0) & (columns < W)
+    images = xp.reshape(_line(rows, B), (B, 1, 1))
+    pixels = xp.where(inside, (images * H + rows) * W + columns, B * H * W)
+    flat = xp.reshape(x, (B * H * W, C))
+    flat = xp.concat([flat, xp.zeros_like(flat[:1, :])], axis=0)
+    return xp.reshape(xp.take(flat, xp.reshape(pixels, (B * H * W,)), axis=0), x.shape)

@@ -1,0 +1,77 @@
+"""Max pooling: the largest value that a window sees, channel by channel.
+
+Where several are equally large, the first of them (top row first, in it from the left) gets the
+gradient, as in TensorFlow, torch and JAX. Padding takes no part.
+"""
+
+from typing import NamedTuple
+
+from ttref import functions as F
+from ttref.arrays import check_shape, namespace
+from ttref.ops import _windows
+
+
+class Cache(NamedTuple):
+    """What ``backward`` reads."""
+
+    larger: (
+        tuple  # for offsets 1 to kh kw - 1, whether they exceed all before: (B, H_out, W_out, C)
+    )
+    axes: tuple  # the windows along rows and columns
+    y_shape: tuple  # (B, H_out, W_out, C)
+
+
+def forward(params, x, kernel, strides=1, padding="VALID"):
+    """Pool a batch of images; `params` is empty.
+
+    Parameters
+    ----------
+    params : dict
+    x : array, shape ``(B, H, W, C)``
+    kernel, strides : int or pair of ints
+        Rows and columns of a window, and between windows.
+    padding : str
+        ``"SAME"`` or ``"VALID"``, as in `conv2d.forward`.
+
+    Returns
+    -------
+    y : array, shape ``(B, H_out, W_out, C)``
+    cache : Cache
+
+    Raises
+    ------
+    ShapeError, ConventionError
+        If `x` is no batch of images, no window fits, or an option does not exist.
+    UndecidableError
+        On balls of which the largest cannot be told.
+    """
+    _windows.check_images(x)
+    axes = _windows.axes_of(x.shape[1:3], kernel, strides, padding)
+    xp, larger = namespace(x), []
+    first, *others = _offsets(_windows.unfold(x, axes, nearest=True))
+    for value in others:
+        larger.append(F.greater(value, first))
+        first = xp.where(larger[-1], value, first)
+    return first, Cache(tuple(larger), axes, first.shape)
+
+
+def backward(dy, cache):
+    """Pull the cotangent `dy` of y back to ``({}, dx)``."""
+    check_shape("dy", dy, cache.y_shape)
+    xp, dvalues = namespace(dy), []
+    nothing = xp.zeros_like(dy)
+    for larger in reversed(cache.larger):
+        dvalues.append(xp.where(larger, dy, nothing))
+        dy = xp.where(larger, nothing, dy)
+    dvalues = [xp.expand_dims(d, axis=3) for d in (dy, *reversed(dvalues))]
+    B, height, width, C = cache.y_shape
+    shape = B, height, width, *(axis.kernel for axis in cache.axes), C
+    dwindows = xp.reshape(xp.concat(dvalues, axis=3), shape)
+    return {}, _windows.fold(dwindows, cache.axes, nearest=True)
+
+
+def _offsets(windows):
+    """What the windows see at each offset: kh kw arrays (B, H_out, W_out, C)."""
+    return [
+        windows[:, :, :, a, b, :] for a in range(windows.shape[3]) for b in range(windows.shape[4])
+    ]

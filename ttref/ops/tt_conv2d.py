@@ -1,0 +1,104 @@
+"""TT-convolution: the kernel is a tensor train, never formed. Forward and backward.
+
+    K[a, b, (c_1..c_d), (s_1..s_d)] = F[a, b, :] G_1[:, c_1, s_1, :] ... G_d[:, c_d, s_d, :]
+
+(Garipov et al. 2016, eq. 6; TensorNet-TF's ``tt_conv``.) F is a bank of ``r_0`` spatial filters
+that all input channels share. Rows of ``W = K.reshape(kh kw C, S)`` are what a window sees, so W is
+a TT-matrix whose first core is F with input mode ``kh kw`` and output mode 1, and the operator is
+`tt_linear` on the windows: its first step applies the filters, the others sweep over the channels.
+Any other train of that size will do: with input modes ``(kh, kw, C, 1)`` and output modes
+``(1, 1, 1, S)`` it is the TT-tensor of the kernel (``tt_conv_direct``). Derivation:
+docs/derivations/tt_conv.md.
+"""
+
+from typing import Any, NamedTuple
+
+from ttref.arrays import check_shape, namespace
+from ttref.ops import _windows, tt_linear
+
+
+class Cache(NamedTuple):
+    """What ``backward`` reads."""
+
+    filters_shape: tuple | None  # (kh, kw, r_0)
+    train: Any  # the cache of tt_linear
+    axes: tuple  # the windows along rows and columns
+    windows_shape: tuple  # (B, H_out, W_out, kh, kw, C)
+    y_shape: tuple  # (B, H_out, W_out, S)
+
+
+def forward(params, x, kernel, strides=1, padding="SAME", dilation=1):
+    """Convolve a batch of images with a kernel held as a tensor train.
+
+    Parameters
+    ----------
+    params : dict
+        ``"filters"``: array, shape ``(kh, kw, r_0)``, with ``"cores"``: d arrays, core k of shape
+        ``(r_{k-1}, n_k, m_k, r_k)``, ``r_d = 1``, ``C = n_1 * ... * n_d``,
+        ``S = m_1 * ... * m_d``; or ``"cores"`` alone, of a train with ``kh kw C`` rows. Optionally
+        ``"bias"``: array, shape ``(S,)``.
+    x : array, shape ``(B, H, W, C)``
+    kernel : int or pair of ints
+        ``(kh, kw)``.
+    strides, padding, dilation
+        As in `conv2d.forward`.
+
+    Returns
+    -------
+    y : array, shape ``(B, H_out, W_out, S)``
+    cache : Cache
+
+    Raises
+    ------
+    RankError, ShapeError, ConventionError
+        If the cores do not chain, shapes do not fit, no window fits into the image, or an option
+        does not exist.
+
+    Notes
+    -----
+    Cost: that of `tt_linear` for ``B H_out W_out`` rows.
+    """
+    _windows.check_images(x)
+    axes = _windows.axes_of(x.shape[1:3], kernel, strides, padding, dilation)
+    train, filters_shape = train_of(params, tuple(axis.kernel for axis in axes))
+    windows = _windows.unfold(x, axes)
+    y, cache = tt_linear.forward(train, _windows.columns_of(windows))
+    y_shape = (*windows.shape[:3], y.shape[1])
+    cache = Cache(filters_shape, cache, axes, windows.shape, y_shape)
+    return namespace(x).reshape(y, y_shape), cache
+
+
+def backward(dy, cache, input_gradient=True):
+    """Pull the cotangent `dy` of y back to ``(dparams, dx)``; dx None without `input_gradient`."""
+    check_shape("dy", dy, cache.y_shape)
+    xp = namespace(dy)
+    rows = xp.reshape(dy, cache.train.y_shape)
+    dtrain, drows = tt_linear.backward(rows, cache.train, input_gradient)
+    dparams = params_of(dtrain, cache.filters_shape)
+    if not input_gradient:
+        return dparams, None
+    return dparams, _windows.fold(xp.reshape(drows, cache.windows_shape), cache.axes)
+
+
+def train_of(params, kernel):
+    """``(params of tt_linear, shape of the filters)``: the filters become the first core."""
+    if "filters" not in params:
+        return params, None
+    filters = params["filters"]
+    check_shape("filters", filters, (*kernel, None))
+    kh, kw, r = filters.shape
+    core = namespace(filters).reshape(filters, (1, kh * kw, 1, r))
+    others = {name: value for name, value in params.items() if name != "filters"}
+    return others | {"cores": (core, *params["cores"])}, filters.shape
+
+
+def params_of(train, filters_shape):
+    """The inverse of `train_of`, for cotangents."""
+    if filters_shape is None:
+        return train
+    first, *cores = train["cores"]
+    return {
+        "filters": namespace(first).reshape(first, filters_shape),
+        **train,
+        "cores": tuple(cores),
+    }

@@ -1,0 +1,123 @@
+"""Mutants of the layers of convolution and of batch normalisation."""
+
+import numpy as np
+
+from ttref import ops
+from ttref.layers import BatchNorm, Conv2d, TTConv1d, TTConv2d
+from ttref.testing.mutants.convolution import conv, flipped, one, other_windows
+from ttref.testing.mutants.layers import dx_missing, dx_off, with_backward
+from ttref.testing.mutants.mutant import family, rewired, stored_as, zero
+from ttref.testing.mutants.tt_convolution import tt_conv
+
+
+def on(layer, op):
+    """A convolution layer on another operator."""
+
+    def apply(self, params, x):
+        hyper = self.strides, self.padding, self.dilation
+        kernel = () if layer is Conv2d else (self.kernel,)
+        return op.forward(params, x, *kernel, *hyper)
+
+    def backward(self, dy, cache, input_gradient=True):
+        return op.backward(dy, cache, input_gradient)
+
+    return type(layer.__name__, (layer,), {"apply": apply, "backward": backward})
+
+
+class Backwards(TTConv1d):
+    """The sequence read from its end."""
+
+    def apply(self, params, x):
+        """Apply it."""
+        y, cache = super().apply(params, np.flip(x, 1))
+        return np.flip(y, 1), cache
+
+    def backward(self, dy, cache, input_gradient=True):
+        """Pull back."""
+        dparams, dx = super().backward(np.flip(dy, 1), cache)
+        return dparams, np.flip(dx, 1)
+
+
+def filters_missing(self, dy, cache, dparams, dx):
+    """Filters that are not trained."""
+    return dparams | {k: zero(v) for k, v in dparams.items() if k == "filters"}, dx
+
+
+def statistics_learned(self, dy, cache, dparams, dx):
+    """The gradient of the batch's statistics taken for that of the running ones."""
+    given, _ = ops.batch_norm.backward(dy, cache.norm._replace(of_batch=False))
+    found = {name: given[name] for name in ("mean", "var")}
+    return dparams | {"statistics": dparams["statistics"] | found}, dx
+
+
+class EpsilonTwice(BatchNorm):
+    """Another epsilon."""
+
+    def __post_init__(self):
+        self._set(epsilon=2 * self.epsilon)
+
+
+def normalised_alone(self, dy, cache, dparams, dx):
+    """Statistics of the batch taken for constants."""
+    return dparams, ops.batch_norm.backward(dy, cache.norm._replace(of_batch=False))[1]
+
+
+MUTANTS = [
+    *family(
+        "Conv2d",
+        "gradient",
+        {
+            "dx_missing": ("dx = 0", with_backward(Conv2d, dx_missing)),
+            "stride": ("stride 1 in backward", on(Conv2d, other_windows(conv, stride=one))),
+        },
+    ),
+    *family(
+        "Conv2d",
+        "consistent",
+        {
+            "kernel_turned": (
+                "the convolution of mathematics",
+                on(Conv2d, rewired(conv, kernel=flipped(0, 1))),
+            )
+        },
+    ),
+    *family(
+        "TTConv2d",
+        "gradient",
+        {
+            "filters_missing": ("filters not trained", with_backward(TTConv2d, filters_missing)),
+            "dx_off": ("off by 1 + 1e-6", with_backward(TTConv2d, dx_off)),
+        },
+    ),
+    *family(
+        "TTConv2d",
+        "consistent",
+        {
+            "transposed": (
+                "cores stored as (a, i, j, b)",
+                on(TTConv2d, rewired(tt_conv, cores=stored_as(0, 2, 1, 3))),
+            )
+        },
+    ),
+    *family(
+        "TTConv1d",
+        "gradient",
+        {"dx_missing": ("dx = 0", with_backward(TTConv1d, dx_missing))},
+    ),
+    *family("TTConv1d", "consistent", {"backwards": ("read from the end", Backwards)}),
+    *family(
+        "BatchNorm",
+        "gradient",
+        {
+            "statistics_learned": (
+                "running statistics get a gradient",
+                with_backward(BatchNorm, statistics_learned),
+            ),
+            "constants": (
+                "statistics of the batch taken for constants",
+                with_backward(BatchNorm, normalised_alone),
+            ),
+        },
+    ),
+    *family("BatchNorm", "consistent", {"epsilon_twice": ("var + 2 epsilon", EpsilonTwice)}),
+]
