@@ -2,7 +2,7 @@
 
 What a step saves goes into arrays for all steps, and all gates go through one call, the candidate's
 columns that lie between them included: they are of no use there, but a call costs as much as a
-thousand numbers. A step of an LSTM makes 12 calls, one of a GRU 13, where gates are hard sigmoids.
+thousand numbers. A step of an LSTM makes 11 calls, one of a GRU 12, where gates are hard sigmoids.
 
 Dimension key in `ttref.fast.gates`.
 """
