@@ -16,11 +16,10 @@ TEXT = """# Benchmarks
 Made by `scripts/bench`, float32. Every system has a process of its own, bound to as many cores as
 it has threads, with {kernels} unset. One works at a time: they take
 turns of {turn} s, or of one step that is longer, after a step that is not timed, and rest {rest} s.
-Before it is timed, a system's
-results, gradients of cores, bias and x included, have to equal ttref's: exactly, on integers, or,
-where the workload is not polynomial, to the roundoff of its longest sum. All keep freed memory
-alike. ttref gets new cores at every step, as after an optimiser's. Cells are the least and the
-median time of a step, forward and backward.
+Before it is timed, a system's results, gradients of cores, bias and x included, have to equal
+ttref's: exactly, on integers, or, where the workload is not polynomial, to the roundoff of its
+longest sum. All keep freed memory alike. ttref gets new cores at every step, as after an
+optimiser's. Cells are the least and the median time of a step, forward and backward.
 
 The best TT peer is the one of least median. The floor of a layer is the larger of its operations,
 three times those of the cheapest order of contraction forward, at the rate of a 1024 x 1024 matrix
