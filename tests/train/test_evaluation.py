@@ -8,7 +8,17 @@ import pytest
 from ttref import ops, tree
 from ttref.errors import ConventionError, DataError, DtypeError, ShapeError
 from ttref.fast import tt_linear
-from ttref.layers import Activation, Dense, Dropout, Flatten, Sequential, TTDense
+from ttref.layers import (
+    Activation,
+    Dense,
+    Dropout,
+    Flatten,
+    Sequential,
+    TimeDistributed,
+    TTDense,
+)
+from ttref.layers.network import Network
+from ttref.layers.streamed import Streamed
 from ttref.train import evaluate
 
 U = 2.0**-53
@@ -168,6 +178,43 @@ def test_cores_are_merged_once_an_evaluation_and_the_scores_are_the_same(monkeyp
     exact = ((prediction - target) ** 2).mean()
     # integers, divided by 8 or 6, multiplied by the batch's size, added twice, divided by 11
     assert abs(found["loss"] - exact) <= 8 * U * exact
+
+
+class Rows:
+    """Samples that are read when their turn comes."""
+
+    shape = (6,)
+    rows = np.random.default_rng(0).integers(-1, 2, (11, 6))
+
+    def batch(self, numbers, dtype):
+        return self.rows[numbers].astype(dtype)
+
+
+TT = TTDense([2, 3], [3, 2], 2)
+
+
+@pytest.mark.parametrize(
+    ("model", "x"),
+    [
+        (Network(("tt",), Sequential([TT])), Rows.rows),
+        (Streamed(Rows(), TT, batch_size=4), np.arange(11)[:, None]),
+        (TimeDistributed(TT), Rows.rows[:, None].repeat(2, axis=1)),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_layers_of_layers_prepare_what_they_hold(model, x, monkeypatch):
+    rng = np.random.default_rng(1)
+    params = tree.map(lambda p: rng.integers(-1, 2, p.shape).astype("float64"), model.init(0))
+    if isinstance(model, Network):
+        params |= {"pixels": {"mean": np.zeros(1), "std": np.ones(1)}}
+    calls, real = [], tt_linear.merged
+    monkeypatch.setattr(tt_linear, "merged", lambda *a: calls.append(a) or real(*a))
+    prepared = model.prepared(params, 4)
+    count = len(calls)
+    assert count
+    predictions = model.forward(prepared, x.astype("float64"))[0]
+    assert len(calls) == count  # nothing is merged again
+    assert (predictions == model.forward(params, x.astype("float64"))[0]).all()
 
 
 def test_parameters_that_do_not_fit_are_refused_by_the_layer_that_they_are_of():

@@ -5,10 +5,10 @@ from functools import cached_property
 from math import prod
 from typing import Any, ClassVar, NamedTuple
 
-from ttref.errors import ConventionError, ShapeError
+from ttref.errors import ShapeError
 from ttref.layers import initializers
 from ttref.layers.activation import Activation
-from ttref.layers.base import Layer
+from ttref.layers.weighted import Weighted
 from ttref.rng import generator
 
 
@@ -20,7 +20,7 @@ class Cache(NamedTuple):
 
 
 @dataclass(frozen=True, init=False)
-class Affine(Layer):
+class Affine(Weighted):
     """``y = act(x W + b)``; a subclass says how W is held."""
 
     bias: bool
@@ -29,25 +29,6 @@ class Affine(Layer):
     bias_init: float
 
     op: ClassVar[Any]  # operator module with forward and backward
-    weights: ClassVar[str]  # name of the parameter that holds W
-
-    @property
-    def sizes(self) -> tuple[int, int]:
-        """``(N, M)``, input and output features."""
-        raise NotImplementedError
-
-    @property
-    def num_weights(self) -> int:
-        """Numbers that hold W."""
-        raise NotImplementedError
-
-    def draw_weights(self, rng, dtype, xp):
-        """Initial W, in the form that `op` takes."""
-        raise NotImplementedError
-
-    def check_weights(self, weights):
-        """Raise `ShapeError` unless `weights` have this layer's shapes."""
-        raise NotImplementedError
 
     @cached_property
     def _activation(self):
@@ -62,14 +43,6 @@ class Affine(Layer):
         if self.bias:
             params["bias"] = initializers.bias(self.bias_init, self.sizes[1], dtype, xp)
         return params
-
-    def check_params(self, params):
-        """Raise unless the names of `params`, and the shapes of the weights, are this layer's."""
-        if params.keys() != self._names:
-            raise ConventionError(
-                f"parameters are {sorted(params)}, expected {sorted(self._names)}"
-            )
-        self.check_weights(params[self.weights])
 
     def forward(self, params, x, train=False, rng=None):
         self.check_params(params)

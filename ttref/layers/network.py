@@ -44,6 +44,9 @@ class Network(Layer):
         mean, std = (to_device(value, dtype, xp) for value in (np.zeros(1), np.ones(1)))
         return {PIXELS: {"mean": mean, "std": std}, **{name: p for name, p in layers if p}}
 
+    def prepared(self, params, batch):
+        return params | self._named(self.chain.prepared(self._of_chain(params), batch))
+
     def forward(self, params, x, train=False, rng=None):
         if PIXELS not in params or params.keys() - {PIXELS, *self.names}:
             raise ConventionError(

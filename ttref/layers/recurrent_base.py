@@ -2,7 +2,7 @@
 
 from dataclasses import MISSING, dataclass, fields
 from functools import cached_property
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from ttref.errors import ConventionError, ShapeError
 from ttref.fast import recurrent
 from ttref.fast.gates import ACTIVATIONS
 from ttref.layers import initializers
-from ttref.layers.base import Layer
+from ttref.layers.weighted import Weighted
 from ttref.rng import generator, keep_mask, to_device
 
 
@@ -25,7 +25,7 @@ class Cache(NamedTuple):
 
 
 @dataclass(frozen=True, init=False, kw_only=True)
-class Recurrent(Layer):
+class Recurrent(Weighted):
     """A cell over time, as `ttref.scan` defines it; a subclass says which, and of what input map.
 
     Parameters
@@ -91,8 +91,6 @@ class Recurrent(Layer):
     checkpoint_every: int | None = None
     mask_value: float | None = None
 
-    weights: ClassVar[str]  # name of the parameter of the input map
-
     def _set_options(self, init, recurrent_init, options):
         """Set and check all fields that have a default, for ``__init__`` only."""
         known = {f.name: f.default for f in fields(self) if f.default is not MISSING}
@@ -121,32 +119,13 @@ class Recurrent(Layer):
         raise NotImplementedError
 
     @property
-    def sizes(self) -> tuple[int, int]:
-        """``(N, u)``, input features and units."""
-        raise NotImplementedError
-
-    @property
-    def num_weights(self) -> int:
-        """Numbers of the input map, bias apart."""
-        raise NotImplementedError
-
-    def draw_weights(self, rng, dtype, xp):
-        """Initial weights of the input map."""
-        raise NotImplementedError
-
-    def check_weights(self, weights):
-        """Raise `ShapeError` unless `weights` have this layer's shapes."""
-        raise NotImplementedError
-
-    @property
     def _width(self):
         return self.cell.gates * self.sizes[1]
 
     @cached_property
     def _names(self):
-        names = [self.weights, "bias"] if self.bias else [self.weights]
-        own = ["recurrent", "recurrent_bias"] if self._has_recurrent_bias else ["recurrent"]
-        return names + own
+        optional = {"bias": self.bias, "recurrent_bias": self._has_recurrent_bias}
+        return {self.weights, "recurrent", *(name for name, has in optional.items() if has)}
 
     @property
     def _has_recurrent_bias(self):
@@ -227,11 +206,7 @@ class Recurrent(Layer):
         return found if cache.state_given else found[:2]
 
     def _check(self, params, x):
-        if params.keys() != set(self._names):
-            raise ConventionError(
-                f"parameters are {sorted(params)}, expected {sorted(self._names)}"
-            )
-        self.check_weights(params[self.weights])
+        self.check_params(params)
         n, u = self.sizes
         check_shape("recurrent", params["recurrent"], (u, self._width))
         check_shape("x", x, (None, None, n))

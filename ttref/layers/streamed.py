@@ -42,6 +42,9 @@ class Streamed(Layer):
     def init(self, rng, dtype="float32", xp=None):
         return self.net.init(rng, dtype, xp)
 
+    def prepared(self, params, batch):
+        return self.net.prepared(params, min(batch, self.batch_size))
+
     def forward(self, params, x, train=False, rng=None):
         numbers = to_numpy(x)[:, 0].astype(int)
         if train:

@@ -34,6 +34,9 @@ class TimeDistributed(Layer):
     def init(self, rng, dtype="float32", xp=None):
         return self.layer.init(rng, dtype, xp)
 
+    def prepared(self, params, batch):
+        return self.layer.prepared(params, batch)
+
     def forward(self, params, x, train=False, rng=None):
         if len(getattr(x, "shape", ())) < 2:
             check_shape("x", x, (None, None, None))

@@ -65,10 +65,12 @@ def sequence_case(draw, rng, op, kind, options, values=integers):
     if draw(0, 1):
         params["bias"] = values(rng, (GATES[kind] * u,))
     params |= recurrent_params(draw, values, rng, options, kind, u)
-    mask = _padding(draw, rng, B, T)
-    input_mask = integers(rng, (B, N)) if draw(0, 1) else None
-    recurrent_mask = mask_of_gates(draw, rng, kind, B, u)
-    backwards, truncate = bool(draw(0, 1)), choose(draw, [None, T, T + 1])
+    masks = {
+        "mask": _padding(draw, rng, B, T),
+        "input_mask": integers(rng, (B, N)) if draw(0, 1) else None,
+        "recurrent_mask": mask_of_gates(draw, rng, kind, B, u),
+    }
+    order = {"go_backwards": bool(draw(0, 1)), "truncate": choose(draw, [None, T, T + 1])}
     inputs = params | {"x": values(rng, (B, T, N))}
     if draw(0, 1):
         inputs["state"] = tuple(values(rng, (B, u)) for _ in range(STATES[kind]))
@@ -81,11 +83,8 @@ def sequence_case(draw, rng, op, kind, options, values=integers):
             x,
             input_map=OPERATIONS[name],
             state=inputs.get("state"),
-            mask=like_if_any(mask, x),
-            input_mask=like_if_any(input_mask, x),
-            recurrent_mask=like_if_any(recurrent_mask, x),
-            go_backwards=backwards,
-            truncate=truncate,
+            **{name: like_if_any(mask, x) for name, mask in masks.items()},
+            **order,
         )
         xp = namespace(ys)
         return xp.concat([xp.reshape(ys, (B, T * u)), *state], axis=1), cache
@@ -97,33 +96,25 @@ def sequence_case(draw, rng, op, kind, options, values=integers):
         return {**dparams, "x": dx} | ({"state": dstate} if "state" in inputs else {})
 
     def definition(inputs):
-        return sequence_by_entries(
-            kind,
-            options,
-            inputs,
-            inputs["x"] if input_mask is None else inputs["x"] * input_mask[:, None],
-            inputs.get("state"),
-            mask,
-            recurrent_mask,
-            backwards,
-        )
+        return sequence_by_entries(kind, options, inputs, order["go_backwards"], **masks)
 
     dy = integers(rng, (B, (T + STATES[kind]) * u))
     return Case(inputs, dy, forward, backward, definition)
 
 
-def sequence_by_entries(kind, options, params, x, state, mask, recurrent_mask, backwards):
+def sequence_by_entries(kind, options, inputs, backwards, mask, input_mask, recurrent_mask):
     """A row for each sample: its outputs, in the order of processing, then its last state."""
-    W = matrix_of(params)
+    W, state = matrix_of(inputs), inputs.get("state")
+    x = inputs["x"] if input_mask is None else inputs["x"] * input_mask[:, None]
     u = W.shape[1] // GATES[kind]
     rows = []
     for b, sample in enumerate(x):
-        p = affine_by_entries(W, sample, params.get("bias"))
+        p = affine_by_entries(W, sample, inputs.get("bias"))
         h = [[0] * u] * STATES[kind] if state is None else [part[b] for part in state]
         outputs = [[0] * u]
         for t in range(len(sample))[:: -1 if backwards else 1]:
             if mask is None or mask[b, t]:
-                h = step_by_entries(kind, options, params, h, p[t], of_sample(recurrent_mask, b))
+                h = step_by_entries(kind, options, inputs, h, p[t], of_sample(recurrent_mask, b))
                 outputs.append(h[0])
             else:
                 outputs.append(outputs[-1])
