@@ -4,12 +4,18 @@ import json
 
 import pytest
 
-from ttref.fast import machine, plan, work
+from ttref.fast import machine, plan, products, work
 
 
 def forget():
     caches = machine.machine, machine.stored, plan.best_plan, plan.merging_seconds, work.work_of
-    for cached in caches:
+    choices = (
+        products.rows_of_block,
+        products.depth_of_block,
+        products.copied_across,
+        products.copied_slices,
+    )
+    for cached in (*caches, *choices):
         cached.cache_clear()
 
 

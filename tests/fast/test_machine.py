@@ -1,7 +1,9 @@
 """The cost table: interpolation, files, and what a calibration measures."""
 
 import json
+import os
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,9 +18,8 @@ def cubic(m, k, n):
     return 1e-9 * m * k * n
 
 
-MACHINE = Machine(
-    1e-6, 1e-9, 1e-9, 1e5, 1e-9, 1e-5, tuple(cubic(*s) for s in product(SIDES, repeat=3))
-)
+CUBIC = tuple(cubic(*s) for s in product(SIDES, repeat=3))
+MACHINE = Machine(1e-6, 1e-9, 1e-9, 1e5, 1e-9, 1e-5, CUBIC, tuple(2 * c for c in CUBIC))
 
 
 @pytest.mark.parametrize("sides", [(1, 1, 1), (4, 16, 64), (3, 7, 100), (5, 40000, 2)])
@@ -26,6 +27,7 @@ def test_a_power_law_is_interpolated_exactly(sides):
     """Products of m k n: the table of logarithms is linear; 100 roundings of its sums."""
     expected = 1e-6 + 3 * cubic(*sides)
     assert MACHINE.product(3, *sides) == pytest.approx(expected, rel=100 * 2.0**-53 * 40)
+    assert MACHINE.across(3, *sides) == pytest.approx(2 * expected - 1e-6, rel=100 * 2.0**-53 * 40)
 
 
 def test_streaming_costs_nothing_in_the_cache():
@@ -66,6 +68,7 @@ ENTRY = MACHINE._asdict()
         json.dumps({"machines": {"cpu float32": ENTRY | {"call": "fast"}}, "plans": {}}),
         json.dumps({"machines": {"cpu float32": ENTRY | {"call": -1}}, "plans": {}}),
         json.dumps({"machines": {"cpu float32": {"products": ENTRY["products"]}}, "plans": {}}),
+        json.dumps({"machines": {"cpu float32": ENTRY | {"products_across": [1.0]}}, "plans": {}}),
     ],
 )
 def test_a_damaged_file_is_named(own_cache, text, capsys):
@@ -78,18 +81,26 @@ def test_a_damaged_file_is_named(own_cache, text, capsys):
     assert "delete it, or calibrate again" in capsys.readouterr().err
 
 
+def test_calibrating_again_replaces_a_damaged_file(quick, own_cache, capsys):
+    own_cache("[]")
+    assert main(["bench", "--calibrate"]) == 0
+    own_cache(Path(os.environ["TTREF_CACHE"], "machine.json").read_text())
+    assert machine("cpu float32") != stored(SHIPPED)["machines"]["cpu float32"]
+
+
 @pytest.fixture
 def quick(monkeypatch):
     """A calibration of small products only."""
     monkeypatch.setattr(calibration, "LARGEST", 2**10)
     monkeypatch.setattr(calibration, "WORK", 2**10)
+    monkeypatch.setattr(calibration, "PASSES", 1)
 
 
 def test_a_calibration_measures_every_product(quick):
     found = calibration.calibrate(np, "float64")
     assert len(found.products) == len(SIDES) ** 3
     assert min(found.products) > 0
-    largest = found.product(1, 4**7, 4**7, 4**7) - found.call
+    largest = found.product(1, 2**14, 2**14, 2**14) - found.call
     assert largest > 1e6 * (found.product(1, 4, 4, 4) - found.call)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from ttref import io
 from ttref.arrays import device_namespace
 from ttref.cli.types import positive_int
-from ttref.errors import ConventionError
+from ttref.errors import ConventionError, DataError
 from ttref.fast import threads
 from ttref.fast.calibrate import calibrate
 from ttref.fast.explain import explain
@@ -42,7 +42,7 @@ def add_parser(subparsers):
     add("--dtype", choices=DTYPES, default="float32", help="(float32)")
     add("--device", choices=("cpu", "gpu"), default="cpu", help="(cpu)")
     add("--tune", action="store_true", help="use the plan that was fastest here from now on")
-    add("--calibrate", action="store_true", help="measure this machine (half a minute), no layer")
+    add("--calibrate", action="store_true", help="measure this machine (a minute or two), no layer")
     parser.set_defaults(run=run)
 
 
@@ -98,8 +98,12 @@ def _store(section, entries):
     path = user_file()
     kept: dict = {"machines": {}, "plans": {}}
     if path.exists():
-        stored(path)  # raises if it is damaged
-        kept = json.loads(path.read_text())
+        try:
+            stored(path)
+            kept = json.loads(path.read_text())
+        except DataError:
+            if section != "machines":  # a calibration replaces what is damaged
+                raise
     kept[section] |= entries
     with io.atomic_write(path) as file:
         file.write((json.dumps(kept) + "\n").encode())

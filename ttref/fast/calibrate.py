@@ -4,6 +4,7 @@ import time
 from itertools import product
 from math import inf, prod
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 
@@ -13,6 +14,8 @@ from ttref.fast.machine import SIDES, Machine
 LARGEST = 2**27  # multiply-adds of a tabulated product that is measured; larger ones follow
 WORK = 2**19  # multiply-adds that are timed at least, as slices of one batched product
 MOST_SLICES = 512
+PASSES = 3  # through the table, of which the median counts
+REFERENCE = 128  # side of the product by whose time others are measured
 PRODUCTS = 10  # of a part, by which the cost of a thread is measured
 
 
@@ -28,38 +31,49 @@ def calibrate(xp, dtype, progress=lambda rows: rows):
     progress : callable, optional
         Wraps the iterable of measurements, as tqdm does.
     """
-    wait = (lambda: None) if xp is np else xp.cuda.Device().synchronize
-    seconds = _timer(wait)
+    seconds = _timer((lambda: None) if xp is np else xp.cuda.Device().synchronize)
     rng = xp.random.default_rng(0)
 
     def draw(*shape):
         return rng.random(shape, dtype=xp.float32).astype(dtype)
 
-    tiny = draw(1, 1)
-    call = seconds(lambda: tiny.reshape(1, 1).dot(tiny).reshape(1))
-    table: dict = {}
+    reference = draw(REFERENCE, REFERENCE)
+    usual: list = []  # seconds of the reference product
+
+    def relative(call):
+        """Time of a call by that of the reference product just before: neighbours slow both."""
+        usual.append(seconds(lambda: reference.dot(reference)))
+        return seconds(call) / usual[-1]
+
+    table: dict = {s: [] for s in product(SIDES, repeat=3) if prod(s) <= LARGEST}
+    across: dict = {sides: [] for sides in table}
     with threads.owned():
-        for m, k, n in progress(list(product(SIDES, repeat=3))):
-            if m * k * n <= LARGEST:
-                count = max(1, min(MOST_SLICES, WORK // (m * k * n)))
-                a, b = draw(m, k), draw(count, k, n)
-                out = xp.empty((count, m, n), dtype)
-                table[m, k, n] = seconds(lambda a=a, b=b, out=out: xp.matmul(a, b, out=out)) / count
-    block, slices = draw(256, 16, 32), draw(64, 4096)
+        for m, k, n in progress(list(table) * PASSES):
+            count = max(1, min(MOST_SLICES, WORK // (m * k * n)))
+            a, out = draw(m, k), xp.empty((count, m, n), dtype)
+            lying = (table, draw(count, k, n)), (across, draw(count, n, k).transpose(0, 2, 1))
+            for times, b in lying:
+                own = relative(lambda b=b, a=a, out=out: xp.matmul(a, b, out=out))
+                times[m, k, n].append(own / count)
+    tiny, block, slices = draw(1, 1), draw(512, 32, 16), draw(64, 4096)
     large, target = draw(2**23), xp.empty(2**23, dtype)
-    itemsize = tiny.dtype.itemsize
+
+    def typical(call):
+        return min(usual) * median(relative(call) for _ in range(PASSES))
+
     return Machine(
-        call=call,
-        copy=seconds(lambda: xp.ascontiguousarray(block.transpose(1, 0, 2))) / block.size,
-        add=seconds(lambda: slices.sum(axis=0)) / slices.size,
-        cache=_cache_bytes() / itemsize if xp is np else inf,
-        stream=seconds(lambda: xp.copyto(target, large)) / (2 * large.size),
-        part=_part_seconds(seconds, draw(64, 64)) if xp is np else inf,
-        products=tuple(_extended(table, *sides) for sides in product(SIDES, repeat=3)),
+        call=typical(lambda: tiny.reshape(1, 1).dot(tiny).reshape(1)),
+        copy=typical(lambda: xp.ascontiguousarray(block.transpose(0, 2, 1))) / block.size,
+        add=typical(lambda: slices.sum(axis=0)) / slices.size,
+        cache=_cache_bytes() / large.itemsize if xp is np else inf,
+        stream=typical(lambda: xp.copyto(target, large)) / (2 * large.size),
+        part=_part_seconds(typical, draw(64, 64)) if xp is np else inf,
+        products=_extended(table, min(usual)),
+        products_across=_extended(across, min(usual)),
     )
 
 
-def _timer(wait, least=2e-4, times=5):
+def _timer(wait, least=2e-4, times=3):
     """A function that returns the least time of a call, of several repetitions."""
 
     def seconds(call):
@@ -79,12 +93,16 @@ def _timer(wait, least=2e-4, times=5):
     return seconds
 
 
-def _extended(table, *sides):
-    """A tabulated time; beyond what was measured, in proportion to the operations."""
-    reduced = list(sides)
-    while prod(reduced) > LARGEST:
-        reduced[reduced.index(max(reduced))] //= 4
-    return table[tuple(reduced)] * (prod(sides) // prod(reduced))
+def _extended(table, unit):
+    """Seconds for all `SIDES`; beyond what was measured, in proportion to the operations."""
+    found = []
+    for sides in product(SIDES, repeat=3):
+        reduced = list(sides)
+        while prod(reduced) > LARGEST:
+            longest = reduced.index(max(reduced))
+            reduced[longest] = SIDES[SIDES.index(reduced[longest]) - 1]
+        found.append(unit * median(table[tuple(reduced)]) * (prod(sides) // prod(reduced)))
+    return tuple(found)
 
 
 def _part_seconds(seconds, matrix):

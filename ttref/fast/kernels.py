@@ -10,20 +10,34 @@ import numpy as np
 from array_api_compat import is_cupy_array
 
 from ttref.arrays import namespace
+from ttref.fast import products
 
 
 class Kernels(NamedTuple):
-    """Functions of arrays; `dot` and `matmul` of NumPy take an array to write into, too."""
+    """Functions of arrays; the first two products and `matmul` of NumPy can write into an array."""
 
     reshape: Any
     permute: Any
-    dot: Any  # of two matrices
+    dot: Any  # a @ b, of two matrices,
+    dot_across: Any  # a @ b.T,
+    dot_along: Any  # a.T @ b
+    dot_slices: Any  # sum of state[l] @ dstate[l].T over l
     matmul: Any  # of stacks of matrices
     total: Any  # sum over the first axis
     increased: Any  # sum of an array that nobody else has, and another
 
 
-NUMPY = Kernels(np.ndarray.reshape, np.ndarray.transpose, np.dot, np.matmul, np.add.reduce, iadd)
+NUMPY = Kernels(
+    np.ndarray.reshape,
+    np.ndarray.transpose,
+    products.multiplied,
+    products.multiplied_across,
+    products.multiplied_along,
+    products.multiplied_slices,
+    np.matmul,
+    np.add.reduce,
+    iadd,
+)
 
 
 def kernels_of(x, others):
@@ -34,11 +48,40 @@ def kernels_of(x, others):
         and all([type(a) is np.ndarray and a.dtype == x.dtype for a in others])
     ):
         return NUMPY, "cpu float32" if x.dtype.char == "f" else "cpu float64"
-    xp = namespace(x)
+    device = "gpu" if is_cupy_array(x) else "cpu"
+    kind = f"{device} {'float32' if '32' in str(x.dtype) else 'float64'}"
+    return _standard(namespace(x)), kind
+
+
+def _standard(xp):
+    """Those of the Array API standard."""
 
     def total(a):
         return xp.sum(a, axis=0)
 
-    device = "gpu" if is_cupy_array(x) else "cpu"
-    kind = f"{device} {'float32' if '32' in str(x.dtype) else 'float64'}"
-    return Kernels(xp.reshape, xp.permute_dims, xp.matmul, xp.matmul, total, add), kind
+    def turned(a):
+        return xp.permute_dims(a, (*range(a.ndim - 2), a.ndim - 1, a.ndim - 2))
+
+    def dot_across(a, b):
+        return xp.matmul(a, turned(b))
+
+    def dot_along(a, b):
+        return xp.matmul(turned(a), b)
+
+    def dot_slices(state, dstate):
+        (L, c, R), o = state.shape, dstate.shape[1]
+        if c * o <= (c + o) * R:  # what would be added is no more than what would be copied
+            return total(xp.matmul(state, turned(dstate)))
+        return dot_along(*[xp.reshape(turned(a), (L * R, a.shape[1])) for a in (state, dstate)])
+
+    return Kernels(
+        xp.reshape,
+        xp.permute_dims,
+        xp.matmul,
+        dot_across,
+        dot_along,
+        dot_slices,
+        xp.matmul,
+        total,
+        add,
+    )

@@ -1,13 +1,14 @@
 """What products of matrices cost on this machine: the numbers by which the planner chooses.
 
 Thin products run at a tenth of the speed of square ones, and where is a matter of the BLAS, so the
-cost of a product is looked up in a table of measured times, interpolated between powers of four.
+cost of a product is looked up in a table of measured times, interpolated between powers of two.
 `ttref bench --calibrate` measures the table; without it, the one that is shipped is used.
 """
 
 import json
 import math
 import os
+from bisect import bisect_right
 from functools import cache, lru_cache
 from itertools import product
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import NamedTuple
 from ttref.errors import DataError
 
 SHIPPED = Path(__file__).with_name("machine.json")
-SIDES = tuple(4**k for k in range(8))  # of the tabulated products
+SIDES = (*[2**k for k in range(10)], 2**12)  # of the tabulated products; beyond, in proportion
 
 
 class Machine(NamedTuple):
@@ -29,10 +30,15 @@ class Machine(NamedTuple):
     stream: float  # of one number beyond them
     part: float  # of handing a part of the batch to a thread, and waiting for it
     products: tuple  # of one slice (m, k) @ (k, n), for m, k, n in SIDES, n fastest
+    products_across: tuple  # of one slice (m, k) @ (n, k).T
 
     def product(self, slices, m, k, n):
         """Seconds of the product of `slices` pairs of matrices, ``(m, k) @ (k, n)``."""
         return self.call + slices * _interpolated(self.products, m, k, n)
+
+    def across(self, slices, m, k, n):
+        """Seconds of the product of `slices` pairs of matrices, ``(m, k) @ (n, k).T``."""
+        return self.call + slices * _interpolated(self.products_across, m, k, n)
 
     def streaming(self, numbers):
         """Seconds that operands of so many numbers add where the cache does not hold them."""
@@ -42,16 +48,24 @@ class Machine(NamedTuple):
 @lru_cache(maxsize=2**16)
 def _interpolated(products, *sides):
     """Seconds of a product between those of the table: a power law in each side."""
-    positions = [math.log2(side) / 2 for side in sides]
-    corners = [min(int(position), len(SIDES) - 2) for position in positions]
-    result = 0.0
+    corners, weights = zip(*map(_position, sides), strict=True)
+    result = sum([math.log(max(1, side / SIDES[-1])) for side in sides])
     for steps in product((0, 1), repeat=3):
         weight, index = 1.0, 0
-        for position, corner, step in zip(positions, corners, steps, strict=True):
-            weight *= position - corner if step else 1 - (position - corner)
+        for corner, share, step in zip(corners, weights, steps, strict=True):
+            weight *= share if step else 1 - share
             index = index * len(SIDES) + corner + step
         result += weight * math.log(products[index])
     return math.exp(result)
+
+
+@lru_cache(maxsize=2**16)
+def _position(side):
+    """``(corner, weight)``: of `SIDES`, the one below, and the share of the one above it."""
+    side = max(1, side)
+    corner = max(0, min(bisect_right(SIDES, side), len(SIDES) - 1) - 1)
+    low, high = SIDES[corner : corner + 2]
+    return corner, math.log(min(side, high) / low) / math.log(high / low)
 
 
 def roofline(call, flops, bandwidth, itemsize):
@@ -61,6 +75,7 @@ def roofline(call, flops, bandwidth, itemsize):
         return max(2 * m * k * n / flops, itemsize * (m * k + k * n + m * n) / bandwidth)
 
     number = itemsize / bandwidth
+    products = tuple(seconds(*sides) for sides in product(SIDES, repeat=3))
     return Machine(
         call=call,
         copy=call / 2**20 + 2 * number,
@@ -68,7 +83,8 @@ def roofline(call, flops, bandwidth, itemsize):
         cache=math.inf,
         stream=0.0,
         part=math.inf,
-        products=tuple(seconds(*sides) for sides in product(SIDES, repeat=3)),
+        products=products,
+        products_across=products,
     )
 
 
@@ -113,11 +129,11 @@ def stored(path):
         ) from None
 
 
-def _machine(products, **numbers):
+def _machine(products, products_across, **numbers):
     """A `Machine`, if these are all of its numbers."""
-    if len(products) != len(SIDES) ** 3:
+    if not len(products) == len(products_across) == len(SIDES) ** 3:
         raise ValueError
-    values = [*numbers.values(), *products]
+    values = [*numbers.values(), *products, *products_across]
     if not all(isinstance(value, int | float) and value > 0 for value in values):
         raise ValueError
-    return Machine(products=tuple(products), **numbers)
+    return Machine(products=tuple(products), products_across=tuple(products_across), **numbers)

@@ -89,11 +89,10 @@ def _joint(kernels, left, right):
 
 def _pulled_back(kernels, djoint, left, right):
     """Cotangents of all cores in both halves."""
-    reshape, permute, dot, *_ = kernels
     (a, j, i, b), (_, k, h, c) = left.core.shape, right.core.shape
-    djoint = reshape(djoint, (a * j * i, k * h * c))
-    dleft = dot(djoint, permute(reshape(right.core, (b, k * h * c)), (1, 0)))
-    dright = dot(permute(reshape(left.core, (a * j * i, b)), (1, 0)), djoint)
+    djoint = kernels.reshape(djoint, (a * j * i, k * h * c))
+    dleft = kernels.dot_across(djoint, kernels.reshape(right.core, (b, k * h * c)))
+    dright = kernels.dot_along(kernels.reshape(left.core, (a * j * i, b)), djoint)
     return [*_in_tree(kernels, dleft, left), *_in_tree(kernels, dright, right)]
 
 

@@ -14,6 +14,12 @@ from typing import NamedTuple
 
 from ttref.fast.machine import machine, stored, user_file
 from ttref.fast.merging import cut
+from ttref.fast.products import (
+    copied_across,
+    copied_slices,
+    depth_of_block,
+    rows_of_block,
+)
 
 MERGE_CALLS = 4  # of products, in time: to merge a core, and to pull the gradient back
 PART_CALLS = 10  # of products, in time: to go through another part on the same thread
@@ -125,31 +131,16 @@ def step_seconds(step, kind):
     """Time of one product forward and two backward, in one part."""
     (L, c, o, R), costs = step, machine(kind)
     if R == 1:
-        products = costs.product(1, L, c, o) + costs.product(1, L, o, c) + costs.product(1, c, L, o)
+        found = (
+            rows_of_block(kind, L, c, o),
+            copied_across(kind, L, o, c),
+            depth_of_block(kind, c, L, o),
+        )
+        seconds = sum(choice[0] for choice in found)
     else:
-        products = costs.product(L, o, c, R) + costs.product(L, c, o, R)
-        products += min(_gradient_by_slices(step, costs), _gradient_by_copies(step, costs))
-    return products + 3 * costs.streaming(L * (c + o) * R)
-
-
-def cheaper_by_copies(step, kind):
-    """Whether a matrix's gradient is one product of permuted copies, not a sum of L products."""
-    costs = machine(kind)
-    return min(step.L, step.R) > 1 and _gradient_by_copies(step, costs) < _gradient_by_slices(
-        step, costs
-    )
-
-
-def _gradient_by_slices(step, costs):
-    L, c, o, R = step
-    return costs.product(L, max(c, o), R, min(c, o)) + (
-        costs.call + costs.add * L * c * o if L > 1 else 0
-    )
-
-
-def _gradient_by_copies(step, costs):
-    L, c, o, R = step
-    return 2 * costs.call + costs.copy * L * (c + o) * R + costs.product(1, c, L * R, o)
+        seconds = costs.product(L, o, c, R) + costs.product(L, c, o, R)
+        seconds += copied_slices(kind, L, c, o, R)[0]
+    return seconds + 3 * costs.streaming(L * (c + o) * R)
 
 
 @lru_cache(maxsize=2**16)
@@ -164,12 +155,14 @@ def merging_seconds(group, shape):
     a, j, i, _ = merged_size((start, middle), shape)
     _, k, h, c = merged_size((middle, stop), shape)
     left, right = a * j * i, k * h * c
-    products = (
-        costs.product(1, left, bond, right)
-        + costs.product(1, bond, left, right)
-        + costs.product(1, left, right, bond)
+    kind = shape.kind
+    own = (
+        rows_of_block(kind, left, bond, right)[0]
+        + depth_of_block(kind, bond, left, right)[0]
+        + copied_across(kind, left, right, bond)[0]
+        + 2 * costs.copy * left * right
+        + MERGE_CALLS * costs.call
     )
-    own = products + 2 * costs.copy * left * right + MERGE_CALLS * costs.call
     return own + merging_seconds((start, middle), shape) + merging_seconds((middle, stop), shape)
 
 

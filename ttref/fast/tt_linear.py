@@ -196,50 +196,41 @@ def _matrices(groups, part, matrix_axis):
 
 def _sweep(kernels, x, matrices, part, rightward, target=None):
     """``(y, states)`` of a part; y is written into `target` if there is one."""
-    reshape, permute, dot, matmul, *_ = kernels
+    reshape, permute, dot = kernels[:3]
     out: tuple = ()
     state, states = x, [None] * len(matrices)
     order = range(len(matrices)) if rightward else range(len(matrices) - 1, -1, -1)
     for k in order:
         (L, c, o, R), matrix = part.steps[k], matrices[k]
+        states[k] = state = reshape(state, (L, c) if R == 1 else (L, c, R))
+        if target is not None and k == order[-1]:
+            out = (reshape(target, (L, o) if R == 1 else (L, o, R)),)
         if R == 1:
-            states[k] = state = reshape(state, (L, c))
-            if target is not None and k == order[-1]:
-                out = (reshape(target, (L, o)),)
             state = dot(state, matrix, *out)  # Lc,co->Lo
         else:
-            states[k] = state = reshape(state, (L, c, R))
-            if target is not None and k == order[-1]:
-                out = (reshape(target, (L, o, R)),)
-            state = matmul(permute(matrix, (1, 0)), state, *out)  # co,LcR->LoR
+            state = kernels.matmul(permute(matrix, (1, 0)), state, *out)  # co,LcR->LoR
     return reshape(state, part.y_shape), states
 
 
 def _pull_back(kernels, dy, matrices, states, part, rightward, wanted, target=None):
     """``(dx, dmatrices)`` of a part; dx, if `wanted`, is written into `target` if there is one."""
-    reshape, permute, dot, matmul, total, _ = kernels
+    reshape = kernels.reshape
     out: tuple = ()
     dstate, dmatrices = dy, [None] * len(matrices)
     order = range(len(matrices) - 1, -1, -1) if rightward else range(len(matrices))
     for k in order:
-        (L, c, o, R), matrix, state, last = part.steps[k], matrices[k], states[k], k == order[-1]
+        (L, c, o, R), last = part.steps[k], k == order[-1]
         dstate = reshape(dstate, (L, o) if R == 1 else (L, o, R))
         if R == 1:
-            dmatrices[k] = dot(permute(state, (1, 0)), dstate)  # Lc,Lo->co
-        elif part.by_copies[k]:  # LcR,LoR->co
-            flat = reshape(permute(state, (0, 2, 1)), (L * R, c))
-            dflat = reshape(permute(dstate, (0, 2, 1)), (L * R, o))
-            dmatrices[k] = dot(permute(flat, (1, 0)), dflat)
-        elif o > c:  # a product with the longer side first is the faster
-            dmatrices[k] = permute(total(matmul(dstate, permute(state, (0, 2, 1)))), (1, 0))
+            dmatrices[k] = kernels.dot_along(states[k], dstate)  # Lc,Lo->co
         else:
-            dmatrices[k] = total(matmul(state, permute(dstate, (0, 2, 1))))
+            dmatrices[k] = kernels.dot_slices(states[k], dstate)  # LcR,LoR->co
         if last and not wanted:
             return None, dmatrices
         if last and target is not None:
             out = (reshape(target, (L, c) if R == 1 else (L, c, R)),)
         if R == 1:
-            dstate = dot(dstate, permute(matrix, (1, 0)), *out)  # Lo,co->Lc
+            dstate = kernels.dot_across(dstate, matrices[k], *out)  # Lo,co->Lc
         else:
-            dstate = matmul(matrix, dstate, *out)  # co,LoR->LcR
+            dstate = kernels.matmul(matrices[k], dstate, *out)  # co,LoR->LcR
     return reshape(dstate, part.x_shape), dmatrices

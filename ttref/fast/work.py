@@ -13,7 +13,6 @@ from ttref.fast.plan import (
     Shape,
     Step,
     best_plan,
-    cheaper_by_copies,
     estimated_seconds,
     merged_size,
 )
@@ -32,7 +31,6 @@ class Part(NamedTuple):
     x_shape: tuple
     y_shape: tuple
     steps: tuple[Step, ...]
-    by_copies: tuple[bool, ...]  # how the cotangent of each step's matrix is computed
 
 
 class Work(NamedTuple):
@@ -91,7 +89,7 @@ def _parts(plan, shape):
         for rows in _cuts(shape.batch, plan.parts):
             count, own = rows.stop - rows.start, (rows, WHOLE)
             steps = _steps(sizes, plan.rightward, count)
-            yield Part(own, own, WHOLE, (count, n), (count, m), steps, _copied(steps, shape.kind))
+            yield Part(own, own, WHOLE, (count, n), (count, m), steps)
         return
     (a, j, i, b), every = sizes[0], (WHOLE, WHOLE)
     for cut in _cuts(i if plan.rightward else j, plan.parts):
@@ -105,7 +103,7 @@ def _parts(plan, shape):
             indices = (WHOLE, slice(cut.start * unit, cut.stop * unit)), every, (side, WHOLE)
             shapes = (1, count * unit), (1, m)
         steps = _steps([first, *sizes[1:]], plan.rightward, 1)
-        yield Part(*indices, *shapes, steps, _copied(steps, shape.kind))
+        yield Part(*indices, *shapes, steps)
 
 
 def _steps(sizes, rightward, rows):
@@ -120,10 +118,6 @@ def _steps(sizes, rightward, rows):
         Step(rows * prod(j[:k]), j[k] * b, a * i[k], prod(i[k + 1 :]))
         for k, (a, _, _, b) in enumerate(sizes)
     )
-
-
-def _copied(steps, kind):
-    return tuple(cheaper_by_copies(step, kind) for step in steps)
 
 
 def _cuts(size, parts):
