@@ -20,9 +20,10 @@ from array_api_compat import is_numpy_array
 from ttref import tree
 from ttref.arrays import check_number, namespace, plain
 from ttref.errors import ConventionError, DtypeError, ShapeError
-from ttref.fast import cupy_kernels
+from ttref.fast import cupy_kernels, threads
 
-BLOCK = 2**15  # numbers: a block each of p, g, m, v and two temporaries stays in a cache of 1 MB
+BLOCK = 2**16  # numbers: stays near a core; shorter, and threads wait for Python's lock
+WORTH_THREADS = 4  # blocks
 
 
 @dataclass(frozen=True)
@@ -266,15 +267,23 @@ def _on_device(rates, optimizer, state, p):
 
 
 def _in_blocks(update, rates, p, *vectors):
-    """``update(rates, p, *vectors)``, block by block on the CPU, so that each number comes once.
+    """``update(rates, p, *vectors)``, block by block on the CPU, on its threads.
 
     Of the vectors, some of which may be None, all but the last come back.
     """
     if p.shape[0] <= BLOCK or not is_numpy_array(p):
         return update(rates, p, *vectors)
-    for start in range(0, p.shape[0], BLOCK):
+
+    def advance(start):
         block = slice(start, start + BLOCK)
         update(rates, p[block], *[v if v is None else v[block] for v in vectors])
+
+    starts = range(0, p.shape[0], BLOCK)
+    if len(starts) < WORTH_THREADS:
+        for start in starts:
+            advance(start)
+    else:
+        threads.run(advance, starts)
     return p, *vectors[:-1]
 
 

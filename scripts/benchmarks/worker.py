@@ -10,7 +10,10 @@ import sys
 import time
 import tracemalloc
 from importlib.metadata import packages_distributions, version
+from pathlib import Path
+from runpy import run_path
 
+MEMORY = Path(__file__).resolve().parents[2] / "ttref" / "fast" / "memory.py"
 PACKAGES = ("numpy", "torch", "tltorch", "torchtt", "jax", "tensorflow", "t3f", "cupy")
 
 
@@ -114,15 +117,8 @@ def main():
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-threads:])
     replies = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    reserve_memory()
+    run_path(str(MEMORY))["keep_freed_memory"]()  # every system, as ttref does for itself
     serve(Worker(device), sys.stdin, lambda line: print(line, file=replies, flush=True))
-
-
-def reserve_memory():
-    """Let every system keep the memory it frees, as ttref's training does for itself."""
-    import numpy as np
-
-    np.empty(2**25 - 2**16, np.uint8)  # raises glibc's threshold for giving it back
 
 
 if __name__ == "__main__":

@@ -55,7 +55,7 @@ def endless(*sequences):
 def ttref(case, problem, device):
     """Layers, loss and optimiser, called one after the other."""
     from ttref import tree
-    from ttref.ops import softmax_cross_entropy
+    from ttref.fast import softmax_cross_entropy
     from ttref.optim import Adam
 
     xp = array_module(device)
