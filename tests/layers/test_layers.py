@@ -207,6 +207,21 @@ def test_the_gradient_of_the_input_is_left_out_on_request():
         assert (tree.flatten(dparams)[leaf] == value).all()
 
 
+def test_nothing_is_pulled_back_to_layers_before_the_first_with_parameters(monkeypatch):
+    net = Sequential([Sequential([Flatten()]), Activation("relu"), Dense(6, 2), Dropout(0)])
+    y, cache = net.forward(net.init(0), np.ones((3, 2, 3), "float32"))
+    (*expected,), dx = net.backward(y, cache)
+    assert dx.shape == (3, 2, 3)
+    asked, pulled_back = [], Dense.backward
+    monkeypatch.setattr(Dense, "backward", lambda *a: asked.append(a[3]) or pulled_back(*a))
+    monkeypatch.setattr(Flatten, "backward", None)
+    dparams, dx = net.backward(y, cache, input_gradient=False)
+    assert asked == [False] and dx is None
+    assert dparams[:2] == (({},), {}) and dparams[3] == {}
+    for name, value in expected[2].items():
+        assert (dparams[2][name] == value).all()
+
+
 X = np.ones((2, 6))
 PARAMS = tt_dense().init(0)
 BAD = [

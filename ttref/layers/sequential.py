@@ -1,16 +1,26 @@
 """Layers one after another."""
 
 from dataclasses import dataclass
+from itertools import takewhile
+from typing import NamedTuple
 
+from ttref import tree
 from ttref.errors import ConventionError, TTRefError
 from ttref.layers.base import Layer
 from ttref.layers.summary import summary
 from ttref.rng import generator
 
 
+class Cache(NamedTuple):
+    """What ``backward`` reads."""
+
+    layers: tuple  # their caches
+    without: tuple  # empty parameters of the layers before the first that has any
+
+
 @dataclass(frozen=True, init=False)
 class Sequential(Layer):
-    """A chain of layers; its parameters and caches are tuples of theirs.
+    """A chain of layers; its parameters are a tuple of theirs.
 
     Parameters
     ----------
@@ -57,7 +67,8 @@ class Sequential(Layer):
         for k, layer_params in enumerate(params):
             x, cache = self._of(k, "forward", layer_params, x, train, rng)
             caches.append(cache)
-        return x, tuple(caches)
+        without = takewhile(lambda p: not tree.leaves(p), params)
+        return x, Cache(tuple(caches), tuple(without))
 
     def _check_count(self, params):
         if len(params) != len(self.layers):
@@ -75,14 +86,16 @@ class Sequential(Layer):
 
     def backward(self, dy, cache, input_gradient=True):
         dparams: list = []
-        for layer, layer_cache in zip(reversed(self.layers), reversed(cache), strict=True):
-            first = len(dparams) == len(self.layers) - 1
-            layer_dparams, dy = layer.backward(dy, layer_cache, input_gradient or not first)
+        last = 0 if input_gradient else len(cache.without)
+        for k in range(len(self.layers) - 1, last - 1, -1):
+            wanted = input_gradient or k > last
+            layer_dparams, dy = self.layers[k].backward(dy, cache.layers[k], wanted)
             dparams.append(layer_dparams)
-        return tuple(reversed(dparams)), dy
+        dparams.extend(cache.without[:last][::-1])
+        return tuple(reversed(dparams)), dy if input_gradient else None
 
     def update_state(self, params, cache):
-        triples = zip(self.layers, params, cache, strict=True)
+        triples = zip(self.layers, params, cache.layers, strict=True)
         updated = tuple(layer.update_state(p, c) for layer, p, c in triples)
         is_same = all(new is old for new, old in zip(updated, params, strict=True))
         return params if is_same else updated

@@ -88,8 +88,6 @@ def fit(
     Interrupted
         On Ctrl-C, after the step at hand; a `KeyboardInterrupt` with the history so far.
     """
-    from tqdm import tqdm
-
     check_count("epochs", epochs)
     average = None if ema is None else EMA(ema)
     training = Training(
@@ -100,8 +98,17 @@ def fit(
     folder.prepare(resume)
     run = _not_beyond(epochs, folder.resume(namespace(run.vectors["params"])) or run, folder)
     keep_freed_memory()
-    plain, steps = Stepper(training, run), training.steps_per_epoch
+    plain = Stepper(training, run)
     stepper = GraphStepper(plain, run) if graph else plain
+    _train(stepper, training, run, epochs, folder, progress)
+    return history(training, run)
+
+
+def _train(stepper, training, run, epochs, folder, progress):
+    """Bring `run` to the end, or to Ctrl-C, and save it after every epoch."""
+    from tqdm import tqdm
+
+    steps = training.steps_per_epoch
     done = run.epoch * steps + run.step
     with (
         deferred_interrupt() as interrupted,
@@ -115,12 +122,11 @@ def fit(
                 finish_epoch(training, run)
             folder.save(run)
             if interrupted():
-                saved = f"; {folder.checkpoint} can be resumed" if out is not None else ""
+                saved = f"; {folder.checkpoint} can be resumed" if folder.checkpoint else ""
                 raise Interrupted(
                     f"stopped after epoch {run.epoch}, step {run.step}{saved}",
                     history(training, run),
                 )
-    return history(training, run)
 
 
 def _not_beyond(epochs, run, folder):
