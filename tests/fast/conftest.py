@@ -9,12 +9,7 @@ from ttref.fast import machine, plan, products, work
 
 def forget():
     caches = machine.machine, machine.stored, plan.best_plan, plan.merging_seconds, work.work_of
-    choices = (
-        products.rows_of_block,
-        products.depth_of_block,
-        products.copied_across,
-        products.copied_slices,
-    )
+    choices = products.rows_of_block, products.slices_seconds
     for cached in (*caches, *choices):
         cached.cache_clear()
 

@@ -19,7 +19,7 @@ def cubic(m, k, n):
 
 
 CUBIC = tuple(cubic(*s) for s in product(SIDES, repeat=3))
-MACHINE = Machine(1e-6, 1e-9, 1e-9, 1e5, 1e-9, 1e-5, CUBIC, tuple(2 * c for c in CUBIC))
+MACHINE = Machine(1e-6, 1e-9, 1e-9, 1e5, 1e-9, 1e-5, 1, CUBIC, tuple(2 * c for c in CUBIC))
 
 
 @pytest.mark.parametrize("sides", [(1, 1, 1), (4, 16, 64), (3, 7, 100), (5, 40000, 2)])
@@ -28,6 +28,16 @@ def test_a_power_law_is_interpolated_exactly(sides):
     expected = 1e-6 + 3 * cubic(*sides)
     assert MACHINE.product(3, *sides) == pytest.approx(expected, rel=100 * 2.0**-53 * 40)
     assert MACHINE.across(3, *sides) == pytest.approx(2 * expected - 1e-6, rel=100 * 2.0**-53 * 40)
+
+
+def test_small_and_large_products_are_not_mixed():
+    """Large ones take twice as long; the cell from 8 to 16 has both."""
+    sides = product(SIDES, repeat=3)
+    times = [cubic(*s) * (1 if np.prod(s) <= 1000 else 2) for s in sides]
+    costs = MACHINE._replace(small=1000, products=tuple(times))
+    for m, k, n in [(10, 10, 10), (9, 8, 13), (11, 10, 10), (15, 15, 15)]:
+        expected = cubic(m, k, n) * (1 if m * k * n <= 1000 else 2)
+        assert costs.product(1, m, k, n) == pytest.approx(1e-6 + expected, rel=1e-12)
 
 
 def test_streaming_costs_nothing_in_the_cache():

@@ -1,13 +1,12 @@
 """Products in blocks and of copies equal the plain ones: exactly, on integers."""
 
-from itertools import product
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ttref.fast import machine, products
+from ttref.fast import products
+from ttref.fast.machine import SHIPPED, stored
 
 SIDES = st.integers(0, 7)
 LONG = st.one_of(SIDES, st.integers(60, 600))  # cut, from 64 on
@@ -22,8 +21,8 @@ def integers(seed, *shape, dtype):
 def choose(monkeypatch):
     """Make the products take a way, whatever it costs."""
 
-    def choose(name, *choice):
-        monkeypatch.setattr(products, name, lambda *sides: (0.0, *choice))
+    def choose(name, choice):
+        monkeypatch.setattr(products, name, lambda *sides: choice)
 
     return choose
 
@@ -61,39 +60,43 @@ def test_every_row_is_in_one_block(choose, rows, m):
     out = np.full((m, 3), np.nan, "float32")
     assert products.multiplied(a, b, out) is out
     assert (out == a @ b).all()
-    choose("copied_across", True)
     assert (products.multiplied_across(a, b.T.copy()) == a @ b).all()
 
 
-@pytest.mark.parametrize("swapped", [False, True])
-@pytest.mark.parametrize("rows", [32, 64, 300])
-@pytest.mark.parametrize("k", [64, 65, 127, 300])
-def test_every_row_is_added_once(choose, swapped, rows, k):
-    choose("depth_of_block", min(rows, k), swapped)
-    a, b = integers(0, k, 5, dtype="float64"), integers(1, k, 3, dtype="float64")
+@pytest.mark.parametrize("rows", [64, 300])
+@pytest.mark.parametrize(("m", "n"), [(3, 5), (5, 3)])
+@pytest.mark.parametrize("k", [128, 129, 191, 300])
+def test_every_row_is_added_once(choose, rows, m, n, k):
+    choose("rows_of_block", min(rows, k))
+    a, b = integers(0, k, m, dtype="float64"), integers(1, k, n, dtype="float64")
     assert (products.multiplied_along(a, b) == a.T @ b).all()
 
 
 @pytest.mark.parametrize("copied", [False, True])
 @pytest.mark.parametrize(("c", "o"), [(3, 5), (5, 3), (4, 4)])
 def test_every_slice_is_added_once(choose, monkeypatch, copied, c, o):
-    choose("copied_slices", copied)
+    choose("slices_seconds", (0.0, copied))
     monkeypatch.setattr(products, "TERMS", 40)  # chunks of two slices
     state, dstate = integers(0, 9, c, 6, dtype="float32"), integers(1, 9, o, 6, dtype="float32")
     expected = np.einsum("lcr,lor->co", state, dstate)
     assert (products.multiplied_slices(state, dstate) == expected).all()
 
 
-def test_the_cheapest_way_is_chosen(own_cache):
-    """A machine on which products of 64 rows are free, and those across the sum are dear."""
-    sides = list(product(machine.SIDES, repeat=3))
-    times = [1e-12 if m == 64 else 1e-9 * m * k * n for m, k, n in sides]
-    across = [1e-6 * m * k * n for m, k, n in sides]
-    costs = machine.Machine(1e-9, 1e-12, 1e-12, 1e5, 1e-9, 1e-5, times, across)
-    own_cache(machines={"cpu float32": costs._asdict()})
-    assert products.rows_of_block("cpu float32", 1000, 64, 32)[1] == 64
-    assert products.rows_of_block("cpu float32", 100, 64, 32)[1] in (32, 100)  # no block of 64
-    assert products.copied_across("cpu float32", 1000, 64, 32)[1]
-    assert products.depth_of_block("cpu float32", 64, 1000, 32)[2] == 0
-    assert products.depth_of_block("cpu float32", 32, 1000, 64)[2] == 1
-    assert products.copied_slices("cpu float32", 10, 32, 64, 8)[1]
+def test_blocks_are_as_long_as_a_small_product(own_cache):
+    entry = stored(SHIPPED)["machines"]["cpu float32"]._asdict() | {"small": 10**6}
+    own_cache(machines={"cpu float32": entry})
+    kind = "cpu float32"
+    assert products.rows_of_block(kind, 1000, 100 * 100, 32) == 96
+    assert products.rows_of_block(kind, 191, 100 * 100, 32) == 191  # less than two blocks
+    assert products.rows_of_block(kind, 1000, 200 * 200, 32) == 1000  # blocks of 16
+    assert products.rows_of_block(kind, 10**6, 1, 32) == 10**6
+    own_cache(machines={"cpu float32": entry | {"small": 1}})
+    assert products.rows_of_block(kind, 1000, 100 * 100, 32) == 1000
+
+
+def test_slices_are_copied_where_the_table_says_so(own_cache):
+    entry = stored(SHIPPED)["machines"]["cpu float32"]._asdict()
+    for dear, copied in (("products", False), ("products_across", True)):
+        times = {dear: [1e3 * seconds for seconds in entry[dear]]}
+        own_cache(machines={"cpu float32": entry | times})
+        assert products.slices_seconds("cpu float32", 10, 32, 64, 8)[1] is copied

@@ -10,12 +10,14 @@ import numpy as np
 
 from ttref.fast import threads
 from ttref.fast.machine import SIDES, Machine
+from ttref.fast.products import STEP
 
 LARGEST = 2**27  # multiply-adds of a tabulated product that is measured; larger ones follow
 WORK = 2**19  # multiply-adds that are timed at least, as slices of one batched product
 MOST_SLICES = 512
 PASSES = 3  # through the table, of which the median counts
 REFERENCE = 128  # side of the product by whose time others are measured
+SMALL, FASTER = 10**6, 1.1  # OpenBLAS: multiply-adds; by how much there
 PRODUCTS = 10  # of a part, by which the cost of a thread is measured
 
 
@@ -68,6 +70,7 @@ def calibrate(xp, dtype, progress=lambda rows: rows):
         cache=_cache_bytes() / large.itemsize if xp is np else inf,
         stream=typical(lambda: xp.copyto(target, large)) / (2 * large.size),
         part=_part_seconds(typical, draw(64, 64)) if xp is np else inf,
+        small=_small(typical, draw) if xp is np else 1,
         products=_extended(table, min(usual)),
         products_across=_extended(across, min(usual)),
     )
@@ -103,6 +106,18 @@ def _extended(table, unit):
             reduced[longest] = SIDES[SIDES.index(reduced[longest]) - 1]
         found.append(unit * median(table[tuple(reduced)]) * (prod(sides) // prod(reduced)))
     return tuple(found)
+
+
+def _small(seconds, draw):
+    """`SMALL`, if products are faster up to there; else 1."""
+    sides = 256, 64
+    rows = SMALL // prod(sides) // STEP * STEP
+    rates = []
+    for m in (rows, rows + STEP):
+        a, b = draw(64, m, sides[0]), draw(*sides)
+        out = np.empty((64, m, sides[1]), a.dtype)
+        rates.append(m / seconds(lambda a=a, b=b, out=out: np.matmul(a, b, out=out)))
+    return SMALL if rates[0] > FASTER * rates[1] else 1
 
 
 def _part_seconds(seconds, matrix):

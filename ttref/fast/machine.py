@@ -29,16 +29,17 @@ class Machine(NamedTuple):
     cache: float  # numbers that a core holds close
     stream: float  # of one number beyond them
     part: float  # of handing a part of the batch to a thread, and waiting for it
+    small: float  # multiply-adds of the products that BLAS has kernels of their own for
     products: tuple  # of one slice (m, k) @ (k, n), for m, k, n in SIDES, n fastest
     products_across: tuple  # of one slice (m, k) @ (n, k).T
 
     def product(self, slices, m, k, n):
         """Seconds of the product of `slices` pairs of matrices, ``(m, k) @ (k, n)``."""
-        return self.call + slices * _interpolated(self.products, m, k, n)
+        return self.call + slices * _seconds(self.products, self.small, m, k, n)
 
     def across(self, slices, m, k, n):
         """Seconds of the product of `slices` pairs of matrices, ``(m, k) @ (n, k).T``."""
-        return self.call + slices * _interpolated(self.products_across, m, k, n)
+        return self.call + slices * _seconds(self.products_across, self.small, m, k, n)
 
     def streaming(self, numbers):
         """Seconds that operands of so many numbers add where the cache does not hold them."""
@@ -46,17 +47,29 @@ class Machine(NamedTuple):
 
 
 @lru_cache(maxsize=2**16)
-def _interpolated(products, *sides):
-    """Seconds of a product between those of the table: a power law in each side."""
+def _seconds(products, small, *sides):
+    """Seconds of a product between those of the table: a power law in each side.
+
+    Where some of those, but not all, have kernels of their own, it is measured by one that has what
+    it has.
+    """
     corners, weights = zip(*map(_position, sides), strict=True)
+    low, high = (math.prod(SIDES[c + step] for c in corners) for step in (0, 1))
+    operations = math.prod(sides)
+    if low <= small < high:
+        step = int(operations > small)
+        return _entry(products, [c + step for c in corners]) * operations / (high if step else low)
     result = sum([math.log(max(1, side / SIDES[-1])) for side in sides])
     for steps in product((0, 1), repeat=3):
-        weight, index = 1.0, 0
-        for corner, share, step in zip(corners, weights, steps, strict=True):
-            weight *= share if step else 1 - share
-            index = index * len(SIDES) + corner + step
-        result += weight * math.log(products[index])
+        shares = [w if step else 1 - w for w, step in zip(weights, steps, strict=True)]
+        index = [corner + step for corner, step in zip(corners, steps, strict=True)]
+        result += math.prod(shares) * math.log(_entry(products, index))
     return math.exp(result)
+
+
+def _entry(products, index):
+    """The time at these positions of `SIDES`."""
+    return products[(index[0] * len(SIDES) + index[1]) * len(SIDES) + index[2]]
 
 
 @lru_cache(maxsize=2**16)
@@ -83,6 +96,7 @@ def roofline(call, flops, bandwidth, itemsize):
         cache=math.inf,
         stream=0.0,
         part=math.inf,
+        small=1,
         products=products,
         products_across=products,
     )

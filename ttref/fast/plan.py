@@ -12,17 +12,13 @@ from itertools import combinations
 from math import ceil, inf, prod
 from typing import NamedTuple
 
+from ttref.fast import products
 from ttref.fast.machine import machine, stored, user_file
 from ttref.fast.merging import cut
-from ttref.fast.products import (
-    copied_across,
-    copied_slices,
-    depth_of_block,
-    rows_of_block,
-)
 
 MERGE_CALLS = 4  # of products, in time: to merge a core, and to pull the gradient back
-PART_CALLS = 10  # of products, in time: to go through another part on the same thread
+STEP_CALLS = 15  # the same: of a step, forward and backward, beside its products
+PART_CALLS = 2  # the same: to go through another part on the same thread
 LEAST_ROWS = 4  # of a part of a batch
 
 
@@ -131,16 +127,12 @@ def step_seconds(step, kind):
     """Time of one product forward and two backward, in one part."""
     (L, c, o, R), costs = step, machine(kind)
     if R == 1:
-        found = (
-            rows_of_block(kind, L, c, o),
-            copied_across(kind, L, o, c),
-            depth_of_block(kind, c, L, o),
-        )
-        seconds = sum(choice[0] for choice in found)
+        found = products.seconds(kind, L, c, o)
+        found += products.across_seconds(kind, L, o, c) + products.along_seconds(kind, c, L, o)
     else:
-        seconds = costs.product(L, o, c, R) + costs.product(L, c, o, R)
-        seconds += copied_slices(kind, L, c, o, R)[0]
-    return seconds + 3 * costs.streaming(L * (c + o) * R)
+        found = costs.product(L, o, c, R) + costs.product(L, c, o, R)
+        found += products.slices_seconds(kind, L, c, o, R)[0]
+    return found + STEP_CALLS * costs.call + 3 * costs.streaming(L * (c + o) * R)
 
 
 @lru_cache(maxsize=2**16)
@@ -157,9 +149,9 @@ def merging_seconds(group, shape):
     left, right = a * j * i, k * h * c
     kind = shape.kind
     own = (
-        rows_of_block(kind, left, bond, right)[0]
-        + depth_of_block(kind, bond, left, right)[0]
-        + copied_across(kind, left, right, bond)[0]
+        products.seconds(kind, left, bond, right)
+        + products.along_seconds(kind, bond, left, right)
+        + products.across_seconds(kind, left, right, bond)
         + 2 * costs.copy * left * right
         + MERGE_CALLS * costs.call
     )
