@@ -97,11 +97,12 @@ def forward(
         steps, cell.gates, input_map, shared, x, mask, input_mask, go_backwards, checkpoint_every
     )
     ys, starts = [zero], []
-    for start in range(0, x.shape[1], checkpoint_every or max(1, x.shape[1])):
-        found, after, window = _take(run, start, state, ys[-1])
-        starts.append((start, state, window if checkpoint_every is None else None))
-        ys.extend(found)
-        state = after
+    with _threads(run, zero):
+        for start in range(0, x.shape[1], checkpoint_every or max(1, x.shape[1])):
+            found, after, window = _take(run, start, state, ys[-1])
+            starts.append((start, state, window if checkpoint_every is None else None))
+            ys.extend(found)
+            state = after
     ys = namespace(x).stack(ys, axis=1)[:, 1:, :]
     return (ys, state), Cache(run, cell, params, starts, zero, truncate)
 
@@ -117,13 +118,14 @@ def backward(cotangents, cache, input_gradient=True):
         return tree.zeros_like(cache.params), run.x if input_gradient else None, dstate
     dparams: Any = None
     dxs, dy = [], cache.zero
-    for start, before, window in reversed(cache.starts):
-        window = window or _take(run, start, before, cache.zero)[-1]
-        das, dproducts, dstate, dy = _through_time(dys, dstate, dy, start, window, cache)
-        dmap, dx = _to_inputs(das, window, run, input_gradient)
-        found = {**dmap, **run.steps.gradient(window.saved, dproducts)}
-        dparams = found if dparams is None else tree.add(dparams, found)
-        dxs.append(dx)
+    with _threads(run, dy):
+        for start, before, window in reversed(cache.starts):
+            window = window or _take(run, start, before, cache.zero)[-1]
+            das, dproducts, dstate, dy = _through_time(dys, dstate, dy, start, window, cache)
+            dmap, dx = _to_inputs(das, window, run, input_gradient)
+            found = {**dmap, **run.steps.gradient(window.saved, dproducts)}
+            dparams = found if dparams is None else tree.add(dparams, found)
+            dxs.append(dx)
     dx = _concat(dxs if run.go_backwards else dxs[::-1]) if input_gradient else None
     return {name: dparams[name] for name in cache.params}, dx, dstate
 
@@ -133,7 +135,7 @@ def _take(run, start, state, y):
     p, map_cache, rows, valid = _inputs(run, start)
     ys, states, saved = [], [], []
     room = run.steps.room(len(p), y.shape[0])
-    with _threads(run, y), np.errstate(over="ignore"):  # of exp in sigmoid
+    with np.errstate(over="ignore"):  # of exp in sigmoid
         for t, (p_t, valid_t) in enumerate(zip(p, valid, strict=True)):
             found, saved_t = run.steps.forward(p_t, state, *[array[t] for array in room])
             states.append(state)
@@ -182,16 +184,15 @@ def _through_time(dys, dstate, dy, start, window, cache):
     """Cotangents of p and the products with U, (L, B, g u), of the state and the output before."""
     run, valid, das, dproducts = cache.run, window.valid, [], []
     steps, coefficients = run.steps, run.steps.coefficients(*window.saved)
-    with _threads(run, dy):
-        for t in reversed(range(len(valid))):
-            dy = dy if dys is None else dy + dys[:, start + t, :]
-            own = [c[t, ...] for c in coefficients]
-            dstate, da, dproduct = _step_back(steps, own, dstate, dy, valid[t], cache.zero)
-            dy = choose(valid[t], cache.zero, dy)  # what repeats an output adds to its cotangent
-            das.append(da)
-            dproducts.append(dproduct)
-            if cache.truncate and start + t and (start + t) % cache.truncate == 0:
-                dstate = (cache.zero,) * len(dstate)
+    for t in reversed(range(len(valid))):
+        dy = dy if dys is None else dy + dys[:, start + t, :]
+        own = [c[t, ...] for c in coefficients]
+        dstate, da, dproduct = _step_back(steps, own, dstate, dy, valid[t], cache.zero)
+        dy = choose(valid[t], cache.zero, dy)  # what repeats an output adds to its cotangent
+        das.append(da)
+        dproducts.append(dproduct)
+        if cache.truncate and start + t and (start + t) % cache.truncate == 0:
+            dstate = (cache.zero,) * len(dstate)
     stack = namespace(dy).stack
     stacked = stack(das[::-1])
     dproducts = stacked if dproducts[0] is das[0] else stack(dproducts[::-1])
