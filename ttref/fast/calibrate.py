@@ -33,6 +33,11 @@ def calibrate(xp, dtype, progress=lambda rows: rows):
     progress : callable, optional
         Wraps the iterable of measurements, as tqdm does.
     """
+    with threads.owned():
+        return _measured(xp, dtype, progress)
+
+
+def _measured(xp, dtype, progress):
     seconds = _timer((lambda: None) if xp is np else xp.cuda.Device().synchronize)
     rng = xp.random.default_rng(0)
 
@@ -49,14 +54,13 @@ def calibrate(xp, dtype, progress=lambda rows: rows):
 
     table: dict = {s: [] for s in product(SIDES, repeat=3) if prod(s) <= LARGEST}
     across: dict = {sides: [] for sides in table}
-    with threads.owned():
-        for m, k, n in progress(list(table) * PASSES):
-            count = max(1, min(MOST_SLICES, WORK // (m * k * n)))
-            a, out = draw(m, k), xp.empty((count, m, n), dtype)
-            lying = (table, draw(count, k, n)), (across, draw(count, n, k).transpose(0, 2, 1))
-            for times, b in lying:
-                own = relative(lambda b=b, a=a, out=out: xp.matmul(a, b, out=out))
-                times[m, k, n].append(own / count)
+    for m, k, n in progress(list(table) * PASSES):
+        count = max(1, min(MOST_SLICES, WORK // (m * k * n)))
+        a, out = draw(m, k), xp.empty((count, m, n), dtype)
+        lying = (table, draw(count, k, n)), (across, draw(count, n, k).transpose(0, 2, 1))
+        for times, b in lying:
+            own = relative(lambda b=b, a=a, out=out: xp.matmul(a, b, out=out))
+            times[m, k, n].append(own / count)
     tiny, block, slices = draw(1, 1), draw(512, 32, 16), draw(64, 4096)
     large, target = draw(2**23), xp.empty(2**23, dtype)
 
@@ -129,8 +133,7 @@ def _part_seconds(seconds, matrix):
         for _ in range(PRODUCTS):
             matrix.dot(matrix)
 
-    with threads.owned():
-        return max(seconds(lambda: threads.run(work, (0, 1))) - seconds(lambda: work(0)), 1e-5)
+    return max(seconds(lambda: threads.run(work, (0, 1))) - seconds(lambda: work(0)), 1e-5)
 
 
 def _cache_bytes():
