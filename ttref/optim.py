@@ -279,11 +279,8 @@ def _in_blocks(update, rates, p, *vectors):
         update(rates, p[block], *[v if v is None else v[block] for v in vectors])
 
     starts = range(0, p.shape[0], BLOCK)
-    if len(starts) < WORTH_THREADS:
-        for start in starts:
-            advance(start)
-    else:
-        threads.run(advance, starts)
+    each = threads.run if len(starts) >= WORTH_THREADS else map
+    list(each(advance, starts))
     return p, *vectors[:-1]
 
 
