@@ -64,10 +64,8 @@ class SGD:
         if mu:
             velocity = mu * velocity + update
             update = update + mu * velocity if self.nesterov else velocity
-        return tree.unravel(p - lr * update, params), {
-            "step": state["step"] + 1,
-            "velocity": velocity,
-        }
+        after = {"step": state["step"] + 1, "velocity": velocity}
+        return tree.unravel(p - lr * update, params), after
 
     def rates(self, step):
         """What depends on the step after `step` others: the learning rate."""

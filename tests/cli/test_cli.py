@@ -267,7 +267,7 @@ def test_a_cupy_that_does_not_import_is_no_traceback(cli, monkeypatch, tmp_path,
 
 
 def test_check_finds_nothing_wrong_with_the_real_operators(cli):
-    result = cli("check", "--examples", 2)
+    result = cli("check", "--examples", 5)
     assert result.status == 0
     table, last = result.out.rstrip("\n").rsplit("\n", 1)
     rows = [re.split(" {2,}", line) for line in table.split("\n")[2:]]

@@ -17,7 +17,7 @@ RNG = np.random.default_rng
 
 @pytest.mark.parametrize("name", ["conv2d", "tt_conv2d", "tt_conv2d_full"])
 def test_definition_adjoint_and_lattice_hold_exactly_on_random_geometries(name):
-    report = check_op(name, examples=25, seed=3)
+    report = check_op(name, examples=50, seed=3)
     assert report.ok, report
 
 
