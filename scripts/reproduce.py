@@ -140,8 +140,9 @@ def table(rows, seeds):
     """Networks down; seeds, mean, recorded and difference across."""
     columns = " | ".join(f"seed {seed}" for seed in seeds)
     lines = [
-        f"| network | parameters | {columns} | mean | recorded | mean - recorded | train s |",
-        f"|---|---|{'---|' * (len(seeds) + 4)}",
+        f"| network | parameters | {columns} | mean | recorded | mean - recorded "
+        "| epochs | s/epoch |",
+        f"|---|---|{'---|' * (len(seeds) + 5)}",
     ]
     for name, runs in rows.items():
         first = next(iter(runs.values()))
@@ -152,7 +153,8 @@ def table(rows, seeds):
         cells += (
             ["", ""] if recorded is None else [f"{recorded:.4f}", f"{mean(found) - recorded:+.4f}"]
         )
-        cells.append(f"{mean(r['seconds'] for r in runs.values()):.0f}")
+        epochs, seconds = (sum(run[key] for run in runs.values()) for key in ("epochs", "seconds"))
+        cells += [str(first["epochs"]), f"{seconds / epochs:.2f}" if epochs else ""]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 

@@ -34,15 +34,25 @@ product, and of its bytes, at the rate of a copy of as many, both measured in tu
 """
 GPU = "On a GPU, products are float32, never TF32, and a turn ends when the card has finished."
 OWED = "GPU figures are owed: no machine with one has run `scripts/bench --device gpu` yet."
-SCALE_TEXT = """![time and memory against batch, d, rank and mode](img/bench_scale.png)
+MEMORY_TEXT = """\
+Memory: peak of what one step of ttref allocates, by tracemalloc, so without buffers of BLAS and
+without inputs."""
+TEXTS = {
+    SCALE: f"""![time and memory against batch, d, rank and mode](img/bench_scale.png)
 
 Base: d 4, mode 8, rank 8, batch 16, one core; one quantity varies. A sweep core by core takes
 `6 B n r^2 n^d` operations per inner core forward and backward, and keeps `4 B n r n^d` bytes of
 state for it; the lines are their exact sums, time at the measured rate of a large matrix product.
-Memory: peak of what one step of ttref allocates, by tracemalloc, so without buffers of BLAS and
-without inputs.
+{MEMORY_TEXT}
 
-"""
+""",
+    "memory": f"""\
+The layer of W5, LSTM, trained as the first of a network, so without the gradient of x: without
+checkpoints, and with one every sqrt(T) steps, whose gradients are checked against those without.
+{MEMORY_TEXT}
+
+""",
+}
 
 
 def load_record(path=RECORD):
@@ -170,31 +180,17 @@ def section(record, workload):
     names = [s for s in workload.systems if any(s in r["systems"] for *_, r in found)]
     medians = [s["median"] for *_, r in found for s in r["systems"].values()]
     scale, unit = (1e6, "us") if max(medians) < 2e-4 else (1e3, "ms")
-    extra = list(scale_columns(found[0][1], found[0][3], workload)) if workload.extra else []
-    head = [f"case, {unit}", "cores", *names, *extra]
+    columns = workload.columns or (lambda case, result: {})
+    head = [f"case, {unit}", "cores", *names, *columns(found[0][1], found[0][3])]
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for label, case, place, result in found:
         cells = [label, place, *(cell(result["systems"].get(name), scale) for name in names)]
-        if extra:
-            cells += [digits(v) for v in scale_columns(case, result, workload).values()]
+        cells += map(digits, columns(case, result).values())
         lines.append(f"| {' | '.join(cells)} |")
     if absent := left_out(found):
         lines += ["", f"Left out: {absent}."]
-    text = SCALE_TEXT if workload.name == SCALE else ""
+    text = TEXTS.get(workload.name, "")
     return f"## {workload.name}: {workload.title}\n\n{text}" + "\n".join(lines)
-
-
-def scale_columns(case, result, workload):
-    """What formulas say, beside what was measured."""
-    found = workload.extra(case)
-    least = (workload.work(case) or (None,))[0]
-    return {
-        "sweep, Gflop": found["sweep flops"] / 1e9,
-        "least, Gflop": least and least / 1e9,
-        "least, Gflop/s": least and least / 1e9 / result["systems"]["ttref"]["median"],
-        "sweep's states, MB": found["sweep bytes"] / 1e6,
-        "peak, MB": result["memory"] / 1e6,
-    }
 
 
 def left_out(found):
@@ -249,17 +245,19 @@ def draw_axis(panels, axis, points, workload):
     """One column of the picture."""
     time, memory = panels
     values = [value for value, *_ in points]
-    formulas = [workload.extra(case) for _, case, _ in points]
+    formulas = [workload.columns(case, result) for _, case, result in points]
     for name in workload.systems:
         timed = [(v, r["systems"][name]["median"]) for v, _, r in points if name in r["systems"]]
         time.loglog([v for v, _ in timed], [t * 1e3 for _, t in timed], "o-", ms=3, label=name)
     flops = [
-        f["sweep flops"] / r["peak"] * 1e3 for f, (*_, r) in zip(formulas, points, strict=True)
+        f["sweep, Gflop"] / r["peak"] * 1e12 for f, (*_, r) in zip(formulas, points, strict=True)
     ]
     time.loglog(values, flops, "k--", label="operations of a sweep")
-    memory.loglog(values, [r["memory"] / 1e6 for *_, r in points], "o-", ms=3, label="ttref, peak")
-    kept = [f["sweep bytes"] / 1e6 for f in formulas]
-    memory.loglog(values, kept, "k--", label="states of a sweep")
+    for column, look, label in (
+        ("peak, MB", "o-", "ttref, peak"),
+        ("sweep's states, MB", "k--", "states of a sweep"),
+    ):
+        memory.loglog(values, [f[column] for f in formulas], look, ms=3, label=label)
     memory.set_xlabel(axis)
     for panel in panels:
         panel.set_xticks(values, [str(v) for v in values])

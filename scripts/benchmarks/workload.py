@@ -67,7 +67,7 @@ class Workload:
         Least floating-point operations and bytes of a step, for the floor, or None.
     targets : function of (case, threads), optional
         Ratio to the best peer that is wanted, and times the floor that is allowed, or Nones.
-    extra : function of (case), optional
+    columns : function of (case, result), optional
         More columns of the page: ``{heading: number}``.
     gpu_cases : dict of dicts
         Cases added on a GPU.
@@ -85,7 +85,7 @@ class Workload:
     tolerance: float | None = None
     work: Callable | None = None
     targets: Callable = lambda case, threads: (None, None)
-    extra: Callable | None = None
+    columns: Callable | None = None
     gpu_cases: Any = None
     threads: tuple = (1, 2)
     memory: bool = False

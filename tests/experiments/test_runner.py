@@ -210,21 +210,21 @@ def test_the_seconds_of_a_row_are_those_of_the_epochs_and_none_without_training(
     experiment.record("trained", 0.5, None, NET, past)
     experiment.record("not trained", 0.25, 0.75, NET)
     assert experiment.rows == [
-        Row("trained", "val accuracy", 0.5, None, 9, 3.5),
-        Row("not trained", "val accuracy", 0.25, 0.75, 9, 0.0),
+        Row("trained", "val accuracy", 0.5, None, 9, 2, 3.5),
+        Row("not trained", "val accuracy", 0.25, 0.75, 9, 0, 0.0),
     ]
 
 
 def test_the_table_shows_ours_beside_the_recorded_number():
     rows = [
-        Row("TT", "val accuracy", 0.96384, 0.9638, 7985, 30.26),
-        Row("dense", "val accuracy", 0.5, None, 9, 0.0),
+        Row("TT", "val accuracy", 0.96384, 0.9638, 7985, 3, 30.26),
+        Row("dense", "val accuracy", 0.5, None, 9, 0, 0.0),
     ]
     assert results_table(rows).split("\n") == [
-        "network  metric          ours  recorded  parameters  train s",
-        "-------  ------------  ------  --------  ----------  -------",
-        "TT       val accuracy  0.9638    0.9638        7985     30.3",
-        "dense    val accuracy  0.5000                     9      0.0",
+        "network  metric          ours  recorded  parameters  epochs  s/epoch",
+        "-------  ------------  ------  --------  ----------  ------  -------",
+        "TT       val accuracy  0.9638    0.9638        7985       3    10.09",
+        "dense    val accuracy  0.5000                     9       0",
     ]
 
 
@@ -271,7 +271,7 @@ def test_a_run_leaves_results_curves_a_checkpoint_and_a_history(finished):
     assert (results["seed"], results["device"], results["dtype"]) == (0, "cpu", "float32")
     assert (results["epochs"], results["limit"]) == (2, 200)
     (row,) = results["rows"]
-    assert set(row) == {"name", "metric", "ours", "recorded", "parameters", "seconds"}
+    assert set(row) == {*("name", "metric", "ours", "recorded", "parameters", "epochs", "seconds")}
     assert set(row) == {field.name for field in fields(Row)}
     assert (row["name"], row["metric"], row["recorded"]) == ("TT", "val accuracy", None)
     assert row["parameters"] == 4 * 4 * 4 + 4 * 4 * 4 * 4 + 4 * 4 * 4 + 64 + 64 * 10 + 10

@@ -55,7 +55,8 @@ class Row:
     ours: float
     recorded: float | None
     parameters: int
-    seconds: float  # of training
+    epochs: int  # of training, none for a network that was only converted
+    seconds: float  # that they took
 
 
 class Experiment:
@@ -153,8 +154,10 @@ class Experiment:
 
     def record(self, name, ours, recorded, model, history=None, metric="val accuracy"):
         """Add a row to the results; the seconds are those of the history's epochs."""
-        seconds = sum(row["seconds"] for row in history.rows) if history else 0.0
-        self.rows.append(Row(name, metric, ours, recorded, model.num_params, seconds))
+        epochs = history.rows if history else []
+        seconds = sum(row["seconds"] for row in epochs)
+        parameters = model.num_params
+        self.rows.append(Row(name, metric, ours, recorded, parameters, len(epochs), seconds))
 
     def finish(self):
         """Write ``results.json`` and ``curves.png``, print the table, and return the rows."""
@@ -191,7 +194,7 @@ class Experiment:
 def results_table(rows):
     """The rows as text, ours beside what the original recorded."""
     return table(
-        ("network", "metric", "ours", "recorded", "parameters", "train s"),
+        ("network", "metric", "ours", "recorded", "parameters", "epochs", "s/epoch"),
         [
             (
                 row.name,
@@ -199,7 +202,8 @@ def results_table(rows):
                 f"{row.ours:.4f}",
                 None if row.recorded is None else f"{row.recorded:.4f}",
                 row.parameters,
-                f"{row.seconds:.1f}",
+                row.epochs,
+                f"{row.seconds / row.epochs:.2f}" if row.epochs else None,
             )
             for row in rows
         ],

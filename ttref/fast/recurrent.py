@@ -101,6 +101,7 @@ def forward(
         for start in range(0, x.shape[1], checkpoint_every or max(1, x.shape[1])):
             found, after, window = _take(run, start, state, ys[-1])
             starts.append((start, state, window if checkpoint_every is None else None))
+            del window  # before the next one is there
             ys.extend(found)
             state = after
     ys = namespace(x).stack(ys, axis=1)[:, 1:, :]
@@ -124,6 +125,7 @@ def backward(cotangents, cache, input_gradient=True):
             das, dproducts, dstate, dy = _through_time(dys, dstate, dy, start, window, cache)
             dmap, dx = _to_inputs(das, window, run, input_gradient)
             found = {**dmap, **run.steps.gradient(window.saved, dproducts)}
+            del window
             dparams = found if dparams is None else tree.add(dparams, found)
             dxs.append(dx)
     dx = _concat(dxs if run.go_backwards else dxs[::-1]) if input_gradient else None

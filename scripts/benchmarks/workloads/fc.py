@@ -152,10 +152,17 @@ def scale_cases():
     return cases | {"d 20, mode 2, batch 1": square(20, 2, 8, 1)}
 
 
-def formulas(case):
-    """What a sweep core by core costs."""
+def costs(case, result):
+    """What formulas say, beside what was measured."""
     flops, numbers = sweep(*(case[key] for key in ("in_modes", "out_modes", "ranks", "batch")))
-    return {"sweep flops": flops, "sweep bytes": 4 * numbers}
+    least = (work(case) or (None,))[0]
+    return {
+        "sweep, Gflop": flops / 1e9,
+        "least, Gflop": least and least / 1e9,
+        "least, Gflop/s": least and least / 1e9 / result["systems"]["ttref"]["median"],
+        "sweep's states, MB": 4 * numbers / 1e6,
+        "peak, MB": result["memory"] / 1e6,
+    }
 
 
 WORKLOADS = (
@@ -196,7 +203,7 @@ WORKLOADS = (
         problem,
         truth,
         work=work,
-        extra=formulas,
+        columns=costs,
         threads=(1,),
         memory=True,
     ),

@@ -6,7 +6,7 @@ The check runs the same code in float64, where the bound of the longest sums is 
 of a wrong term, and no gate is so close to a kink that its two slopes could be mistaken.
 """
 
-from math import prod
+from math import isqrt, prod
 
 import numpy as np
 
@@ -50,14 +50,15 @@ def problem(case, exact):
 
 
 def truth(case, inputs):
-    """The results of ttref's layer."""
-    return ttref(case, inputs, "cpu").results()
+    """The results of ttref's layer, without checkpoints."""
+    return ttref(case | {"checkpoint_every": None}, inputs, "cpu").results()
 
 
-def named(y, cores, bias, recurrent, x):
-    """Results by name; arguments but y are cotangents."""
+def named(y, cores, bias, recurrent, *x):
+    """Results by name; arguments but y are cotangents, and there may be none of x."""
     named_cores = {f"dcores.{k}": core for k, core in enumerate(cores)}
-    arrays = {"y": y, **named_cores, "dbias": bias, "drecurrent": recurrent, "dx": x}
+    arrays = {"y": y, **named_cores, "dbias": bias, "drecurrent": recurrent}
+    arrays.update(zip(("dx",), x, strict=False))
     return {name: np.asarray(array) for name, array in arrays.items()}
 
 
@@ -67,7 +68,8 @@ def ttref(case, problem, device):
 
     xp = array_module(device)
     layer = {"lstm": TTLSTM, "gru": TTGRU}[case["cell"]]
-    layer = layer(case["in_modes"], case["out_modes"], case["rank"])
+    options = {"checkpoint_every": case.get("checkpoint_every")}
+    layer = layer(case["in_modes"], case["out_modes"], case["rank"], **options)
     params = {name: problem[name] for name in ("bias", "recurrent")}
     params = tree.map(xp.asarray, params | {"cores": tuple(problem["cores"])})
     x, dy = xp.asarray(problem["x"]), xp.asarray(problem["dy"])
@@ -76,11 +78,12 @@ def ttref(case, problem, device):
         # new cores, as after an optimiser's step
         new = params | {"cores": tuple(core.copy() for core in params["cores"])}
         y, cache = layer.forward(new, x, train=True)
-        return y, *layer.backward(dy, cache)
+        dparams, dx = layer.backward(dy, cache, case.get("input_gradient", True))
+        return (y, dparams) if dx is None else (y, dparams, dx)
 
     def results():
-        y, dparams, dx = tree.map(getattr(xp, "asnumpy", np.asarray), step())
-        return named(y, dparams["cores"], dparams["bias"], dparams["recurrent"], dx)
+        y, dparams, *dx = tree.map(getattr(xp, "asnumpy", np.asarray), step())
+        return named(y, dparams["cores"], dparams["bias"], dparams["recurrent"], *dx)
 
     return Run(step, results, waiting(xp))
 
@@ -227,7 +230,27 @@ def work(case):
     return 3 * flops, 4 * (2 * rows * prod(n) + 2 * weights)
 
 
+def memory_cases():
+    """A long step of training, whole and with checkpoints."""
+    cases = {}
+    for steps in (16, 64, 256):
+        case = recurrent("lstm", steps) | {"input_gradient": False}
+        every = isqrt(steps)
+        cases[f"T {steps}"] = case
+        cases[f"T {steps}, checkpoint_every {every}"] = case | {"checkpoint_every": every}
+    return cases
+
+
+def sizes(case, result):
+    """Bytes of the inputs and of a step."""
+    x = 4 * case["batch"] * case["steps"] * prod(case["in_modes"])
+    return {"x, MB": x / 1e6, "peak, MB": result["memory"] / 1e6}
+
+
 BOTH = ("cpu", "gpu")
+# Float64, relative to the norm: the longest sum of a step, with a unit of roundoff for each of its
+# 57600 terms; what T steps add to it, each of 256 terms, is less.
+TOLERANCE = 57600 * 2.0**-53
 WORKLOADS = (
     Workload(
         "W5",
@@ -246,10 +269,20 @@ WORKLOADS = (
         },
         problem,
         truth,
-        # Float64, relative to the norm: the longest sum of a step, with a unit of roundoff for each
-        # of its 57600 terms; what T steps add to it, each of 256 terms, is less.
-        tolerance=57600 * 2.0**-53,
+        tolerance=TOLERANCE,
         work=work,
         targets=lambda case, threads: (2.5, None),
+    ),
+    Workload(
+        "memory",
+        "memory of a step of TT-LSTM",
+        memory_cases(),
+        {"ttref": System(ttref, role="ours", devices=BOTH)},
+        problem,
+        truth,
+        tolerance=TOLERANCE,
+        columns=sizes,
+        threads=(1,),
+        memory=True,
     ),
 )
