@@ -66,7 +66,7 @@ twice; ours does not.""",
 -> 26 classes, TT modes [6, 10, 8, 10] -> [4, 4, 4, 4], rank 4; Adam 1e-3, batch 16, 60 epochs,
 dropout .25, l2 .01 on the last matrix. No other system recorded this experiment.""",
         (("--cell", "gru"), ("--cell", "lstm")),
-        (0,),
+        (0, 1, 2),
     ),
 }
 
@@ -120,7 +120,8 @@ def page():
     parts = [
         "# Reproduced",
         "Made by `scripts/reproduce [EXPERIMENT ...]`, which runs (or resumes) `ttref train`, and "
-        "keeps the\nresults in `reproduce.json` beside this page.",
+        "keeps the\nresults in `reproduce.json` beside this page. Seconds are those of the fastest "
+        "seed: the machine is shared.",
     ]
     for name, section in SECTIONS.items():
         if name in kept:
@@ -153,8 +154,9 @@ def table(rows, seeds):
         cells += (
             ["", ""] if recorded is None else [f"{recorded:.4f}", f"{mean(found) - recorded:+.4f}"]
         )
-        epochs, seconds = (sum(run[key] for run in runs.values()) for key in ("epochs", "seconds"))
-        cells += [str(first["epochs"]), f"{seconds / epochs:.2f}" if epochs else ""]
+        fastest = min(run["seconds"] for run in runs.values())
+        epochs = first["epochs"]
+        cells += [str(epochs), f"{fastest / epochs:.2f}" if epochs else ""]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 

@@ -26,8 +26,8 @@ def folder(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "status", "expected"),
     [
-        (["-x", "tests"], 1, (0, "-m pytest -x tests\n")),
-        (["--gpu", "-x"], 0, (0, "-m pytest -x\n")),
+        (["-x", "tests"], 1, (0, "-m pytest --numprocesses auto --maxprocesses 8 -x tests\n")),
+        (["--gpu", "-x"], 0, (0, "-m pytest --numprocesses 0 --maxprocesses 8 -x\n")),
         (["--gpu"], 1, (2, "")),
     ],
 )

@@ -23,6 +23,7 @@ from ttref.errors import (
     ShapeError,
 )
 from ttref.layers import Activation, Dense, Dropout, Sequential, TTDense
+from ttref.layers.network import Network
 from ttref.optim import EMA, SGD, Adam, clip_by_global_norm
 from ttref.rng import stream
 from ttref.schedules import Exponential, Step
@@ -362,7 +363,7 @@ def test_history_rows_hold_the_epoch_the_means_the_rate_and_the_seconds(tools):
     assert all(row["accuracy"] * 10 == round(row["accuracy"] * 10) for row in history.rows)
     assert all(type(v) in (int, float) and v >= 0 for row in history.rows for v in row.values())
     model = tools.problem()[0]
-    scores = evaluate(model, history.params, validation)
+    scores = evaluate(model, history.params, validation, batch_size=4)
     assert {f"val_{k}": v for k, v in scores.items()}.items() <= history.rows[-1].items()
 
 
@@ -579,9 +580,9 @@ def test_all_the_broken_parameters_of_the_layer_are_named():
         fit(model, params, (X, T), SGD(0.1), 1, loss=MSE, progress=False)
 
 
-def test_a_model_that_is_no_chain_is_its_own_layer_zero():
+def test_a_model_that_is_no_chain_is_named_itself():
     params = {**START, "bias": np.asarray([np.inf, 0])}
-    with pytest.raises(DivergenceError, match=r"layer 0, Dense\(2 -> 2\) \(its bias already not\)"):
+    with pytest.raises(DivergenceError, match=r"that of Dense\(2 -> 2\) \(its bias already not\)"):
         fit(MODEL, params, (X, T), SGD(0.1), 1, loss=MSE, progress=False)
 
 
@@ -603,6 +604,34 @@ def test_an_overflow_within_a_layer_is_found_there_and_its_weights_are_not_blame
     data = np.abs(X) + 1, T
     with pytest.raises(DivergenceError, match=r"that of layer 1, Dense\(2 -> 2\); check the data"):
         fit(model, params, data, SGD(0.1), 1, loss=MSE, progress=False)
+
+
+def test_the_layer_of_a_network_is_named():
+    model = Network(("a", "b"), Sequential([Dense(2, 2), Dense(2, 2)]))
+    params = model.init(0, "float64")
+    params["b"]["bias"] = np.asarray([0, np.nan])
+    message = r"that of b, layer 1, Dense\(2 -> 2\) \(its bias already not\)"
+    with pytest.raises(DivergenceError, match=message):
+        fit(model, params, (X, T), SGD(0.1), 1, loss=MSE, progress=False)
+    pixels = {"mean": np.zeros(1), "std": np.zeros(1)}
+    with pytest.raises(DivergenceError, match=r"that of pixels;"), np.errstate(divide="ignore"):
+        fit(model, params | {"pixels": pixels}, (X, T), SGD(0.1), 1, loss=MSE, progress=False)
+
+
+@pytest.mark.parametrize("batch_size", [2, 3, 7])
+def test_no_more_samples_are_validated_at_a_time_than_trained(monkeypatch, batch_size):
+    sizes = []
+    forward = Dense.forward
+
+    def spy(layer, params, x, *args, **kwargs):
+        sizes.append(len(x))
+        return forward(layer, params, x, *args, **kwargs)
+
+    monkeypatch.setattr(Dense, "forward", spy)
+    train_linear(6, batch_size=batch_size, validation=(X, T))
+    assert sizes[0] == 1  # the look at the first sample before training
+    assert max(sizes) == min(batch_size, len(X))
+    assert sum(sizes) == 1 + 2 * len(X)
 
 
 def test_a_loss_that_overflows_by_itself_is_told_apart():

@@ -43,6 +43,7 @@ class Phase(NamedTuple):
     axis: Axis  # the windows along dy
 
 
+@threads.owned()
 def forward(params, x, strides=1, padding="SAME", dilation=1):
     """As `ttref.ops.conv2d.forward`.
 
@@ -75,6 +76,7 @@ def forward(params, x, strides=1, padding="SAME", dilation=1):
     return y, conv2d.Cache(kernel, x, axes, y_shape, bias is not None)
 
 
+@threads.owned()
 def backward(dy, cache, input_gradient=True):
     """Pull the cotangent `dy` of y back to ``(dparams, dx)``; without `input_gradient` dx is None.
 

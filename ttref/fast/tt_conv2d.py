@@ -9,7 +9,7 @@ from math import prod
 from typing import Any, NamedTuple
 
 from ttref.errors import ShapeError
-from ttref.fast import conv2d
+from ttref.fast import conv2d, threads
 from ttref.fast.kernels import kernels_of
 from ttref.fast.merging import Merged, merged, unmerged
 from ttref.ops import _windows, tt_conv2d, tt_conv2d_full
@@ -25,6 +25,7 @@ class Cache(NamedTuple):
     conv: Any  # the cache of conv2d
 
 
+@threads.owned()
 def forward(params, x, kernel, strides=1, padding="SAME", dilation=1):
     """As `ttref.ops.tt_conv2d.forward`; memory as `conv2d`, and some copies of the kernel."""
     leaves = [params[name] for name in params if name != "cores"]
@@ -48,6 +49,7 @@ def forward(params, x, kernel, strides=1, padding="SAME", dilation=1):
     return y, Cache(filters_shape, cores, group, cache)
 
 
+@threads.owned()
 def backward(dy, cache, input_gradient=True):
     """Pull the cotangent `dy` of y back to ``(dparams, dx)``; dx None without `input_gradient`."""
     if not isinstance(cache, Cache):

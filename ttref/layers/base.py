@@ -62,6 +62,10 @@ class Layer:
         """
         raise NotImplementedError
 
+    def outputs(self, params, x):
+        """``(name, params, y)`` of the layers that this one is made of, outside training."""
+        yield str(self), params, self.forward(params, x)[0]
+
     def backward(self, dy, cache, input_gradient=True):
         """Pull the cotangent `dy` of y back to ``(dparams, dx)``, trees like ``(params, x)``.
 

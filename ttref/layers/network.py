@@ -57,9 +57,16 @@ class Network(Layer):
         if self.augment:
             x, augmented = self.augment.forward({}, x, train, rng)
         pixels = params[PIXELS]
-        x = (x - pixels["mean"]) / pixels["std"]
+        x = _standardised(x, pixels)
         y, cache = self.chain.forward(self._of_chain(params), x, train, rng)
         return y, (pixels, augmented, cache)
+
+    def outputs(self, params, x):
+        x = _standardised(x, params[PIXELS])
+        yield PIXELS, params[PIXELS], x
+        outputs = self.chain.outputs(self._of_chain(params), x)
+        for name, (layer, own, y) in zip(self.names, outputs, strict=True):
+            yield f"{name}, {layer}", own, y
 
     def backward(self, dy, cache, input_gradient=True):
         pixels, augmented, chain = cache
@@ -93,3 +100,7 @@ class Network(Layer):
     def summary(self, in_shape):
         """Table of the layers, as that of Sequential."""
         return self.chain.summary(in_shape)
+
+
+def _standardised(x, pixels):
+    return (x - pixels["mean"]) / pixels["std"]

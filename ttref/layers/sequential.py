@@ -70,6 +70,13 @@ class Sequential(Layer):
         without = takewhile(lambda p: not tree.leaves(p), params)
         return x, Cache(tuple(caches), tuple(without))
 
+    def outputs(self, params, x):
+        self._check_count(params)
+        for k, (layer, layer_params) in enumerate(zip(self.layers, params, strict=True)):
+            for name, own, y in layer.outputs(layer_params, x):
+                yield f"layer {k}, {name}", own, y
+            x = y
+
     def _check_count(self, params):
         if len(params) != len(self.layers):
             raise ConventionError(

@@ -54,6 +54,10 @@ class Streamed(Layer):
         ys = [self.net.forward(params, self._read(params, part))[0] for part in parts]
         return namespace(*ys).concat(ys, axis=0), None
 
+    def outputs(self, params, x):
+        numbers = to_numpy(x)[:, 0].astype(int)
+        yield from self.net.outputs(params, self._read(params, numbers))
+
     def _read(self, params, numbers):
         """The samples as an array of the parameters' library, dtype and device."""
         like = tree.leaves(params)[0]

@@ -4,18 +4,16 @@ import numpy as np
 
 from ttref import tree
 from ttref.arrays import namespace
-from ttref.layers import Sequential
 
 
-def first_not_finite(model, params, x):
-    """A clause that names the first layer whose output on `x`, outside training, is not finite."""
-    chain = (model.layers, params) if isinstance(model, Sequential) else ((model,), (params,))
-    for k, (layer, layer_params) in enumerate(zip(*chain, strict=True)):
-        x, _ = layer.forward(layer_params, x)
-        if not _finite(x):
-            broken = not_finite(layer_params)
-            cause = f" (its {', '.join(broken)} already not)" if broken else ""
-            return f"the first output that is not finite is that of layer {k}, {layer}{cause}"
+def first_not_finite(model, params, batches):
+    """A clause that names the first layer whose output, outside training, is not finite."""
+    for x in batches:
+        for name, own, y in model.outputs(params, x):
+            if not _finite(y):
+                broken = not_finite(own)
+                cause = f" (its {', '.join(broken)} already not)" if broken else ""
+                return f"the first output that is not finite is that of {name}{cause}"
     return "the outputs of all layers are finite, the loss is not"
 
 

@@ -80,9 +80,10 @@ def finish_epoch(training, run):
 
 def _validate(training, run):
     weights = run.params if run.average is None else run.average
-    scores = evaluate_checked(training.model, weights, training.validation, training.loss)
+    model, data, size = training.model, training.validation, training.batch_size
+    scores = evaluate_checked(model, weights, data, training.loss, size)
     if not math.isfinite(scores["loss"]):
-        where = first_not_finite(training.model, weights, training.validation[0])
+        where = first_not_finite(model, weights, (batch.x for batch in batches(data, size)))
         raise DivergenceError(
             f"the validation loss is {scores['loss']} after epoch {run.epoch + 1}: {where}; "
             "lower the learning rate, or clip the gradient (clip_norm)"

@@ -29,7 +29,7 @@ def evaluate(model, params, data, loss="softmax_cross_entropy", batch_size=1000)
     return evaluate_checked(model, params, check_data(model, data, loss), loss, batch_size)
 
 
-def evaluate_checked(model, params, data, loss, batch_size=1000):
+def evaluate_checked(model, params, data, loss, batch_size):
     """As `evaluate`, for data that has been through `check_data`."""
     sums, pending = new_sums(), []
     with threads.owned():

@@ -52,7 +52,8 @@ def fit(
     loss : str
         softmax_cross_entropy, binary_cross_entropy or mean_squared_error.
     validation : like `data`, optional
-        Evaluated after every epoch, with the moving average of the weights if there is one.
+        Evaluated after every epoch in batches of as many samples, with the moving average of the
+        weights if there is one.
     l2 : dict from parameter name to rate, optional
         Penalty ``rate * sum(p ** 2)``, added to the training loss; names as in `ops.l2`.
     clip_norm : float, optional

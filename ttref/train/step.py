@@ -46,7 +46,7 @@ class Stepper:
         if careful and not math.isfinite(loss):
             raise DivergenceError(
                 f"the loss is {float(loss)} at epoch {run.epoch + 1}, step {run.step + 1}: "
-                f"{first_not_finite(training.model, run.params, batch.x)}; check the data, lower "
+                f"{first_not_finite(training.model, run.params, [batch.x])}; check the data, lower "
                 "the learning rate, or clip the gradient (clip_norm)"
             )
         if training.clip_norm is not None:
