@@ -206,19 +206,20 @@ def test_a_stage_is_trained_as_the_options_say(tmp_path, capsys, fitted, epochs,
 
 def test_the_seconds_of_a_row_are_those_of_the_epochs_and_none_without_training(tmp_path):
     experiment = Experiment("digits", Options(out=tmp_path))
-    past = History(({"seconds": 1.5}, {"seconds": 2.0}), None, None)
+    rows = {"loss": 0.75, "seconds": 1.5}, {"loss": 0.25, "seconds": 2.0}
+    past = History(rows, None, None)
     experiment.record("trained", 0.5, None, NET, past)
     experiment.record("not trained", 0.25, 0.75, NET)
     assert experiment.rows == [
-        Row("trained", "val accuracy", 0.5, None, 9, 2, 3.5),
-        Row("not trained", "val accuracy", 0.25, 0.75, 9, 0, 0.0),
+        Row("trained", "val accuracy", 0.5, None, 9, (0.75, 0.25), 3.5),
+        Row("not trained", "val accuracy", 0.25, 0.75, 9, (), 0),
     ]
 
 
 def test_the_table_shows_ours_beside_the_recorded_number():
     rows = [
-        Row("TT", "val accuracy", 0.96384, 0.9638, 7985, 3, 30.26),
-        Row("dense", "val accuracy", 0.5, None, 9, 0, 0.0),
+        Row("TT", "val accuracy", 0.96384, 0.9638, 7985, (3.0, 2.0, 1.0), 30.26),
+        Row("dense", "val accuracy", 0.5, None, 9, (), 0.0),
     ]
     assert results_table(rows).split("\n") == [
         "network  metric          ours  recorded  parameters  epochs  s/epoch",
@@ -271,7 +272,7 @@ def test_a_run_leaves_results_curves_a_checkpoint_and_a_history(finished):
     assert (results["seed"], results["device"], results["dtype"]) == (0, "cpu", "float32")
     assert (results["epochs"], results["limit"]) == (2, 200)
     (row,) = results["rows"]
-    assert set(row) == {*("name", "metric", "ours", "recorded", "parameters", "epochs", "seconds")}
+    assert set(row) == {*("name", "metric", "ours", "recorded", "parameters", "losses", "seconds")}
     assert set(row) == {field.name for field in fields(Row)}
     assert (row["name"], row["metric"], row["recorded"]) == ("TT", "val accuracy", None)
     assert row["parameters"] == 4 * 4 * 4 + 4 * 4 * 4 * 4 + 4 * 4 * 4 + 64 + 64 * 10 + 10

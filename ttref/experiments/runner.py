@@ -55,8 +55,8 @@ class Row:
     ours: float
     recorded: float | None
     parameters: int
-    epochs: int  # of training, none for a network that was only converted
-    seconds: float  # that they took
+    losses: tuple  # of each epoch of training; none for a network that was only converted
+    seconds: float  # of these epochs
 
 
 class Experiment:
@@ -155,9 +155,9 @@ class Experiment:
     def record(self, name, ours, recorded, model, history=None, metric="val accuracy"):
         """Add a row to the results; the seconds are those of the history's epochs."""
         epochs = history.rows if history else []
-        seconds = sum(row["seconds"] for row in epochs)
-        parameters = model.num_params
-        self.rows.append(Row(name, metric, ours, recorded, parameters, len(epochs), seconds))
+        losses, seconds = (tuple(row[key] for row in epochs) for key in ("loss", "seconds"))
+        row = Row(name, metric, ours, recorded, model.num_params, losses, sum(seconds))
+        self.rows.append(row)
 
     def finish(self):
         """Write ``results.json`` and ``curves.png``, print the table, and return the rows."""
@@ -202,8 +202,8 @@ def results_table(rows):
                 f"{row.ours:.4f}",
                 None if row.recorded is None else f"{row.recorded:.4f}",
                 row.parameters,
-                row.epochs,
-                f"{row.seconds / row.epochs:.2f}" if row.epochs else None,
+                len(row.losses),
+                f"{row.seconds / len(row.losses):.2f}" if row.losses else None,
             )
             for row in rows
         ],
