@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ttref import ops, tree
+from ttref import fast, ops, tree
 from ttref.errors import ConventionError, ShapeError
 from ttref.layers import BatchNorm, Dense, Sequential
 from ttref.numbers import running
@@ -12,9 +12,10 @@ from ttref.testing import check_op
 norm = ops.batch_norm
 
 
-def test_definition_and_adjoint_hold_on_balls_and_floats_are_within_their_bounds():
+@pytest.mark.parametrize("name", ["batch_norm", "fast.batch_norm"])
+def test_definition_and_adjoint_hold_on_balls_and_floats_are_within_their_bounds(name):
     pytest.importorskip("flint", reason="python-flint is not installed (extra exact)")
-    report = check_op("batch_norm", level="certified", examples=60, seed=2)
+    report = check_op(name, level="certified", examples=60, seed=2)
     assert report.ok, report
 
 
@@ -114,7 +115,7 @@ def test_running_statistics_are_averages_without_bias():
     y, _ = layer.forward(params, x)
     given = {"scale": params["scale"], "offset": params["offset"]}
     given |= {"mean": means / weights.sum(), "var": variances / weights.sum()}
-    assert (y == norm.forward(given, x, 1e-3)[0]).all()
+    assert (y == fast.batch_norm.forward(given, x, 1e-3)[0]).all()
 
 
 def test_after_one_step_the_running_statistics_are_those_of_the_batch():

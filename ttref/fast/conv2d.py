@@ -15,7 +15,7 @@ Blocks are spread over threads. Integers, and arrays of other libraries, go to t
 """
 
 from itertools import product
-from math import ceil, gcd, inf, prod
+from math import ceil, gcd, prod
 from typing import NamedTuple
 
 import numpy as np
@@ -23,6 +23,7 @@ from array_api_compat import is_cupy_array
 
 from ttref.arrays import check_shape, namespace
 from ttref.fast import threads
+from ttref.fast.blocks import cuts, limit, shared
 from ttref.fast.kernels import kernels_of
 from ttref.fast.machine import machine
 from ttref.fast.memory import keep_freed_memory
@@ -30,9 +31,6 @@ from ttref.fast.plan import Step, step_seconds
 from ttref.fast.work import WORTH_THREADS
 from ttref.ops import _windows, conv2d
 from ttref.ops._windows import Axis
-
-CACHES = 2  # of a core that what a block's windows see may fill
-LARGEST = 2**26  # numbers of that on a GPU
 
 
 class Phase(NamedTuple):
@@ -175,16 +173,8 @@ def _shares(x, axes, channels):
     pays = step_seconds(Step(max(1, B) * pixels, k, channels, 1), kind) > WORTH_THREADS * costs.part
     count = threads.available() if pays else 1
     row = max(columns.out * k, rows.stride * _extent(columns, columns.out) * C)
-    limit = LARGEST if costs.cache == inf else CACHES * costs.cache
-    most = max(1, min(int(limit) // row, ceil(B * rows.out / count)))
-    blocks = list(product(_cuts(B, max(1, most // rows.out)), _cuts(rows.out, most)))
-    return [blocks[len(blocks) * k // count : len(blocks) * (k + 1) // count] for k in range(count)]
-
-
-def _cuts(size, most):
-    """Slices of at most so many, about equal."""
-    step = ceil(size / max(1, ceil(size / most)))
-    return [slice(k, min(k + step, size)) for k in range(0, size, max(1, step))]
+    most = max(1, min(limit(costs) // row, ceil(B * rows.out / count)))
+    return shared(list(product(cuts(B, most // rows.out), cuts(rows.out, most))), pays)
 
 
 def _pixels(xp, x, axes, blocks):

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from ttref import fast, tree
 from ttref import functions as F
-from ttref import ops, tree
 from ttref.arrays import check_count, check_number, check_shape
 from ttref.errors import ShapeError
 from ttref.layers import initializers
@@ -72,15 +72,15 @@ class BatchNorm(Layer):
         statistics = params["statistics"]
         learned = {name: params[name] for name in params if name != "statistics"}
         if not train:
-            y, cache = ops.batch_norm.forward(learned | _averages(statistics), x, self.epsilon)
+            y, cache = fast.batch_norm.forward(learned | _averages(statistics), x, self.epsilon)
             return y, Cache(cache, statistics, statistics)
-        y, cache = ops.batch_norm.forward(learned, x, self.epsilon)
+        y, cache = fast.batch_norm.forward(learned, x, self.epsilon)
         seen = {"mean": cache.mean, "var": cache.var, "weight": 1}
         updated = {k: s + (1 - self.decay) * (seen[k] - s) for k, s in statistics.items()}
         return y, Cache(cache, statistics, updated)
 
     def backward(self, dy, cache, input_gradient=True):
-        dparams, dx = ops.batch_norm.backward(dy, cache.norm)
+        dparams, dx = fast.batch_norm.backward(dy, cache.norm)
         learned = {name: dparams[name] for name in ("scale", "offset") if name in dparams}
         return learned | {"statistics": tree.zeros_like(cache.statistics)}, dx
 

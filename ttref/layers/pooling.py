@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from ttref import ops
+from ttref import fast, ops
 from ttref.arrays import check_choice, check_shape, namespace
 from ttref.errors import ShapeError
 from ttref.layers.base import Layer
@@ -55,7 +55,7 @@ class Pool2d(Layer):
 class MaxPool2d(Pool2d):
     """The largest pixel of a window; the first of equals gets the gradient."""
 
-    op: ClassVar[Any] = ops.max_pool
+    op: ClassVar[Any] = fast.max_pool
 
 
 class AvgPool2d(Pool2d):

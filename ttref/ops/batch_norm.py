@@ -54,12 +54,7 @@ def forward(params, x, epsilon):
     ConventionError
         If one of mean and var is given without the other.
     """
-    names = {"scale", "offset", "mean", "var"} & params.keys()
-    of_batch = "mean" not in names
-    if of_batch != ("var" not in names):
-        raise ConventionError(f"parameters are {sorted(names)}: mean and var go together")
-    for name in names:
-        check_shape(name, params[name], x.shape[-1:])
+    of_batch = check(params, x)
     mean = _mean(x) if of_batch else params["mean"]
     centred = x - mean
     var = _mean(centred * centred) if of_batch else params["var"]
@@ -67,9 +62,9 @@ def forward(params, x, epsilon):
     y = centred / deviation
     if scale is not None:
         y = y * scale
-    if "offset" in names:
+    if "offset" in params:
         y = y + params["offset"]
-    return y, Cache(centred, deviation, scale, mean, var, "offset" in names, of_batch)
+    return y, Cache(centred, deviation, scale, mean, var, "offset" in params, of_batch)
 
 
 def backward(dy, cache):
@@ -89,6 +84,16 @@ def backward(dy, cache):
     if not cache.of_batch:
         return dparams | {"mean": dmean, "var": dvar}, dx
     return dparams, dx + F.divide(dmean + 2 * cache.centred * dvar, _count(dx))
+
+
+def check(params, x):
+    """Whether the statistics are those of the batch; raise if parameters do not fit."""
+    names = {"scale", "offset", "mean", "var"} & params.keys()
+    if ("mean" in names) != ("var" in names):
+        raise ConventionError(f"parameters are {sorted(names)}: mean and var go together")
+    for name in names:
+        check_shape(name, params[name], x.shape[-1:])
+    return "mean" not in names
 
 
 def _total(x):

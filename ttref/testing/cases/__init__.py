@@ -29,9 +29,9 @@ from ttref.testing.cases.losses import (
     mean_squared_error,
     softmax_cross_entropy,
 )
-from ttref.testing.cases.normalization import batch_norm
+from ttref.testing.cases.normalization import batch_norm, fast_batch_norm
 from ttref.testing.cases.optimizers import adam, sgd
-from ttref.testing.cases.pooling import avg_pool, max_pool
+from ttref.testing.cases.pooling import avg_pool, fast_max_pool, max_pool
 from ttref.testing.cases.sequences import hard_scan, scan, smooth_scan, train_per_gate
 
 CASES = {
@@ -45,8 +45,10 @@ CASES = {
     "fast.conv2d": fast_conv2d,
     "fast.tt_conv2d": fast_tt_conv2d,
     "max_pool": max_pool,
+    "fast.max_pool": fast_max_pool,
     "avg_pool": avg_pool,
     "batch_norm": batch_norm,
+    "fast.batch_norm": fast_batch_norm,
     "crop_flip": crop_flip,
     "contrast": contrast,
     "activation": activation,

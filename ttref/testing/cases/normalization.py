@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ttref import ops
+from ttref import fast, ops
 from ttref.testing.cases.case import BALLS, Case, choose, entrywise, integers, sixteenths
 
 
@@ -38,6 +38,11 @@ def batch_norm(draw, rng, op=ops.batch_norm):
 
     inputs["x"] = sixteenths(rng, shape)
     return Case(inputs, integers(rng, shape), forward, backward, definition, BALLS)
+
+
+def fast_batch_norm(draw, rng, op=fast.batch_norm):
+    """The problems of `batch_norm` for the operator that the layer runs."""
+    return batch_norm(draw, rng, op)
 
 
 def batch_norm_by_entries(params, x, epsilon):

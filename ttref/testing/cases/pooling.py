@@ -5,7 +5,7 @@ from math import lcm
 
 import numpy as np
 
-from ttref import ops
+from ttref import fast, ops
 from ttref.testing.cases.case import Case, integers, quotient
 from ttref.testing.cases.convolution import geometry, windows_by_definition
 
@@ -13,6 +13,11 @@ from ttref.testing.cases.convolution import geometry, windows_by_definition
 def max_pool(draw, rng, op=ops.max_pool):
     """The largest of a window; small integers tie often."""
     return _pooling(draw, rng, op, lambda values: max(values))
+
+
+def fast_max_pool(draw, rng, op=fast.max_pool):
+    """The problems of `max_pool` for the operator that the layer runs."""
+    return max_pool(draw, rng, op)
 
 
 def avg_pool(draw, rng, op=ops.avg_pool):

@@ -2,18 +2,18 @@
 
 import numpy as np
 
+from ttref import fast, ops
 from ttref import functions as F
-from ttref import ops
 from ttref.testing.mutants.mutant import Operator, family
 
 norm = ops.batch_norm
 
 
-def without_term(**missing):
+def without_term(op=norm, **missing):
     """Batch normalisation of the batch whose dx lacks the term of dmean or dvar."""
 
     def backward(dy, cache):
-        dparams, dx = norm.backward(dy, cache)
+        dparams, dx = op.backward(dy, cache)
         if not cache.of_batch:
             return dparams, dx
         given, _ = norm.backward(dy, cache._replace(of_batch=False))
@@ -21,20 +21,20 @@ def without_term(**missing):
         terms = {"mean": given["mean"], "var": 2 * cache.centred * given["var"]}
         return dparams, dx - sum(F.divide(terms[name], n) for name in missing)
 
-    return Operator(norm.forward, backward)
+    return Operator(op.forward, backward)
 
 
-def norm_gradient(**changes):
+def norm_gradient(op=norm, **changes):
     """Batch normalisation with gradients ``changes[name](gradient, dy, cache)``."""
 
     def backward(dy, cache):
-        dparams, dx = norm.backward(dy, cache)
+        dparams, dx = op.backward(dy, cache)
         found = dparams | {"x": dx}
         found |= {k: changes[k](found[k], dy, cache) for k in changes.keys() & found.keys()}
         dx = found.pop("x")
         return found, dx
 
-    return Operator(norm.forward, backward)
+    return Operator(op.forward, backward)
 
 
 def scale_missing(dx, dy, cache):
@@ -105,6 +105,21 @@ MUTANTS = [
             "offset_first": (
                 "scale (xhat + offset)",
                 Operator(offset_first, offset_first_backward),
+            ),
+        },
+    ),
+    *family(
+        "fast.batch_norm",
+        "gradient",
+        {
+            "mean_term": ("dx without dmean / n", without_term(fast.batch_norm, mean=True)),
+            "var_term": (
+                "dx without 2 (x - mean) dvar / n",
+                without_term(fast.batch_norm, var=True),
+            ),
+            "scale_of_centred": (
+                "sum dy (x - mean)",
+                norm_gradient(fast.batch_norm, scale=of_centred),
             ),
         },
     ),

@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from ttref import fast, ops
 from ttref import functions as F
-from ttref import ops
 from ttref.ops import _windows
 from ttref.testing.mutants.convolution import one, one_more, other_windows
 from ttref.testing.mutants.elementwise import wrong_dx
@@ -114,6 +114,14 @@ MUTANTS = [
                 "padding takes part as zeros",
                 Operator(zeros_around, zeros_around_backward),
             )
+        },
+    ),
+    *family(
+        "fast.max_pool",
+        "gradient",
+        {
+            "stride": ("stride 1 in backward", other_windows(fast.max_pool, stride=one)),
+            "padding": ("dx off by a pixel", other_windows(fast.max_pool, before=one_more)),
         },
     ),
     *family(

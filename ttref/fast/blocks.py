@@ -1,0 +1,56 @@
+"""Slices of an axis that are small enough for a core's cache, shared out to threads."""
+
+from math import ceil, inf
+
+import numpy as np
+
+from ttref.fast import threads
+from ttref.fast.machine import machine
+from ttref.fast.memory import keep_freed_memory
+from ttref.fast.work import WORTH_THREADS
+
+CACHES = 2  # of a core that a block's numbers may fill
+LARGEST = 2**26  # numbers of a block on a GPU
+
+
+def is_fast(*arrays):
+    """Whether these are floats of NumPy, all of one dtype."""
+    dtype = getattr(arrays[0], "dtype", None)
+    return all(type(a) is np.ndarray and a.dtype == dtype and dtype.char in "fd" for a in arrays)
+
+
+def in_blocks(function, count, numbers, kind):
+    """What `function` of an iterator over slices returns in each thread.
+
+    Parameters
+    ----------
+    function : callable
+        It takes the slices that are a thread's.
+    count : int
+        Length of the axis that is cut.
+    numbers : int
+        That a pass touches for each of them.
+    kind : str
+        Of `machine`.
+    """
+    costs = machine(kind)
+    keep_freed_memory()
+    pays = count * numbers * costs.add > WORTH_THREADS * costs.part
+    return threads.run(function, shared(cuts(count, limit(costs) // max(1, numbers)), pays))
+
+
+def limit(costs):
+    """How many numbers a block may have."""
+    return LARGEST if costs.cache == inf else int(CACHES * costs.cache)
+
+
+def shared(blocks, pays):
+    """The blocks of each thread; one has all unless it `pays` to have more."""
+    count = threads.available() if pays else 1
+    return [blocks[len(blocks) * k // count : len(blocks) * (k + 1) // count] for k in range(count)]
+
+
+def cuts(size, most):
+    """Slices of at most so many, about equal."""
+    step = ceil(size / max(1, ceil(size / max(1, most))))
+    return [slice(k, min(k + step, size)) for k in range(0, size, max(1, step))]
