@@ -320,7 +320,7 @@ def test_a_short_run_on_mnist_learns_and_leaves_everything(real):
     rows = {row["name"]: row for row in results["rows"]}
     assert list(rows) == NAMES
     for row in rows.values():
-        assert set(row) == {"name", "metric", "ours", "recorded", "parameters", "seconds"}
+        assert set(row) == {"name", "metric", "ours", "recorded", "parameters", "losses", "seconds"}
         assert row["metric"] == "val accuracy"
     assert [row["parameters"] for row in rows.values()] == PARAMETERS
     assert rows["TT rank 4"]["ours"] > 0.7  # 0.8301 when this was written, 0.1 is chance
