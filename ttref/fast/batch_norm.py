@@ -92,4 +92,4 @@ def _total(rows, term):
 
 
 def _in_blocks(function, rows):
-    return in_blocks(function, len(rows), 3 * rows.shape[1], f"cpu {rows.dtype}")
+    return in_blocks(function, len(rows), 3 * rows.shape[1], rows.dtype)

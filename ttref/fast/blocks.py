@@ -11,15 +11,16 @@ from ttref.fast.work import WORTH_THREADS
 
 CACHES = 2  # of a core that a block's numbers may fill
 LARGEST = 2**26  # numbers of a block on a GPU
+KINDS = {"f": "cpu float32", "d": "cpu float64"}
 
 
 def is_fast(*arrays):
     """Whether these are floats of NumPy, all of one dtype."""
     dtype = getattr(arrays[0], "dtype", None)
-    return all(type(a) is np.ndarray and a.dtype == dtype and dtype.char in "fd" for a in arrays)
+    return all(type(a) is np.ndarray and a.dtype == dtype and dtype.char in KINDS for a in arrays)
 
 
-def in_blocks(function, count, numbers, kind):
+def in_blocks(function, count, numbers, dtype):
     """What `function` of an iterator over slices returns in each thread.
 
     Parameters
@@ -30,12 +31,14 @@ def in_blocks(function, count, numbers, kind):
         Length of the axis that is cut.
     numbers : int
         That a pass touches for each of them.
-    kind : str
-        Of `machine`.
+    dtype : numpy.dtype
+        Of the numbers, float32 or float64.
     """
-    costs = machine(kind)
-    keep_freed_memory()
+    costs = machine(KINDS[dtype.char])
     pays = count * numbers * costs.add > WORTH_THREADS * costs.part
+    if not pays and count * numbers <= limit(costs):
+        return [function([slice(0, count)])]
+    keep_freed_memory()
     return threads.run(function, shared(cuts(count, limit(costs) // max(1, numbers)), pays))
 
 
