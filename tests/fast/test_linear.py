@@ -8,6 +8,7 @@ import pytest
 from ttref import ops, tree
 from ttref.errors import ShapeError
 from ttref.fast import linear, threads
+from ttref.fast.machine import machine
 from ttref.layers import Dense
 
 
@@ -96,13 +97,13 @@ def test_arrays_that_do_not_fit_are_refused(count):
 
 def test_only_large_products_of_a_machine_of_several_cores_are_cut(monkeypatch):
     calls = []
-    slow = SimpleNamespace(part=1.0)
+    slow = machine("cpu float32")._replace(part=1.0)
     monkeypatch.setattr(linear, "machine", lambda kind: slow)
     monkeypatch.setattr(linear, "step_seconds", lambda step, kind: calls.append(step) or 9.0)
     linear._pays.cache_clear()
     assert linear._pays(0, 3, 2, "cpu float32")  # 9 parts' worth, and 8 will do
     assert calls == [(1, 3, 2, 1)]
-    slow.part = 9 / 8
+    slow = slow._replace(part=9 / 8)
     linear._pays.cache_clear()
     assert not linear._pays(0, 3, 2, "cpu float32")
     linear._pays.cache_clear()

@@ -7,7 +7,6 @@ import numpy as np
 from ttref.fast import threads
 from ttref.fast.machine import machine
 from ttref.fast.memory import keep_freed_memory
-from ttref.fast.work import WORTH_THREADS
 
 CACHES = 2  # of a core that a block's numbers may fill
 LARGEST = 2**26  # numbers of a block on a GPU
@@ -35,7 +34,7 @@ def in_blocks(function, count, numbers, dtype):
         Of the numbers, float32 or float64.
     """
     costs = machine(KINDS[dtype.char])
-    pays = count * numbers * costs.add > WORTH_THREADS * costs.part
+    pays = costs.pays(count * numbers * costs.add)
     if not pays and count * numbers <= limit(costs):
         return [function([slice(0, count)])]
     keep_freed_memory()
@@ -50,7 +49,13 @@ def limit(costs):
 def shared(blocks, pays):
     """The blocks of each thread; one has all unless it `pays` to have more."""
     count = threads.available() if pays else 1
-    return [blocks[len(blocks) * k // count : len(blocks) * (k + 1) // count] for k in range(count)]
+    return [blocks[part] for part in parts_of(len(blocks), count)]
+
+
+def parts_of(size, count):
+    """So many slices of about equal length, none empty unless all are."""
+    count = max(1, min(size, count))
+    return [slice(size * t // count, size * (t + 1) // count) for t in range(count)]
 
 
 def cuts(size, most):

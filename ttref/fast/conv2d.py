@@ -28,7 +28,6 @@ from ttref.fast.kernels import kernels_of
 from ttref.fast.machine import machine
 from ttref.fast.memory import keep_freed_memory
 from ttref.fast.plan import Step, step_seconds
-from ttref.fast.work import WORTH_THREADS
 from ttref.ops import _windows, conv2d
 from ttref.ops._windows import Axis
 
@@ -170,7 +169,7 @@ def _shares(x, axes, channels):
     pixels, k = rows.out * columns.out, rows.kernel * columns.kernel * C
     _, kind = kernels_of(x, ())
     costs = machine(kind)
-    pays = step_seconds(Step(max(1, B) * pixels, k, channels, 1), kind) > WORTH_THREADS * costs.part
+    pays = costs.pays(step_seconds(Step(max(1, B) * pixels, k, channels, 1), kind))
     count = threads.available() if pays else 1
     row = max(columns.out * k, rows.stride * _extent(columns, columns.out) * C)
     most = max(1, min(limit(costs) // row, ceil(B * rows.out / count)))

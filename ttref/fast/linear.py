@@ -15,7 +15,6 @@ from ttref.fast.kernels import NUMPY, kernels_of
 from ttref.fast.machine import machine
 from ttref.fast.memory import keep_freed_memory
 from ttref.fast.plan import Step, step_seconds
-from ttref.fast.work import WORTH_THREADS
 from ttref.ops import linear
 
 
@@ -55,7 +54,7 @@ def _pays(batch, features, units, kind):
     """Whether forward and backward take long enough for several threads."""
     keep_freed_memory()
     step = Step(max(1, batch), max(1, features), max(1, units), 1)
-    return step_seconds(step, kind) > WORTH_THREADS * machine(kind).part
+    return machine(kind).pays(step_seconds(step, kind))
 
 
 def _products(pairs, large):

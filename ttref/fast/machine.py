@@ -18,6 +18,7 @@ from ttref.errors import DataError
 
 SHIPPED = Path(__file__).with_name("machine.json")
 SIDES = (*[2**k for k in range(10)], 2**12)  # of the tabulated products; beyond, in proportion
+WORTH_THREADS = 8  # times what a part on another thread costs
 
 
 class Machine(NamedTuple):
@@ -40,6 +41,10 @@ class Machine(NamedTuple):
     def across(self, slices, m, k, n):
         """Seconds of the product of `slices` pairs of matrices, ``(m, k) @ (n, k).T``."""
         return self.call + slices * _seconds(self.products_across, self.small, m, k, n)
+
+    def pays(self, seconds):
+        """Whether it pays to share work of so many seconds out to threads."""
+        return seconds > WORTH_THREADS * self.part
 
     def streaming(self, numbers):
         """Seconds that operands of so many numbers add where the cache does not hold them."""

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 from ttref.arrays import check_memory, check_shape
+from ttref.fast.blocks import parts_of
 from ttref.fast.machine import machine
 from ttref.fast.memory import keep_freed_memory
 from ttref.fast.plan import (
@@ -19,7 +20,6 @@ from ttref.fast.plan import (
 from ttref.tt.check import check_cores
 
 WHOLE = slice(None)
-WORTH_THREADS = 8  # times what a part on another thread costs
 
 
 class Part(NamedTuple):
@@ -65,7 +65,7 @@ def work_of(shapes, x_shape, kind, plan=None, threads=None):
         keep_freed_memory()
         plan = best_plan(shape)
         if threads is None:
-            heavy = estimated_seconds(plan, shape) > WORTH_THREADS * machine(kind).part
+            heavy = machine(kind).pays(estimated_seconds(plan, shape))
     parts = tuple(_parts(plan, shape._replace(batch=batch)))
     if kind.startswith("cpu"):
         kept = sum(step.L * step.c * step.R for part in parts for step in part.steps)
@@ -86,13 +86,13 @@ def _parts(plan, shape):
     sizes = [merged_size(group, shape) for group in plan.groups]
     n, m = prod(shape.in_modes), prod(shape.out_modes)
     if plan.parts == 1 or shape.batch != 1:
-        for rows in _cuts(shape.batch, plan.parts):
+        for rows in parts_of(shape.batch, plan.parts):
             count, own = rows.stop - rows.start, (rows, WHOLE)
             steps = _steps(sizes, plan.rightward, count)
             yield Part(own, own, WHOLE, (count, n), (count, m), steps)
         return
     (a, j, i, b), every = sizes[0], (WHOLE, WHOLE)
-    for cut in _cuts(i if plan.rightward else j, plan.parts):
+    for cut in parts_of(i if plan.rightward else j, plan.parts):
         count, side = cut.stop - cut.start, slice(cut.start * b, cut.stop * b)
         if plan.rightward:  # columns of the matrix (a j, i b)
             unit, first = m // i, (a, j, count, b)
@@ -118,9 +118,3 @@ def _steps(sizes, rightward, rows):
         Step(rows * prod(j[:k]), j[k] * b, a * i[k], prod(i[k + 1 :]))
         for k, (a, _, _, b) in enumerate(sizes)
     )
-
-
-def _cuts(size, parts):
-    """Slices of about equal length, none empty unless all are."""
-    parts = max(1, min(size, parts))
-    return [slice(size * t // parts, size * (t + 1) // parts) for t in range(parts)]
