@@ -11,7 +11,7 @@ from ttref.cli import main
 from ttref.errors import CheckpointError, ConventionError
 from ttref.experiments import cifar10, runner
 from ttref.experiments.cifar10 import NETS, FCNet, pixel_statistics
-from ttref.experiments.pretrained import load_layers
+from ttref.experiments.pretrained import load_layers, with_new_averages
 from ttref.experiments.runner import Experiment, Options
 from ttref.layers import (
     Augment,
@@ -359,6 +359,26 @@ def test_a_network_is_trained_compressed_and_trained_on(tmp_path, monkeypatch, c
     assert run(tmp_path / "c", "--net", "fc", "--pretrained", weights, "--load", "fc[12]") == 0
     assert [row["name"] for row in results(tmp_path / "c")["rows"]] == ["fc"]
     assert "fc, as loaded" not in capsys.readouterr().out.rpartition(f"from {weights}")[2]
+
+
+def test_averages_start_anew_from_pretrained_weights(tmp_path, monkeypatch):
+    """After one step they are those of its batch alone, whatever the file had."""
+    small = FCNet(((3072,), (8,), (4,)), (None, None), 0.4, 0.01, 0.5)
+    monkeypatch.setitem(NETS, "fc", small)
+    assert run(tmp_path / "a", "--net", "fc") == 0
+    params = compress.read_weights(tmp_path / "a" / "checkpoint.npz")
+    started = with_new_averages(params)
+    assert started["fc1"] is params["fc1"]
+    for name in ("bn1", "bn2"):
+        before, after = params[name], started[name]
+        assert any(v.any() for v in before["statistics"].values())
+        assert not any(v.any() for v in after["statistics"].values())
+        assert all(after[k] is before[k] for k in ("scale", "offset"))
+    weights = str(tmp_path / "a" / "checkpoint.npz")
+    assert run(tmp_path / "b", "--net", "fc", "--pretrained", weights) == 0
+    found = compress.read_weights(tmp_path / "b" / "checkpoint.npz")
+    first, second = (p["bn1"]["statistics"]["weight"] for p in (params, found))
+    assert np.array_equal(first, second)  # as many steps each, from 0
 
 
 def test_each_network_has_a_folder_of_its_own(monkeypatch):

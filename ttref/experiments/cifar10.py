@@ -17,7 +17,7 @@ import numpy as np
 from ttref import tree
 from ttref.arrays import check_choice
 from ttref.datasets import cifar10
-from ttref.experiments.pretrained import load_layers
+from ttref.experiments.pretrained import load_layers, with_new_averages
 from ttref.experiments.runner import Experiment
 from ttref.layers import (
     Activation,
@@ -161,6 +161,7 @@ def run(options):
         if len(taken) == len(params):
             accuracy = evaluate(model, params, validation, batch_size=BATCH)["accuracy"]
             experiment.record(f"{name}, as loaded", accuracy, None, model)
+        params = with_new_averages(params)
     history = experiment.train(
         name,
         model,

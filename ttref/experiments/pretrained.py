@@ -63,6 +63,18 @@ def load_layers(net, params, path, patterns, dtype="float32", xp=None):
     return net, params | taken, names
 
 
+def with_new_averages(params):
+    """Parameters whose batch normalisation starts to average anew.
+
+    What a pretrained, or compressed, network saw is not what this one will, and an average with a
+    decay of .99 remembers it for hundreds of steps; one that starts at weight 0 has no such bias.
+    """
+    return {
+        name: p | {"statistics": tree.zeros_like(p["statistics"])} if "statistics" in p else p
+        for name, p in params.items()
+    }
+
+
 def _as_stored(layer, weights):
     """The layer; as a tensor train, if the weights are one."""
     if "cores" not in weights:
