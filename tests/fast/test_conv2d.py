@@ -1,16 +1,16 @@
 """The fast convolutions are the references, whatever the blocks, and keep to their memory."""
 
 import tracemalloc
-from contextlib import contextmanager
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.fast.limits import limits
 from ttref import ops, tree
 from ttref.errors import RankError, ShapeError
-from ttref.fast import conv2d, machine, threads, tt_conv2d
+from ttref.fast import conv2d, tt_conv2d
 from ttref.layers import Conv2d, TTConv2d
 
 RNG = np.random.default_rng
@@ -37,16 +37,6 @@ def check_same(found, expected):
     for name, value in expected.items():
         assert found[name].dtype == value.dtype and found[name].shape == value.shape, name
         assert (found[name] == value).all(), name
-
-
-@contextmanager
-def limits(cache, count=3):
-    """A cache of so many numbers, and threads of which every product is worth some."""
-    numbers = machine.machine("cpu float32")._replace(cache=cache, part=0.0)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(conv2d, "machine", lambda kind: numbers)
-        patch.setattr(threads, "available", lambda: count)
-        yield
 
 
 @st.composite
@@ -76,7 +66,7 @@ def test_blocks_of_every_size_equal_the_reference_exactly(problem, kind, bias, c
     if bias:
         params["bias"] = integers(rng, S, kind=kind)
     x, dy = integers(rng, *shape, kind=kind), integers(rng, 97, kind=kind)
-    with limits(cache, count):
+    with limits(conv2d, cache, count):
         found = run(conv2d, params, x, dy, *hyper)
     check_same(found, run(ops.conv2d, params, x, dy, *hyper))
 
@@ -93,7 +83,7 @@ def test_filters_and_cores_of_every_size_equal_the_reference_exactly(problem, ki
         sizes = [(1, kernel[0], 1, r), (r, kernel[1], 1, 2), (2, shape[3], S, 1)]
     params["cores"] = tuple(integers(rng, *size, kind=kind) for size in sizes)
     arguments = params, integers(rng, *shape, kind=kind), integers(rng, 97, kind=kind), kernel
-    with limits(40):
+    with limits(conv2d, 40):
         found = run(tt_conv2d, *arguments, *hyper)
     check_same(found, run(ops.tt_conv2d_full, *arguments, *hyper))
 
@@ -151,7 +141,7 @@ def test_two_calls_give_the_same_bits(count):
     rng = RNG(3)
     params = {"kernel": rng.standard_normal((3, 3, 8, 8), "float32")}
     x, dy = rng.standard_normal((2, 6, 16, 16, 8), "float32")
-    with limits(2**12, count):
+    with limits(conv2d, 2**12, count):
         check_same(run(conv2d, params, x, dy), run(conv2d, params, x, dy))
 
 
@@ -166,7 +156,7 @@ def test_memory_is_that_of_blocks_as_the_docstrings_say(strides, count):
     x = integers(rng, 16, 16, 16, 16)
     y, kept = conv2d.forward(params, x, strides)
     allowed = SLACK + 4 * 4 * cache * count
-    with limits(cache, count):
+    with limits(conv2d, cache, count):
         assert peak(lambda: conv2d.forward(params, x, strides)) <= y.nbytes + allowed
         allowed += (2 * count + 1) * params["kernel"].nbytes
         assert peak(lambda: conv2d.backward(y, kept)) <= x.nbytes + allowed

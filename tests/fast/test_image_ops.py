@@ -1,26 +1,15 @@
 """The fast pooling and normalisation are the references, whatever the blocks."""
 
-from contextlib import contextmanager
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.fast.limits import limits
 from ttref import ops
 from ttref.errors import ShapeError
-from ttref.fast import batch_norm, blocks, machine, max_pool, threads
+from ttref.fast import batch_norm, blocks, max_pool
 from ttref.testing import check_op
-
-
-@contextmanager
-def limits(cache, count):
-    """A cache of so many numbers, and threads of which every pass is worth some."""
-    numbers = machine.machine("cpu float32")._replace(cache=cache, part=0.0)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(blocks, "machine", lambda kind: numbers)
-        patch.setattr(threads, "available", lambda: count)
-        yield
 
 
 @pytest.mark.parametrize("name", ["fast.max_pool", "fast.batch_norm"])
@@ -44,7 +33,7 @@ def test_pooling_equals_the_reference_exactly(shape, kernel, strides, padding, s
     y, seen = ops.max_pool.forward({}, x, kernel, strides, padding)
     dy = rng.integers(-3, 4, y.shape).astype("float32")
     _, dx = ops.max_pool.backward(dy, seen)
-    with limits(cache, count):
+    with limits(blocks, cache, count):
         found, cache_found = max_pool.forward({}, x, kernel, strides, padding)
         nothing, dx_found = max_pool.backward(dy, cache_found)
     assert isinstance(cache_found, max_pool.Cache) and nothing == {}
@@ -59,6 +48,8 @@ def test_a_window_that_sees_a_nan_is_one_as_in_the_reference():
         assert np.array_equal(
             op.forward({}, x, 2, 2)[0].ravel(), [np.nan, 7, 13, 15], equal_nan=True
         )
+    y, cache = max_pool.forward({}, x, 2, 2)
+    assert max_pool.backward(np.ones_like(y), cache)[1].sum() == 3  # no gradient from that window
 
 
 def test_the_largest_may_be_minus_infinity():
@@ -92,7 +83,7 @@ def test_normalisation_equals_the_reference_within_roundings(shape, names, seed,
     x, dy = rng.uniform(-2, 2, shape), rng.uniform(-2, 2, shape)
     y, cache_of_op = ops.batch_norm.forward(params, x, 0.5)
     dparams, dx = ops.batch_norm.backward(dy, cache_of_op)
-    with limits(cache, count):
+    with limits(blocks, cache, count):
         found, cache_found = batch_norm.forward(params, x, 0.5)
         dfound, dx_found = batch_norm.backward(dy, cache_found)
     expected = {"y": y, "x": dx, **dparams}

@@ -1,6 +1,7 @@
 """The planned recurrence is `ttref.scan`: exactly, with every option, in less time and memory."""
 
 import tracemalloc
+import weakref
 from itertools import product
 from types import SimpleNamespace
 
@@ -206,6 +207,33 @@ def test_backward_may_be_called_twice():
         )
         first, second = (fast.recurrent.backward((dys, None), cache) for _ in range(2))
         assert_equal(tree.flatten(first), tree.flatten(second))
+
+
+def test_one_window_is_held_at_a_time():
+    """What the input map keeps of a window is gone before the next one is there."""
+    alive, counts = weakref.WeakSet(), []
+
+    class Kept:
+        def __init__(self, cache):
+            self.cache = cache
+            alive.add(self)
+            counts.append(len(alive))
+
+    def forward(params, x):
+        p, cache = ops.linear.forward(params, x)
+        return p, Kept(cache)
+
+    def backward(dy, kept, input_gradient=True):
+        return ops.linear.backward(dy, kept.cache, input_gradient)
+
+    rng = np.random.default_rng(0)
+    params = {"kernel": rng.random((3, 8)), "recurrent": rng.random((2, 8))}
+    options = {"input_map": SimpleNamespace(forward=forward, backward=backward)}
+    (ys, _), cache = fast.recurrent.forward(
+        CELLS["lstm"], params, rng.random((2, 6, 3)), checkpoint_every=2, **options
+    )
+    fast.recurrent.backward((ys, None), cache)
+    assert counts == [1] * 6  # three windows forward, three again
 
 
 def kept_bytes(T, checkpoint_every, u=64, B=4):

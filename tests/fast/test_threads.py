@@ -2,11 +2,13 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from ttref.fast import threads
+from ttref.layers import BatchNorm, Conv2d, TTConv2d
 
 
 @pytest.fixture
@@ -73,3 +75,17 @@ def test_several_callers_at_once_leave_blas_as_it_was():
         results = list(pool.map(call, range(50)))
     assert [b - a for a, b in results] == list(range(50))
     assert threads._blas().num_threads == before
+
+
+@pytest.mark.parametrize(
+    "layer", [Conv2d(3, 2, 4), TTConv2d(3, [2], [4], 2), BatchNorm(2)], ids=str
+)
+def test_image_layers_own_the_threads_from_beginning_to_end(layer, monkeypatch):
+    """A product that BLAS may split, in between, would leave its threads spinning."""
+    numbers = []
+    blas = SimpleNamespace(num_threads=2, set_num_threads=numbers.append)
+    monkeypatch.setattr(threads, "_blas", lambda: blas)
+    y, cache = layer.forward(layer.init(0), np.ones((2, 4, 4, 2), "float32"), train=True)
+    assert numbers == [1, 2]
+    layer.backward(y, cache)
+    assert numbers == [1, 2] * 2

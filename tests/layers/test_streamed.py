@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ttref import tree
-from ttref.errors import ConventionError, ShapeError
+from ttref.errors import ConventionError, DivergenceError, ShapeError
 from ttref.layers import Activation, BatchNorm, Dense, Dropout, Flatten, Sequential
 from ttref.layers.streamed import Streamed
 from ttref.optim import SGD
@@ -64,6 +64,14 @@ def test_outside_training_few_clips_are_in_memory_at_a_time():
     assert cache is None
     parts = [NET.forward(params, source.samples[part])[0] for part in source.read[:3]]
     assert np.array_equal(y, np.concatenate(parts))
+
+
+def test_what_is_not_finite_is_named_within_it():
+    layer = Streamed(Source(), NET, 2)
+    params = layer.init(0, "float64")
+    params[1]["bias"][1] = np.nan
+    with pytest.raises(DivergenceError, match=r"that of layer 1, Dense\(.*\) \(its bias already"):
+        fit(layer, params, (NUMBERS, np.zeros(5, int)), SGD(0.1), 1, progress=False)
 
 
 def test_it_trains_and_resumes_by_the_numbers_of_the_clips(tmp_path):

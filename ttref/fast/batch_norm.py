@@ -14,10 +14,12 @@ from math import prod
 import numpy as np
 
 from ttref.arrays import check_shape
+from ttref.fast import threads
 from ttref.fast.blocks import in_blocks, is_fast
 from ttref.ops import batch_norm
 
 
+@threads.owned()
 def forward(params, x, epsilon):
     """As `ttref.ops.batch_norm.forward`."""
     n = prod(x.shape[:-1])
@@ -52,6 +54,7 @@ def forward(params, x, epsilon):
     return y.reshape(x.shape), cache
 
 
+@threads.owned()
 def backward(dy, cache):
     """Pull the cotangent `dy` of y back to ``(dparams, dx)``."""
     if not cache.of_batch or not is_fast(dy, cache.centred):

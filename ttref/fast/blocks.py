@@ -20,12 +20,12 @@ def is_fast(*arrays):
 
 
 def in_blocks(function, count, numbers, dtype):
-    """What `function` of an iterator over slices returns in each thread.
+    """What `function` returns in each thread.
 
     Parameters
     ----------
     function : callable
-        It takes the slices that are a thread's.
+        Of the list of slices that are a thread's.
     count : int
         Length of the axis that is cut.
     numbers : int

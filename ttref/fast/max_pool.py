@@ -31,9 +31,9 @@ def forward(params, x, kernel, strides=1, padding="VALID"):
     """As `ttref.ops.max_pool.forward`; a window that sees a NaN is NaN, and passes no gradient."""
     _windows.check_images(x)
     axes = _windows.axes_of(x.shape[1:3], kernel, strides, padding)
-    offsets = _offsets(axes)
-    if not is_fast(x) or len(offsets) > MOST:
+    if not is_fast(x) or axes[0].kernel * axes[1].kernel > MOST:
         return max_pool.forward(params, x, kernel, strides, padding)
+    offsets = _offsets(axes)
     shape = x.shape[0], axes[0].out, axes[1].out, x.shape[3]
     y, first = np.full(shape, -np.inf, x.dtype), np.zeros(shape, np.uint8)
 
@@ -57,12 +57,13 @@ def backward(dy, cache):
         return max_pool.backward(dy, cache)
     first, axes, dtype = cache
     check_shape("dy", dy, first.shape)
+    offsets = _offsets(axes)
     dx = np.zeros((len(first), axes[0].size, axes[1].size, first.shape[3]), dtype)
 
     def pull_back(blocks):
         for images in blocks:
             dseen, dlargest, number = dx[images], dy[images], first[images]
-            for k, (windows, pixels) in enumerate(_offsets(axes)):
+            for k, (windows, pixels) in enumerate(offsets):
                 dseen[pixels] += dlargest[windows] * (number[windows] == k)
 
     in_blocks(pull_back, len(first), dx[:1].size, dtype)

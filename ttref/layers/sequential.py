@@ -73,9 +73,9 @@ class Sequential(Layer):
     def outputs(self, params, x):
         self._check_count(params)
         for k, (layer, layer_params) in enumerate(zip(self.layers, params, strict=True)):
-            for name, own, y in layer.outputs(layer_params, x):
-                yield f"layer {k}, {name}", own, y
-            x = y
+            outputs = layer.outputs(layer_params, x)
+            for name, own, x in outputs:
+                yield f"layer {k}, {name}", own, x
 
     def _check_count(self, params):
         if len(params) != len(self.layers):

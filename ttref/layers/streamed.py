@@ -46,7 +46,7 @@ class Streamed(Layer):
         return self.net.prepared(params, min(batch, self.batch_size))
 
     def forward(self, params, x, train=False, rng=None):
-        numbers = to_numpy(x)[:, 0].astype(int)
+        numbers = _numbers(x)
         if train:
             return self.net.forward(params, self._read(params, numbers), train, rng)
         starts = range(0, max(len(numbers), 1), self.batch_size)
@@ -55,8 +55,7 @@ class Streamed(Layer):
         return namespace(*ys).concat(ys, axis=0), None
 
     def outputs(self, params, x):
-        numbers = to_numpy(x)[:, 0].astype(int)
-        yield from self.net.outputs(params, self._read(params, numbers))
+        yield from self.net.outputs(params, self._read(params, _numbers(x)))
 
     def _read(self, params, numbers):
         """The samples as an array of the parameters' library, dtype and device."""
@@ -91,3 +90,7 @@ class Streamed(Layer):
     def summary(self, in_shape=None):
         """Table of the layers of `net`, as text."""
         return summary(self.net, self.source.shape)
+
+
+def _numbers(x):
+    return to_numpy(x)[:, 0].astype(int)

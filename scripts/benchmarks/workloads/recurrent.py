@@ -54,11 +54,12 @@ def truth(case, inputs):
     return ttref(case | {"checkpoint_every": None}, inputs, "cpu").results()
 
 
-def named(y, cores, bias, recurrent, *x):
+def named(y, cores, bias, recurrent, x=None):
     """Results by name; arguments but y are cotangents, and there may be none of x."""
     named_cores = {f"dcores.{k}": core for k, core in enumerate(cores)}
     arrays = {"y": y, **named_cores, "dbias": bias, "drecurrent": recurrent}
-    arrays.update(zip(("dx",), x, strict=False))
+    if x is not None:
+        arrays["dx"] = x
     return {name: np.asarray(array) for name, array in arrays.items()}
 
 
