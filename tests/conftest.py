@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+import json
 import os
 from fractions import Fraction
 from pathlib import Path
@@ -10,6 +11,8 @@ import numpy as np
 import pytest
 
 from ttref import arrays
+from ttref.fast.tt_plan import plan, work
+from ttref.machine import costs, products
 from ttref.testing import profiles
 
 profiles.load("ci" if os.environ.get("CI") else "dev")
@@ -90,3 +93,26 @@ def data_folder():
     if not folder or not Path(folder).is_dir():
         pytest.skip("REAL DATA NOT TESTED: set TTREF_DATA to the folder of the data sets")
     return Path(folder)
+
+
+def forget():
+    caches = costs.machine, costs.stored, plan.best_plan, plan.merging_seconds, work.work_of
+    choices = products.rows_of_block, products.slices_seconds
+    for cached in (*caches, *choices):
+        cached.cache_clear()
+
+
+@pytest.fixture
+def own_cache(tmp_path, monkeypatch):
+    """Write ``machine.json`` of these sections, or this text, where the planner looks for it."""
+    monkeypatch.setenv("TTREF_CACHE", str(tmp_path))
+
+    def write(text=None, **sections):
+        text = json.dumps({"machines": {}, "plans": {}} | sections) if text is None else text
+        (tmp_path / "machine.json").write_text(text)
+        forget()
+
+    forget()
+    yield write
+    monkeypatch.undo()
+    forget()

@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ttref import ops, scan, tree
+from ttref.arithmetic import lattice
+from ttref.arithmetic.dual import lift as dual
+from ttref.arithmetic.dual import tangent
 from ttref.cells import GRUCell, LSTMCell, RNNCell, per_gate
 from ttref.errors import ConventionError, DtypeError, ShapeError
-from ttref.numbers import lattice
-from ttref.numbers.dual import lift as dual
-from ttref.numbers.dual import tangent
 from ttref.testing import check_op
 from ttref.testing.exact import inner
 

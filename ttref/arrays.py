@@ -5,15 +5,14 @@ array_api_strict, torch and JAX arrays, and on NumPy object arrays of exact numb
 """
 
 import importlib.util
-import os
-from functools import cache
-from numbers import Integral, Number, Real
+from numbers import Number
 
 import array_api_compat.numpy
 import numpy as np
 from array_api_compat import array_namespace, is_array_api_obj, is_cupy_array
 
-from ttref.errors import ConventionError, DeviceError, DtypeError, ShapeError
+from ttref.checks import check_choice
+from ttref.errors import DeviceError, DtypeError, ShapeError
 
 numpy_namespace = array_api_compat.numpy
 NUMPY_ONLY = {np.ndarray}
@@ -94,14 +93,6 @@ def describe(x):
     return f"{x.dtype} array of shape {tuple(x.shape)}"
 
 
-def check_choice(name, value, choices):
-    """Raise `ConventionError` unless `value` is one of `choices`."""
-    if value not in choices:
-        raise ConventionError(
-            f"{name} is {value!r}, expected one of {', '.join(map(repr, choices))}"
-        )
-
-
 def check_shape(name, x, expected):
     """Raise `ShapeError` unless `x` is an array of shape `expected`; None stands for any size."""
     shape = getattr(x, "shape", None)
@@ -114,24 +105,6 @@ def check_shape(name, x, expected):
         fits = fits and (wanted is None or got == wanted)
     if not fits:
         raise ShapeError(f"{name} has shape {tuple(shape)}, expected {_sizes(expected)}")
-
-
-def check_memory(what, numbers, itemsize=8):
-    """Raise `ShapeError` if `what` needs more numbers than this machine's memory has room for."""
-    if numbers * itemsize > _physical_memory():
-        raise ShapeError(
-            f"{what} takes {numbers * itemsize / 1e9:.3g} GB, this machine has "
-            f"{_physical_memory() / 1e9:.3g} GB of memory; use a smaller batch, ranks or modes"
-        )
-
-
-@cache
-def _physical_memory():
-    """Bytes; 2^40 where the system does not tell."""
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):
-        return 2**40
 
 
 def _sizes(expected):
@@ -164,17 +137,3 @@ def is_number(value):
 def plain(value):
     """A NumPy scalar as the Python number, which takes on the dtype of the array that it meets."""
     return value.item() if isinstance(value, np.generic) else value
-
-
-def check_number(name, value, expected, holds):
-    """`value`, if it is a real number that `holds` is true of; else say what was `expected`."""
-    if isinstance(value, bool) or not isinstance(value, Real) or not holds(value):
-        raise ConventionError(f"{name} is {value!r}, expected {expected}")
-    return value
-
-
-def check_count(name, value, error=ConventionError):
-    """`value` as an int, if it is a positive integer."""
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
-        raise error(f"{name} is {value!r}, expected a positive integer")
-    return int(value)

@@ -7,7 +7,7 @@ import math
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
-from ttref import io, tree
+from ttref import storage, tree
 from ttref.arrays import namespace
 from ttref.errors import CheckpointError, ConventionError, ShapeError
 from ttref.layers import TTConv2d, TTDense
@@ -106,7 +106,7 @@ def read_weights(path, xp=None):
     CheckpointError
         If the file is damaged, or holds no weights.
     """
-    saved = io.load(path, xp)
+    saved = storage.load(path, xp)
     kind = saved.get("kind") if isinstance(saved, dict) else None
     if kind == KIND:
         return saved["params"]
@@ -118,7 +118,7 @@ def read_weights(path, xp=None):
 
 def write_weights(path, params):
     """Write weights so that `read_weights` reads them."""
-    io.save(path, {"kind": KIND, "params": params})
+    storage.save(path, {"kind": KIND, "params": params})
 
 
 def _has_kernel(node):

@@ -6,14 +6,8 @@ targets finite, weights not negative), which the operators leave out.
 
 import numpy as np
 
-from ttref.arrays import (
-    check_choice,
-    check_numeric,
-    check_shape,
-    holds_objects,
-    namespace,
-    to_numpy,
-)
+from ttref.arrays import check_numeric, check_shape, holds_objects, namespace, to_numpy
+from ttref.checks import check_choice
 from ttref.errors import DataError
 from ttref.fast import softmax_cross_entropy as _softmax
 from ttref.ops import binary_cross_entropy as _binary

@@ -18,9 +18,10 @@ from dataclasses import dataclass
 from array_api_compat import is_numpy_array
 
 from ttref import tree
-from ttref.arrays import check_number, namespace, plain
+from ttref.arrays import namespace, plain
+from ttref.checks import check_number
 from ttref.errors import ConventionError, DtypeError, ShapeError
-from ttref.fast import cupy_kernels, threads
+from ttref.machine import cuda_kernels, threads
 
 BLOCK = 2**16  # numbers: stays near a core; shorter, and threads wait for Python's lock
 WORTH_THREADS = 4  # blocks
@@ -74,13 +75,13 @@ class SGD:
     def advance(self, p, g, state, rates=None):
         """`step` on vectors, which it uses up; with the `rates` in a vector, or of the step."""
         velocity, decay = state["velocity"], self.weight_decay
-        if cupy_kernels.on_cupy(p):
+        if cuda_kernels.on_cupy(p):
             rates = _on_device(rates, self, state, p)
             if self.momentum:
                 settings = decay, self.momentum, self.nesterov
-                cupy_kernels.kernel("momentum")(g, rates, *settings, p, velocity)
+                cuda_kernels.kernel("momentum")(g, rates, *settings, p, velocity)
             else:
-                cupy_kernels.kernel("descend")(g, rates, decay, p)
+                cuda_kernels.kernel("descend")(g, rates, decay, p)
         else:
             rates = self.rates(state["step"]) if rates is None else rates
             p, velocity = _in_blocks(self._advance, rates, p, velocity, g)
@@ -139,10 +140,10 @@ class Adam:
     def advance(self, p, g, state, rates=None):
         """`step` on vectors, which it uses up; with the `rates` in a vector, or of the step."""
         m, v = state["m"], state["v"]
-        if cupy_kernels.on_cupy(p):
+        if cuda_kernels.on_cupy(p):
             settings = self.weight_decay, 1 - self.beta1, self.beta2, 1 - self.beta2
             rates = _on_device(rates, self, state, p)
-            cupy_kernels.kernel("adam")(g, rates, *settings, p, m, v)
+            cuda_kernels.kernel("adam")(g, rates, *settings, p, m, v)
         else:
             rates = self.rates(state["step"]) if rates is None else rates
             p, m, v = _in_blocks(self._advance, rates, p, m, v, g)
@@ -189,8 +190,8 @@ class EMA:
 
     def advance(self, average, p):
         """`update` of the vector `average`, which it uses up."""
-        if cupy_kernels.on_cupy(p):
-            cupy_kernels.kernel("average")(p, self.decay, 1 - self.decay, average)
+        if cuda_kernels.on_cupy(p):
+            cuda_kernels.kernel("average")(p, self.decay, 1 - self.decay, average)
             return average
         return _in_blocks(self._advance, None, average, p)[0]
 

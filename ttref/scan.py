@@ -1,7 +1,7 @@
 """Run a cell over time, and pull cotangents back through time (BPTT; Werbos 1990).
 
 Step by step, the input map applied anew in each one: the definition. The same parameters serve
-every step, so their cotangents are summed here and nowhere else. `ttref.fast.recurrent` has the
+every step, so their cotangents are summed here and nowhere else. `ttref.fast.recurrence` has the
 same contract. Derivation: docs/derivations/bptt.md.
 
 Dimension key
@@ -13,7 +13,7 @@ Dimension key
 from typing import Any, NamedTuple
 
 from ttref import ops, tree
-from ttref.arrays import check_count, check_shape, describe, namespace
+from ttref.arrays import check_shape, describe, namespace
 from ttref.cells.cell import (
     PARAMETERS,
     check_recurrent,
@@ -21,6 +21,7 @@ from ttref.cells.cell import (
     check_state,
     masked,
 )
+from ttref.checks import check_count
 from ttref.errors import DtypeError
 
 

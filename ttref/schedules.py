@@ -6,7 +6,7 @@ Every schedule is a frozen dataclass, so its repr says all there is to say about
 import math
 from dataclasses import dataclass
 
-from ttref.arrays import check_number
+from ttref.checks import check_number
 from ttref.errors import ConventionError
 
 

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ttref import ops, tree, tt
+from ttref.arithmetic.dual import lift as dual
+from ttref.arithmetic.dual import tangent
 from ttref.cells import GRUCell, LSTMCell, RNNCell, per_gate
 from ttref.errors import ConventionError, RankError, ShapeError
-from ttref.numbers.dual import lift as dual
-from ttref.numbers.dual import tangent
 from ttref.testing import check_op
 from ttref.testing.exact import inner
 

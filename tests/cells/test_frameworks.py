@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from ttref import ops, scan, tree
+from ttref.arithmetic import running
 from ttref.cells import GRUCell, LSTMCell, RNNCell
-from ttref.numbers import running
 
 pytestmark = pytest.mark.witness
 MARGIN = 5

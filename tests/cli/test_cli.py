@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 import ttref
-from ttref import io, ops
+from ttref import ops, storage
 from ttref.cli import demo, info, main
 from ttref.experiments import digits, fibo, t3f_mnist
 from ttref.experiments.runner import Experiment, Options
@@ -293,7 +293,7 @@ def test_check_says_how_small_an_error_would_have_been_seen(cli):
 
 
 def test_check_says_which_rungs_were_skipped_and_why(cli, monkeypatch):
-    monkeypatch.setattr("ttref.numbers.ball.flint", None)
+    monkeypatch.setattr("ttref.arithmetic.ball.flint", None)
     result = cli("check", "linear", "smooth_activation", "--examples", 2)
     assert result.status == 0
     assert re.search(
@@ -505,7 +505,7 @@ def truncate(content):
     return content[: len(content) // 2]
 
 
-@pytest.mark.filterwarnings("ignore::ResourceWarning")  # NumPy's; tests/test_io.py is about it
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # NumPy's; tests/test_storage.py is about it
 @pytest.mark.parametrize("damage", [truncate, lambda c: b"", lambda c: b"PK not a zip", None])
 def test_a_damaged_checkpoint_is_refused_and_kept(cli, tmp_path, damage):
     command = ("train", "digits", *SHORT, "--out", "run")
@@ -673,7 +673,7 @@ def test_ctrl_c_saves_and_resume_finishes_with_the_same_result(cli, tmp_path):
     assert refused(stopped, status=130)
     expected = r"ttref: stopped after epoch (\d+), step (\d).* run/checkpoint\.npz.*"
     epoch, step = map(int, re.fullmatch(expected, stopped.message).groups())
-    saved = io.load(tmp_path / "run" / "checkpoint.npz")["run"]
+    saved = storage.load(tmp_path / "run" / "checkpoint.npz")["run"]
     assert (saved["epoch"], saved["step"]) == (epoch, step)
     assert results(tmp_path / "run")["rows"] == []
     assert {path.suffix for path in (tmp_path / "run").iterdir()} == {".npz", ".jsonl", ".json"}

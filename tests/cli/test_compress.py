@@ -6,7 +6,7 @@ from math import prod
 import numpy as np
 import pytest
 
-from ttref import compress, io, tree, tt
+from ttref import compress, storage, tree, tt
 from ttref.cli import main
 from ttref.compress import near_even, read_weights, write_weights
 from ttref.errors import CheckpointError, ConventionError, ShapeError
@@ -175,7 +175,7 @@ def test_the_average_of_the_weights_is_what_counts(tmp_path):
 
 def test_other_files_are_refused(tmp_path):
     for content in ({"kind": "a list"}, (1, 2)):
-        io.save(tmp_path / "other.npz", content)
+        storage.save(tmp_path / "other.npz", content)
         with pytest.raises(CheckpointError, match=r"other\.npz holds no weights: it is neither"):
             read_weights(tmp_path / "other.npz")
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ttref import io, tree
+from ttref import storage, tree
 from ttref.datasets import digits as digits_data
 from ttref.errors import CheckpointError, ConventionError, DataError, DeviceError
 from ttref.experiments import EXPERIMENTS, digits, runner
@@ -48,7 +48,7 @@ def without_seconds(results):
 
 
 def weights(out):
-    return tree.flatten(io.load(out / "checkpoint.npz")["run"]["params"])
+    return tree.flatten(storage.load(out / "checkpoint.npz")["run"]["params"])
 
 
 def same(a, b):
@@ -365,7 +365,7 @@ def test_files_in_shared_memory_are_replaced_whole_too():
     with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
         path = Path(folder, "results.json")
         path.write_text("old")
-        with pytest.raises(OSError, match="disk"), io.atomic_write(path) as file:
+        with pytest.raises(OSError, match="disk"), storage.atomic_write(path) as file:
             file.write(b"half a ")
             raise OSError("the disk is full")
         assert path.read_text() == "old"

@@ -9,7 +9,7 @@ import signal
 import numpy as np
 import pytest
 
-from ttref import io, tree
+from ttref import storage, tree
 from ttref.errors import CheckpointError
 from ttref.experiments import runner, t3f_mnist
 from ttref.experiments.runner import Experiment, Options
@@ -68,7 +68,9 @@ def without_seconds(results):
 
 def weights(out):
     """The final weights of every stage."""
-    runs = {stage: io.load(out / stage / "checkpoint.npz")["run"]["params"] for stage in STAGES}
+    runs = {
+        stage: storage.load(out / stage / "checkpoint.npz")["run"]["params"] for stage in STAGES
+    }
     return tree.flatten(runs)
 
 

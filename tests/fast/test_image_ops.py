@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from tests.fast.limits import limits
 from ttref import ops
 from ttref.errors import ShapeError
-from ttref.fast import batch_norm, blocks, max_pool
+from ttref.fast import batch_norm, max_pool
+from ttref.machine import blocks
 from ttref.testing import check_op
 
 

@@ -7,9 +7,10 @@ import pytest
 
 from ttref import ops, tree
 from ttref.errors import ShapeError
-from ttref.fast import linear, threads
-from ttref.fast.machine import machine
+from ttref.fast import linear
 from ttref.layers import Dense
+from ttref.machine import threads
+from ttref.machine.costs import machine
 
 
 @pytest.fixture(params=[1, 2, 3])

@@ -6,7 +6,7 @@ import pytest
 
 from ttref import fast, scan, tree
 from ttref.cells import GRUCell, LSTMCell, RNNCell
-from ttref.fast import recurrent
+from ttref.fast.recurrence import over_time
 
 CELLS = [RNNCell("relu"), GRUCell("relu", "relu"), LSTMCell("identity", "relu")]  # of integers
 
@@ -36,7 +36,7 @@ def results(op, cell, xp, mask, checkpoint_every=None):
 @pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
 def test_padding_on_a_device_is_as_the_scan_has_it(cell, share, checkpoint_every):
     mask = np.random.default_rng(1).random((3, 3)) < share
-    found = results(fast.recurrent, cell, strict, mask, checkpoint_every)
+    found = results(fast.recurrence, cell, strict, mask, checkpoint_every)
     expected = results(scan, cell, np, mask)
     assert found.keys() == expected.keys()
     for name, value in expected.items():
@@ -46,6 +46,6 @@ def test_padding_on_a_device_is_as_the_scan_has_it(cell, share, checkpoint_every
 
 def test_padding_that_is_not_left_out_is_seen(monkeypatch):
     mask = np.asarray([[True] * 2 + [False]] * 3)
-    monkeypatch.setattr(recurrent, "choose", lambda valid, x, otherwise: x)
-    found = results(fast.recurrent, CELLS[0], strict, mask)
+    monkeypatch.setattr(over_time, "choose", lambda valid, x, otherwise: x)
+    found = results(fast.recurrence, CELLS[0], strict, mask)
     assert not all(bool(strict.all(strict.isfinite(value))) for value in found.values())

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from tests.ops.problems import tt_problems
 from ttref import fast, ops, tree
-from ttref.fast import threads, tt_linear
-from ttref.fast.plan import Plan, all_plans
+from ttref.fast import tt_linear
+from ttref.fast.tt_plan.plan import Plan, all_plans
+from ttref.machine import threads
 
 KINDS = {"objects": object, "integers": np.int64, "float32": np.float32, "float64": np.float64}
 

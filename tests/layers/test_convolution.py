@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from ttref import ops, tree
+from ttref.arithmetic import running
 from ttref.errors import ConventionError, RankError, ShapeError
 from ttref.layers import (
     Activation,
@@ -19,7 +20,6 @@ from ttref.layers import (
     TTConv2d,
     TTDense,
 )
-from ttref.numbers import running
 from ttref.testing import check_op
 from ttref.testing.cases.case import integers
 from ttref.testing.cases.convolution import kernel_by_entries

@@ -243,7 +243,7 @@ def test_dropout_draws_masks_once_per_batch_and_shares_them_over_time(one):
     rng = np.random.default_rng(4)
     input_mask = (rng.random((5, 6)) >= 0.5) / 0.5
     recurrent_mask = (rng.random((5, 4) if one else (3, 5, 4)) >= 0.25) / 0.75
-    (ys, _), _ = fast.recurrent.forward(
+    (ys, _), _ = fast.recurrence.forward(
         layer.cell, params, x, input_mask=input_mask, recurrent_mask=recurrent_mask
     )
     y, cache = layer.forward(params, x, train=True, rng=np.random.default_rng(4))

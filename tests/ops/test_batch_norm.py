@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from ttref import ops, tree
+from ttref.arithmetic import running
 from ttref.errors import ConventionError, ShapeError
 from ttref.layers import BatchNorm, Dense, Sequential
-from ttref.numbers import running
 from ttref.testing import check_op
 
 norm = ops.batch_norm

@@ -7,7 +7,7 @@ import pytest
 
 from ttref import ops, tree
 from ttref.errors import ConventionError, RankError, ShapeError
-from ttref.ops import _windows
+from ttref.ops import windows
 from ttref.testing import check_op
 from ttref.testing.cases.case import integers
 from ttref.testing.cases.convolution import conv2d_by_entries, kernel_by_entries
@@ -74,19 +74,19 @@ def test_fold_is_the_adjoint_of_unfold(nearest):
     rng = RNG(2)
     for geometry in GEOMETRIES:
         x = integers(rng, (2, 7, 6, 2))
-        axes = _windows.axes_of((7, 6), (3, 2), **geometry)
-        windows = _windows.unfold(x, axes, nearest)
-        dwindows = integers(rng, windows.shape)
-        assert (windows * dwindows).sum() == (x * _windows.fold(dwindows, axes, nearest)).sum()
+        axes = windows.axes_of((7, 6), (3, 2), **geometry)
+        seen = windows.unfold(x, axes, nearest)
+        dseen = integers(rng, seen.shape)
+        assert (seen * dseen).sum() == (x * windows.fold(dseen, axes, nearest)).sum()
 
 
 def test_padding_is_that_of_tensorflow():
     """Of an even kernel's odd padding the larger half comes last; strides leave rows out first."""
-    axis = _windows.axes_of((5, 4), (2, 3), (1, 2), "SAME")
+    axis = windows.axes_of((5, 4), (2, 3), (1, 2), "SAME")
     assert [a.before for a in axis] == [0, 0] and [a.out for a in axis] == [5, 2]
-    axis = _windows.axes_of((5, 5), (4, 3), (1, 2), "SAME")
+    axis = windows.axes_of((5, 5), (4, 3), (1, 2), "SAME")
     assert [a.before for a in axis] == [1, 1] and [a.out for a in axis] == [5, 3]
-    axis = _windows.axes_of((5, 6), (3, 3), (2, 2), "VALID")
+    axis = windows.axes_of((5, 6), (3, 3), (2, 2), "VALID")
     assert [a.before for a in axis] == [0, 0] and [a.out for a in axis] == [2, 2]
 
 

@@ -7,8 +7,8 @@ import pytest
 
 from ttref import functions as F
 from ttref import ops
+from ttref.arithmetic import ball, lattice, running
 from ttref.errors import ConventionError, ShapeError, UndecidableError
-from ttref.numbers import ball, lattice, running
 from ttref.testing import check_op
 from ttref.testing.cases.case import integers
 

@@ -7,8 +7,8 @@ import pytest
 
 from tests.oracle import layers
 from ttref import tree
+from ttref.arithmetic import ball
 from ttref.errors import ConventionError, MissingExtraError
-from ttref.numbers import ball
 from ttref.oracle import Adapter, Verdicts, conforms, evaluate, judge, truth
 from ttref.oracle.judge import check_format, make_case, unanswered, verdict
 from ttref.rng import generator

@@ -8,8 +8,8 @@ import pytest
 
 from tests.oracle import layers
 from ttref import tree
-from ttref.numbers import lattice
-from ttref.numbers.formats import format_of
+from ttref.arithmetic import lattice
+from ttref.arithmetic.formats import format_of
 from ttref.oracle import truth
 from ttref.oracle.judge import make_case
 from ttref.rng import generator

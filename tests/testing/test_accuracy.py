@@ -7,8 +7,8 @@ import pytest
 from scipy import special
 
 from ttref import ops, tree
+from ttref.arithmetic import ball, running
 from ttref.arrays import holds_objects
-from ttref.numbers import ball, running
 from ttref.testing import CASES, accuracy, check_op
 from ttref.testing.cases import from_generator
 

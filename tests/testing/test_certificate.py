@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from ttref import fast, ops, tree
+from ttref.arithmetic.degree import Degree
 from ttref.cli import main
 from ttref.errors import ConventionError, InexactError
-from ttref.numbers.degree import Degree
 from ttref.testing import certificate, exact
 from ttref.testing.cases import CASES, from_generator
 from ttref.testing.certificate import IDENTITIES, POINTS, certify, every, trains

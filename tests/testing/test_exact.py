@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from ttref import ops, tree
+from ttref.arithmetic import ball, lattice
+from ttref.arithmetic.dual import Dual
 from ttref.arrays import holds_objects
 from ttref.errors import UndecidableError
-from ttref.numbers import ball, lattice
-from ttref.numbers.dual import Dual
 from ttref.testing import CASES, cases, check_op, exact
 from ttref.testing.cases import from_generator
 from ttref.testing.report import Finding

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from ttref import fast, ops, tree
+from ttref.arithmetic import ball
 from ttref.arrays import holds_objects
 from ttref.errors import ConventionError, MissingExtraError, UndecidableError
 from ttref.layers import Dense
-from ttref.numbers import ball
 from ttref.testing import CASES, Finding, check_op, ladder
 from ttref.testing.cases import from_generator
 from ttref.testing.ladder import Rung

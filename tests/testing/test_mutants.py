@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ttref.numbers import ball
+from ttref.arithmetic import ball
 from ttref.rng import generator
 from ttref.testing import CASES, MUTANTS, exact, ladder_checker
 from ttref.testing.accuracy import on_floats, results

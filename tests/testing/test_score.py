@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from ttref import tree
+from ttref.arithmetic import ball
 from ttref.errors import ConventionError
-from ttref.numbers import ball
 from ttref.rng import generator
 from ttref.testing import CASES, ladder_checker, score
 from ttref.testing.accuracy import on_floats, results

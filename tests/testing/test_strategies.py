@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, Phase, find, given, settings
 from hypothesis.errors import InvalidArgument
 
 from ttref import ops, tree
+from ttref.arithmetic import ball
 from ttref.errors import ConventionError
-from ttref.numbers import ball
 from ttref.testing import CASES, profiles, strategies
 from ttref.testing.exact import adjoint, definition
 from ttref.tt import TTMatrix

@@ -11,7 +11,7 @@ import pytest
 
 from ttref import functions as F
 from ttref import tree
-from ttref.numbers import ball, rational, running
+from ttref.arithmetic import ball, rational, running
 from ttref.testing import CASES, exact
 from ttref.testing.accuracy import results
 from ttref.testing.cases import from_generator

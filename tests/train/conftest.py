@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from ttref import io
+from ttref import storage
 from ttref.layers import Dense, Dropout, Sequential
 from ttref.train import fit
 
@@ -87,7 +87,7 @@ def assert_same_history(history, other):
 
 def saved(folder):
     """The run in the checkpoint of a folder."""
-    return io.load(folder / "checkpoint.npz")["run"]
+    return storage.load(folder / "checkpoint.npz")["run"]
 
 
 def files(folder):

@@ -16,8 +16,8 @@ import pytest
 from ttref import rng as random
 from ttref import tree
 from ttref.errors import DeviceError, DivergenceError
-from ttref.fast import recordable
 from ttref.layers import LSTM, BatchNorm, Dense, Dropout, Sequential, TTDense
+from ttref.machine import cuda_graphs
 from ttref.optim import SGD, Adam
 from ttref.schedules import Step
 from ttref.train import fit
@@ -220,7 +220,7 @@ def recorder(monkeypatch):
     def functions():
         yield
 
-    monkeypatch.setattr(recordable, "functions", functions)
+    monkeypatch.setattr(cuda_graphs, "functions", functions)
     return recorder
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import ttref
-from ttref import io, tree
+from ttref import storage, tree
 from ttref.errors import CheckpointError, DivergenceError
 from ttref.layers import Dense, Dropout, Sequential
 from ttref.optim import SGD, Adam
@@ -178,7 +178,7 @@ def test_early_stopping_stops_at_the_same_epoch_after_a_resume(
 
 
 def test_ctrl_c_while_saving_waits_until_the_file_is_whole(tools, whole, tmp_path, monkeypatch):
-    optimizer, save = SGD(0.1, momentum=0.9), io.save
+    optimizer, save = SGD(0.1, momentum=0.9), storage.save
     expected, run = whole(optimizer)
 
     def press_and_save(path, tree_):
@@ -186,7 +186,7 @@ def test_ctrl_c_while_saving_waits_until_the_file_is_whole(tools, whole, tmp_pat
         save(path, tree_)
 
     with monkeypatch.context() as patch, pytest.raises(Interrupted, match="after epoch 1, step 0"):
-        patch.setattr(io, "save", press_and_save)
+        patch.setattr(storage, "save", press_and_save)
         tools.train(optimizer, out=tmp_path / "run")
     assert set(tools.files(tmp_path / "run")) == {"checkpoint.npz", "history.jsonl"}
     resumed = tools.train(optimizer, out=tmp_path / "run", resume=True)
@@ -473,7 +473,7 @@ def test_a_damaged_checkpoint_is_refused_and_stays(tools, tmp_path, damage):
 
 @pytest.mark.parametrize("tree_", [{"kind": "weights"}, {"run": 1}, (1, 2), 3], ids=str)
 def test_a_file_that_is_no_checkpoint_is_refused(tools, tmp_path, tree_):
-    io.save(tmp_path / "checkpoint.npz", tree_)
+    storage.save(tmp_path / "checkpoint.npz", tree_)
     with pytest.raises(CheckpointError, match=r"checkpoint\.npz is not a checkpoint of a training"):
         tools.train(SGD(0.1), out=tmp_path, resume=True)
 

@@ -7,8 +7,8 @@ import sys
 import numpy as np
 import pytest
 
-from ttref.fast import threads
 from ttref.layers import Dense, Sequential
+from ttref.machine import threads
 from ttref.optim import SGD
 from ttref.train import evaluate, fit
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from ttref import ops
-from ttref.arrays import check_choice, check_shape, namespace
+from ttref.arrays import check_shape, namespace
+from ttref.checks import check_choice
 from ttref.errors import ConventionError, ShapeError
 
 PARAMETERS = ("recurrent", "recurrent_bias")  # of cells; what else there is, is the input map's

@@ -14,7 +14,7 @@ Derivation: docs/derivations/gru.md.
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
-from ttref.arrays import check_choice, check_shape, namespace
+from ttref.arrays import check_shape, namespace
 from ttref.cells.cell import (
     Cell,
     activate,
@@ -26,6 +26,7 @@ from ttref.cells.cell import (
     split,
     transposed,
 )
+from ttref.checks import check_choice
 
 
 class Cache(NamedTuple):

@@ -4,18 +4,18 @@ import json
 
 import numpy as np
 
-from ttref import io
+from ttref import storage
 from ttref.arrays import device_namespace
-from ttref.cli.types import positive_int
+from ttref.cli.arguments import positive_int
 from ttref.errors import ConventionError, DataError
-from ttref.fast import threads
-from ttref.fast.calibrate import calibrate
-from ttref.fast.explain import explain
-from ttref.fast.machine import stored, user_file
-from ttref.fast.plan import Shape
-from ttref.fast.tune import tune
+from ttref.fast.tt_plan.plan import Shape
+from ttref.machine import threads
+from ttref.machine.costs import stored, user_file
 from ttref.tables import table
 from ttref.tt.check import as_structure
+from ttref.tuning.calibration import calibrate
+from ttref.tuning.explanation import explain
+from ttref.tuning.search import tune
 
 DTYPES = ("float32", "float64")
 T3F_LAYER = ([7, 4, 7, 4], [5, 5, 5, 5], [4], 64)
@@ -105,5 +105,5 @@ def _store(section, entries):
             if section != "machines":  # a calibration replaces what is damaged
                 raise
     kept[section] |= entries
-    with io.atomic_write(path) as file:
+    with storage.atomic_write(path) as file:
         file.write((json.dumps(kept) + "\n").encode())

@@ -4,9 +4,9 @@ import json
 from functools import partial
 from pathlib import Path
 
-from ttref import io
-from ttref.arrays import check_choice
-from ttref.cli.types import positive_int, seed
+from ttref import storage
+from ttref.checks import check_choice
+from ttref.cli.arguments import positive_int, seed
 from ttref.errors import ConventionError
 from ttref.testing import CASES, check_op
 from ttref.testing.certificate import IDENTITIES, certificate_table, certify
@@ -59,7 +59,7 @@ def _end(options, reports):
     """Write the rows, and return the exit status."""
     if options.json:
         rows = [row for report in reports for row in report.rows()]
-        with io.atomic_write(options.json) as file:
+        with storage.atomic_write(options.json) as file:
             file.write((json.dumps(rows, indent=2) + "\n").encode())
     return 0 if all(report.ok for report in reports) else 1
 

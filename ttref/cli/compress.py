@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from ttref.cli.types import positive_int
+from ttref.cli.arguments import positive_int
 from ttref.compress import compress, read_weights, write_weights
 from ttref.errors import CheckpointError
 from ttref.tables import table

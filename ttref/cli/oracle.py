@@ -4,9 +4,9 @@ import json
 from functools import partial
 from pathlib import Path
 
-from ttref import io
-from ttref.cli.types import positive_int, seed
-from ttref.numbers.formats import FORMATS
+from ttref import storage
+from ttref.arithmetic.formats import FORMATS
+from ttref.cli.arguments import positive_int, seed
 from ttref.oracle import evaluate, load
 
 
@@ -49,6 +49,6 @@ def run(options):
     if options.json:
         found = {"adapter": adapter.name, "seed": options.seed, "ok": report.ok}
         found |= {"diagnosis": report.diagnosis, "skipped": report.skipped, "rows": rows}
-        with io.atomic_write(options.json) as file:
+        with storage.atomic_write(options.json) as file:
             file.write((json.dumps(found, indent=2) + "\n").encode())
     return 0 if report.ok else 1

@@ -2,7 +2,7 @@
 
 from dataclasses import fields
 
-from ttref.cli.types import positive_int, seed
+from ttref.cli.arguments import positive_int, seed
 from ttref.experiments import EXPERIMENTS
 from ttref.experiments.runner import Options
 

@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ttref import io
-from ttref.arrays import check_choice
+from ttref import storage
+from ttref.checks import check_choice
 from ttref.datasets.clips import Clips
 from ttref.errors import DataError, MissingExtraError
 from ttref.rng import stream
@@ -152,7 +152,7 @@ def decode(path, target, frames):
     except ImportError:
         raise MissingExtraError("video is read with PyAV: pip install 'ttref[video]'") from None
     try:
-        with av.open(str(path)) as container, io.atomic_write(target) as file:
+        with av.open(str(path)) as container, storage.atomic_write(target) as file:
             decoded = container.decode(video=0)
             for frame in islice(decoded, 0, frames.most * frames.every, frames.every):
                 image = frame.reformat(frames.width, frames.height, "rgb24").to_ndarray()

@@ -2,7 +2,7 @@
 
 from math import prod
 
-from ttref.arrays import check_choice
+from ttref.checks import check_choice
 from ttref.layers import GRU, LSTM, RNN, TTGRU, TTLSTM, TTRNN
 
 CELLS = {"rnn": (RNN, TTRNN), "gru": (GRU, TTGRU), "lstm": (LSTM, TTLSTM)}

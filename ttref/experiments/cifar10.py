@@ -15,7 +15,7 @@ from math import prod
 import numpy as np
 
 from ttref import tree
-from ttref.arrays import check_choice
+from ttref.checks import check_choice
 from ttref.datasets import cifar10
 from ttref.experiments.pretrained import load_layers, with_new_averages
 from ttref.experiments.runner import Experiment

@@ -4,7 +4,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from ttref import io
+from ttref import storage
 
 
 def draw_curves(path, histories, recorded):
@@ -35,5 +35,5 @@ def draw_curves(path, histories, recorded):
         panel.grid(alpha=0.3)
     panels[0].set(yscale="log")
     panels[1].legend(fontsize=8)
-    with io.atomic_write(path) as file:
+    with storage.atomic_write(path) as file:
         figure.savefig(file, format="png", dpi=120)

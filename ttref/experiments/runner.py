@@ -9,8 +9,9 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ttref import io
-from ttref.arrays import check_count, device_namespace, numpy_namespace
+from ttref import storage
+from ttref.arrays import device_namespace, numpy_namespace
+from ttref.checks import check_count
 from ttref.errors import CheckpointError, DivergenceError
 from ttref.rng import check_seed, stream, to_device
 from ttref.tables import table
@@ -177,7 +178,7 @@ class Experiment:
             "device": self.device,
             "rows": [asdict(row) for row in self.rows],
         }
-        with io.atomic_write(self.out / "results.json") as file:
+        with storage.atomic_write(self.out / "results.json") as file:
             file.write((json.dumps(results, indent=2) + "\n").encode())
 
     def _draw(self):

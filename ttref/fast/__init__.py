@@ -1,13 +1,25 @@
 """Fast twins of the hot operators: the same contract, the same results, a planned order of work."""
 
-from ttref.fast import batch_norm, conv2d, linear, max_pool, recurrent, tt_conv2d, tt_linear
+from ttref.fast import (
+    activation,
+    batch_norm,
+    conv2d,
+    linear,
+    max_pool,
+    recurrence,
+    softmax_cross_entropy,
+    tt_conv2d,
+    tt_linear,
+)
 
 __all__ = [
+    "activation",
     "batch_norm",
     "conv2d",
     "linear",
     "max_pool",
-    "recurrent",
+    "recurrence",
+    "softmax_cross_entropy",
     "tt_conv2d",
     "tt_linear",
 ]

@@ -14,8 +14,8 @@ from math import prod
 import numpy as np
 
 from ttref.arrays import check_shape
-from ttref.fast import threads
-from ttref.fast.blocks import in_blocks, is_fast
+from ttref.machine import threads
+from ttref.machine.blocks import in_blocks, is_fast
 from ttref.ops import batch_norm
 
 

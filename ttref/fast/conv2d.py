@@ -22,14 +22,14 @@ import numpy as np
 from array_api_compat import is_cupy_array
 
 from ttref.arrays import check_shape, namespace
-from ttref.fast import threads
-from ttref.fast.blocks import cuts, limit, shared
-from ttref.fast.kernels import kernels_of
-from ttref.fast.machine import machine
-from ttref.fast.memory import keep_freed_memory
-from ttref.fast.plan import Step, step_seconds
-from ttref.ops import _windows, conv2d
-from ttref.ops._windows import Axis
+from ttref.fast.tt_plan.plan import Step, step_seconds
+from ttref.machine import threads
+from ttref.machine.array_functions import kernels_of
+from ttref.machine.blocks import cuts, limit, shared
+from ttref.machine.costs import machine
+from ttref.machine.memory import keep_freed_memory
+from ttref.ops import conv2d, windows
+from ttref.ops.windows import Axis
 
 
 class Phase(NamedTuple):
@@ -53,8 +53,8 @@ def forward(params, x, strides=1, padding="SAME", dilation=1):
     if not is_fast(x, kernel, *(() if bias is None else (bias,))):
         return conv2d.forward(params, x, strides, padding, dilation)
     check_shape("kernel", kernel, (None,) * 4)
-    _windows.check_images(x, kernel.shape[2])
-    axes = _windows.axes_of(x.shape[1:3], kernel.shape[:2], strides, padding, dilation)
+    windows.check_images(x, kernel.shape[2])
+    axes = windows.axes_of(x.shape[1:3], kernel.shape[:2], strides, padding, dilation)
     xp, S = namespace(x), kernel.shape[3]
     if bias is not None:
         check_shape("bias", bias, (S,))

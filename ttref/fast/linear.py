@@ -10,11 +10,11 @@ from functools import lru_cache
 import numpy as np
 
 from ttref.arrays import check_shape
-from ttref.fast import threads
-from ttref.fast.kernels import NUMPY, kernels_of
-from ttref.fast.machine import machine
-from ttref.fast.memory import keep_freed_memory
-from ttref.fast.plan import Step, step_seconds
+from ttref.fast.tt_plan.plan import Step, step_seconds
+from ttref.machine import threads
+from ttref.machine.array_functions import NUMPY, kernels_of
+from ttref.machine.costs import machine
+from ttref.machine.memory import keep_freed_memory
 from ttref.ops import linear
 
 

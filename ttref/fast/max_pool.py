@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ttref.arrays import check_shape
-from ttref.fast.blocks import in_blocks, is_fast
-from ttref.ops import _windows, max_pool
+from ttref.machine.blocks import in_blocks, is_fast
+from ttref.ops import max_pool, windows
 
 MOST = 255  # pixels of a window
 
@@ -29,8 +29,8 @@ class Cache(NamedTuple):
 
 def forward(params, x, kernel, strides=1, padding="VALID"):
     """As `ttref.ops.max_pool.forward`; a window that sees a NaN is NaN, and passes no gradient."""
-    _windows.check_images(x)
-    axes = _windows.axes_of(x.shape[1:3], kernel, strides, padding)
+    windows.check_images(x)
+    axes = windows.axes_of(x.shape[1:3], kernel, strides, padding)
     if not is_fast(x) or axes[0].kernel * axes[1].kernel > MOST:
         return max_pool.forward(params, x, kernel, strides, padding)
     offsets = _offsets(axes)
@@ -40,11 +40,11 @@ def forward(params, x, kernel, strides=1, padding="VALID"):
     def pool(blocks):
         for images in blocks:
             seen, largest, number = x[images], y[images], first[images]
-            for windows, pixels in offsets:
-                np.maximum(largest[windows], seen[pixels], out=largest[windows])
+            for place, pixels in offsets:
+                np.maximum(largest[place], seen[pixels], out=largest[place])
             smaller = np.ones(largest.shape, bool)  # than the largest, at all offsets up to here
-            for windows, pixels in offsets:
-                smaller[windows] &= seen[pixels] != largest[windows]
+            for place, pixels in offsets:
+                smaller[place] &= seen[pixels] != largest[place]
                 number += smaller.view(np.uint8)
 
     in_blocks(pool, len(x), x[:1].size, x.dtype)
@@ -63,8 +63,8 @@ def backward(dy, cache):
     def pull_back(blocks):
         for images in blocks:
             dseen, dlargest, number = dx[images], dy[images], first[images]
-            for k, (windows, pixels) in enumerate(offsets):
-                dseen[pixels] += dlargest[windows] * (number[windows] == k)
+            for k, (place, pixels) in enumerate(offsets):
+                dseen[pixels] += dlargest[place] * (number[place] == k)
 
     in_blocks(pull_back, len(first), dx[:1].size, dtype)
     return {}, dx

@@ -11,7 +11,7 @@ import numpy as np
 
 from ttref import ops
 from ttref.arrays import check_shape, namespace
-from ttref.fast import cupy_kernels
+from ttref.machine import cuda_kernels
 
 MOST = 1024  # classes: more are better shared by many threads
 
@@ -51,7 +51,7 @@ def _for(logits, labels):
     """What computes each sample's loss, shape (B,), and its gradient, (B, C), if anything here."""
     if logits.ndim != 2 or labels.ndim != 1 or 0 in logits.shape:
         return None
-    if cupy_kernels.on_cupy(logits):
+    if cuda_kernels.on_cupy(logits):
         return _on_cupy if logits.shape[1] <= MOST else None
     on_numpy = type(logits) is type(labels) is np.ndarray and logits.dtype.char in "fd"
     return _on_numpy if on_numpy and labels.dtype.kind in "iu" else None
@@ -74,6 +74,6 @@ def _on_numpy(logits, labels):
 def _on_cupy(logits, labels):
     xp = namespace(logits)
     slope, terms = xp.empty_like(logits), xp.empty_like(logits[:, 0])
-    kernel = cupy_kernels.kernel("softmax_cross_entropy")
+    kernel = cuda_kernels.kernel("softmax_cross_entropy")
     kernel(logits, labels, logits.shape[1], terms, slope)
     return terms, slope

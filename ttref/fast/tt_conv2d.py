@@ -1,18 +1,19 @@
 """TT-convolution by its full kernel, `ttref.fast.conv2d` the convolution.
 
 The filters and cores are merged into the kernel, (kh kw C, S), as the cores of a group are in
-`ttref.fast.merging`, and its cotangent is pulled back to them; beside a batch of images both cost
-little. Integers, and arrays of other libraries, go to `ttref.ops.tt_conv2d_full`.
+`ttref.fast.tt_plan.merging`, and its cotangent is pulled back to them; beside a batch of images
+both cost little. Integers, and arrays of other libraries, go to `ttref.ops.tt_conv2d_full`.
 """
 
 from math import prod
 from typing import Any, NamedTuple
 
 from ttref.errors import ShapeError
-from ttref.fast import conv2d, threads
-from ttref.fast.kernels import kernels_of
-from ttref.fast.merging import Merged, merged, unmerged
-from ttref.ops import _windows, tt_conv2d, tt_conv2d_full
+from ttref.fast import conv2d
+from ttref.fast.tt_plan.merging import Merged, merged, unmerged
+from ttref.machine import threads
+from ttref.machine.array_functions import kernels_of
+from ttref.ops import tt_conv2d, tt_conv2d_full, windows
 from ttref.tt.check import check_cores
 
 
@@ -31,8 +32,8 @@ def forward(params, x, kernel, strides=1, padding="SAME", dilation=1):
     leaves = [params[name] for name in params if name != "cores"]
     if not conv2d.is_fast(x, *leaves, *params["cores"]):
         return tt_conv2d_full.forward(params, x, kernel, strides, padding, dilation)
-    _windows.check_images(x)
-    kh, kw = _windows.as_pair("kernel", kernel)
+    windows.check_images(x)
+    kh, kw = windows.as_pair("kernel", kernel)
     train, filters_shape = tt_conv2d.train_of(params, (kh, kw))
     cores, seen = train["cores"], kh * kw * x.shape[3]
     check_cores(cores)

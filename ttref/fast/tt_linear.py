@@ -23,10 +23,10 @@ from typing import NamedTuple
 import numpy as np
 
 from ttref.arrays import check_shape, namespace
-from ttref.fast import threads
-from ttref.fast.kernels import NUMPY, kernels_of
-from ttref.fast.merging import Merged, merged, unmerged
-from ttref.fast.work import Work, work_of
+from ttref.fast.tt_plan.merging import Merged, merged, unmerged
+from ttref.fast.tt_plan.work import Work, work_of
+from ttref.machine import threads
+from ttref.machine.array_functions import NUMPY, kernels_of
 
 
 class Cache(NamedTuple):

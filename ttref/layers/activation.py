@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from ttref import ops
-from ttref.arrays import check_choice
+from ttref.checks import check_choice
 from ttref.fast import activation
 from ttref.layers.base import Layer
 

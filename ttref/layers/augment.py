@@ -7,7 +7,8 @@ from numbers import Real
 from array_api_compat import device
 
 from ttref import ops
-from ttref.arrays import check_count, namespace
+from ttref.arrays import namespace
+from ttref.checks import check_count
 from ttref.errors import ConventionError
 from ttref.layers.base import Layer
 

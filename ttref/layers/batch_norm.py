@@ -5,7 +5,8 @@ from typing import Any, NamedTuple
 
 from ttref import fast, tree
 from ttref import functions as F
-from ttref.arrays import check_count, check_number, check_shape
+from ttref.arrays import check_shape
+from ttref.checks import check_count, check_number
 from ttref.errors import ShapeError
 from ttref.layers import initializers
 from ttref.layers.base import Layer

@@ -4,7 +4,8 @@ import copy
 from dataclasses import dataclass
 from functools import cached_property
 
-from ttref.arrays import check_choice, namespace
+from ttref.arrays import namespace
+from ttref.checks import check_choice
 from ttref.errors import ConventionError
 from ttref.layers.base import Layer
 from ttref.layers.recurrent_base import Recurrent

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from math import prod
 
 from ttref import fast
-from ttref.arrays import check_choice, check_count
+from ttref.checks import check_choice, check_count
 from ttref.errors import ShapeError
 from ttref.layers import initializers
 from ttref.layers.convolution import Convolution, xavier

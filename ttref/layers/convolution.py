@@ -6,11 +6,11 @@ from math import prod
 from typing import Any
 
 from ttref import tree
-from ttref.arrays import check_choice
+from ttref.checks import check_choice
 from ttref.errors import ShapeError
 from ttref.layers import initializers
 from ttref.layers.base import Layer
-from ttref.ops._windows import as_pair, axes_of
+from ttref.ops.windows import as_pair, axes_of
 from ttref.rng import generator
 
 

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from ttref.arrays import check_choice, check_count, check_shape
+from ttref.arrays import check_shape
+from ttref.checks import check_choice, check_count
 from ttref.errors import ShapeError
 from ttref.fast import linear
 from ttref.layers import initializers

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from ttref import ops
-from ttref.arrays import check_number
+from ttref.checks import check_number
 from ttref.errors import ConventionError
 from ttref.layers.base import Layer
 from ttref.rng import keep_mask

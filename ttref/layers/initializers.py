@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from ttref.arrays import check_memory
+from ttref.checks import check_memory
 from ttref.errors import ConventionError
 from ttref.rng import check_real_dtype, generator, to_device
 

@@ -1,6 +1,7 @@
 """Which steps of padded sequences are padding."""
 
-from ttref.arrays import check_choice, check_count, check_numeric, check_shape, namespace
+from ttref.arrays import check_numeric, check_shape, namespace
+from ttref.checks import check_choice, check_count
 from ttref.errors import DataError
 
 

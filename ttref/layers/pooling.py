@@ -4,10 +4,11 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from ttref import fast, ops
-from ttref.arrays import check_choice, check_shape, namespace
+from ttref.arrays import check_shape, namespace
+from ttref.checks import check_choice
 from ttref.errors import ShapeError
 from ttref.layers.base import Layer
-from ttref.ops._windows import as_pair, axes_of, check_images
+from ttref.ops.windows import as_pair, axes_of, check_images
 
 
 @dataclass(frozen=True, init=False)

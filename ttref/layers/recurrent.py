@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ttref.arrays import check_choice, check_count, check_shape
+from ttref.arrays import check_shape
+from ttref.checks import check_choice, check_count
 from ttref.errors import ShapeError
 from ttref.layers import initializers
 from ttref.layers.recurrent_base import Elman, Gated, LongShortTerm, Recurrent

@@ -6,11 +6,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ttref.arrays import check_choice, check_count, check_number, check_shape, namespace
+from ttref.arrays import check_shape, namespace
 from ttref.cells import GRUCell, LSTMCell, RNNCell
+from ttref.checks import check_choice, check_count, check_number
 from ttref.errors import ConventionError, ShapeError
-from ttref.fast import recurrent
-from ttref.fast.gates import ACTIVATIONS
+from ttref.fast import recurrence
+from ttref.fast.recurrence.gates import ACTIVATIONS
 from ttref.layers import initializers
 from ttref.layers.weighted import Weighted
 from ttref.rng import generator, keep_mask, to_device
@@ -176,7 +177,7 @@ class Recurrent(Weighted):
         if mask is None and self.mask_value is not None:
             mask = namespace(x).any(x != self.mask_value, axis=-1)
         input_mask, recurrent_mask = self._dropout_masks(x, train, rng)
-        (ys, after), cache = recurrent.forward(
+        (ys, after), cache = recurrence.forward(
             self.cell,
             params,
             x,
@@ -202,7 +203,7 @@ class Recurrent(Weighted):
             xp, dy = namespace(dy), dy[:, None, :]
             before = xp.broadcast_to(xp.zeros_like(dy), (dy.shape[0], cache.steps - 1, dy.shape[2]))
             dy = xp.concat([before, dy], axis=1)
-        found = recurrent.backward((dy, dstate), cache.recurrent, input_gradient)
+        found = recurrence.backward((dy, dstate), cache.recurrent, input_gradient)
         return found if cache.state_given else found[:2]
 
     def _check(self, params, x):

@@ -6,7 +6,8 @@ from typing import Any
 from array_api_compat import device
 
 from ttref import tree
-from ttref.arrays import check_count, namespace, to_numpy
+from ttref.arrays import namespace, to_numpy
+from ttref.checks import check_count
 from ttref.errors import ShapeError
 from ttref.layers.base import Layer
 from ttref.layers.summary import summary

@@ -6,7 +6,8 @@ from math import prod
 from numbers import Integral
 
 from ttref import fast, ops, tree, tt
-from ttref.arrays import check_choice, check_count, check_shape, namespace
+from ttref.arrays import check_shape, namespace
+from ttref.checks import check_choice, check_count
 from ttref.errors import RankError, ShapeError
 from ttref.layers.convolution import Convolution, xavier
 from ttref.ops.tt_conv2d import params_of

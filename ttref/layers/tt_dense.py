@@ -5,7 +5,7 @@ from functools import cached_property
 from math import prod
 from typing import Any, ClassVar
 
-from ttref.arrays import check_choice
+from ttref.checks import check_choice
 from ttref.errors import ShapeError
 from ttref.fast import tt_linear
 from ttref.layers.activation import check_activation

@@ -6,8 +6,8 @@ from math import prod
 from types import SimpleNamespace
 from typing import ClassVar
 
-from ttref.arrays import check_choice
 from ttref.cells import per_gate
+from ttref.checks import check_choice
 from ttref.errors import ShapeError
 from ttref.fast import tt_linear
 from ttref.layers.recurrent_base import Elman, Gated, LongShortTerm, Recurrent

@@ -8,7 +8,8 @@ written so that no digit is lost to cancellation in either tail.
 from typing import Any, NamedTuple
 
 from ttref import functions as F
-from ttref.arrays import check_choice, check_shape
+from ttref.arrays import check_shape
+from ttref.checks import check_choice
 
 
 class Cache(NamedTuple):

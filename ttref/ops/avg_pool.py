@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from ttref import functions as F
 from ttref.arrays import check_shape, namespace
-from ttref.ops import _windows
+from ttref.ops import windows
 
 
 class Cache(NamedTuple):
@@ -21,8 +21,8 @@ class Cache(NamedTuple):
 
 def forward(params, x, kernel, strides=1, padding="VALID"):
     """Pool a batch of images (B, H, W, C); arguments and errors as those of `max_pool.forward`."""
-    _windows.check_images(x)
-    axes = _windows.axes_of(x.shape[1:3], kernel, strides, padding)
+    windows.check_images(x)
+    axes = windows.axes_of(x.shape[1:3], kernel, strides, padding)
     total, count = (_sums(v, axes) for v in (x, namespace(x).ones_like(x[:1, :, :, :1])))
     return F.divide(total, count), Cache(count, axes, total.shape)
 
@@ -35,8 +35,8 @@ def backward(dy, cache):
     kh, kw = (axis.kernel for axis in cache.axes)
     share = xp.reshape(share, (B, height, width, 1, 1, C))
     dwindows = xp.concat([xp.concat([share] * kw, axis=4)] * kh, axis=3)
-    return {}, _windows.fold(dwindows, cache.axes)
+    return {}, windows.fold(dwindows, cache.axes)
 
 
 def _sums(x, axes):
-    return namespace(x).sum(_windows.unfold(x, axes), axis=(3, 4))
+    return namespace(x).sum(windows.unfold(x, axes), axis=(3, 4))

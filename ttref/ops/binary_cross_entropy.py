@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from ttref import functions as F
 from ttref.arrays import check_shape, namespace
-from ttref.ops._weighting import entry_weights, total_weight
+from ttref.ops.weighting import entry_weights, total_weight
 
 
 class Cache(NamedTuple):

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from ttref import functions as F
 from ttref.arrays import check_shape, namespace
-from ttref.ops import _windows
+from ttref.ops import windows
 
 
 class Cache(NamedTuple):
@@ -20,7 +20,7 @@ class Cache(NamedTuple):
 
 def forward(params, x, factor):
     """Scale the contrast of images (B, H, W, C) by `factor` (B,); `params` is empty."""
-    _windows.check_images(x)
+    windows.check_images(x)
     check_shape("factor", factor, x.shape[:1])
     factor = namespace(x).reshape(factor, (x.shape[0], 1, 1, 1))
     return _scaled(x, factor), Cache(factor, x.shape)

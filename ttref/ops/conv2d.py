@@ -3,7 +3,7 @@
     Y[n, x, y, s] = sum_{a, b, c} K[a, b, c, s] X[n, x sx + a da - p, y sy + b db - q, c] + bias[s]
 
 with X zero outside of the image, strides s, dilations d, and p, q the padding of TensorFlow
-(`ttref.ops._windows`). With the windows as the rows of a matrix that is one matrix product, and
+(`ttref.ops.windows`). With the windows as the rows of a matrix that is one matrix product, and
 its adjoint another. Derivation: docs/derivations/conv.md.
 
 Dimension key
@@ -16,7 +16,7 @@ from math import prod
 from typing import Any, NamedTuple
 
 from ttref.arrays import check_shape, namespace
-from ttref.ops import _windows
+from ttref.ops import windows
 
 
 class Cache(NamedTuple):
@@ -60,9 +60,9 @@ def forward(params, x, strides=1, padding="SAME", dilation=1):
     """
     kernel = params["kernel"]
     check_shape("kernel", kernel, (None,) * 4)
-    _windows.check_images(x, kernel.shape[2])
-    axes = _windows.axes_of(x.shape[1:3], kernel.shape[:2], strides, padding, dilation)
-    rows = _windows.columns_of(_windows.unfold(x, axes))
+    windows.check_images(x, kernel.shape[2])
+    axes = windows.axes_of(x.shape[1:3], kernel.shape[:2], strides, padding, dilation)
+    rows = windows.columns_of(windows.unfold(x, axes))
     xp, S = namespace(x), kernel.shape[3]
     y = xp.matmul(rows, xp.reshape(kernel, (rows.shape[1], S)))  # pk,ks->ps
     y_shape = x.shape[0], axes[0].out, axes[1].out, S
@@ -80,7 +80,7 @@ def backward(dy, cache, input_gradient=True):
     check_shape("dy", dy, cache.y_shape)
     xp, kernel = namespace(dy), cache.kernel
     k, S = prod(kernel.shape[:3]), kernel.shape[3]
-    rows = _windows.columns_of(_windows.unfold(cache.x, cache.axes))
+    rows = windows.columns_of(windows.unfold(cache.x, cache.axes))
     dy = xp.reshape(dy, (rows.shape[0], S))
     dkernel = xp.matmul(xp.permute_dims(rows, (1, 0)), dy)  # pk,ps->ks
     dparams = {"kernel": xp.reshape(dkernel, kernel.shape)}
@@ -90,4 +90,4 @@ def backward(dy, cache, input_gradient=True):
         return dparams, None
     drows = xp.matmul(dy, xp.permute_dims(xp.reshape(kernel, (k, S)), (1, 0)))  # ps,ks->pk
     dwindows = xp.reshape(drows, (*cache.y_shape[:3], *kernel.shape[:3]))
-    return dparams, _windows.fold(dwindows, cache.axes)
+    return dparams, windows.fold(dwindows, cache.axes)

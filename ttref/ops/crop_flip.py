@@ -9,7 +9,7 @@ so the operator is linear and deterministic; its adjoint moves back.
 from typing import Any, NamedTuple
 
 from ttref.arrays import check_shape, namespace
-from ttref.ops import _windows
+from ttref.ops import windows
 
 
 class Cache(NamedTuple):
@@ -22,7 +22,7 @@ class Cache(NamedTuple):
 
 def forward(params, x, moves, flips):
     """Move and mirror images (B, H, W, C) by integers `moves` (B, 2) and `flips` (B,), 0 or 1."""
-    _windows.check_images(x)
+    windows.check_images(x)
     check_shape("moves", moves, (x.shape[0], 2))
     check_shape("flips", flips, x.shape[:1])
     width = x.shape[2]

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from ttref import functions as F
 from ttref.arrays import check_shape, namespace
-from ttref.ops import _windows
+from ttref.ops import windows
 
 
 class Cache(NamedTuple):
@@ -45,10 +45,10 @@ def forward(params, x, kernel, strides=1, padding="VALID"):
     UndecidableError
         On balls of which the largest cannot be told.
     """
-    _windows.check_images(x)
-    axes = _windows.axes_of(x.shape[1:3], kernel, strides, padding)
+    windows.check_images(x)
+    axes = windows.axes_of(x.shape[1:3], kernel, strides, padding)
     xp, larger = namespace(x), []
-    first, *others = _offsets(_windows.unfold(x, axes, nearest=True))
+    first, *others = _offsets(windows.unfold(x, axes, nearest=True))
     for value in others:
         larger.append(F.greater(value, first))
         first = xp.where(larger[-1], value, first)
@@ -67,11 +67,9 @@ def backward(dy, cache):
     B, height, width, C = cache.y_shape
     shape = B, height, width, *(axis.kernel for axis in cache.axes), C
     dwindows = xp.reshape(xp.concat(dvalues, axis=3), shape)
-    return {}, _windows.fold(dwindows, cache.axes, nearest=True)
+    return {}, windows.fold(dwindows, cache.axes, nearest=True)
 
 
-def _offsets(windows):
+def _offsets(seen):
     """What the windows see at each offset: kh kw arrays (B, H_out, W_out, C)."""
-    return [
-        windows[:, :, :, a, b, :] for a in range(windows.shape[3]) for b in range(windows.shape[4])
-    ]
+    return [seen[:, :, :, a, b, :] for a in range(seen.shape[3]) for b in range(seen.shape[4])]

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from ttref import functions as F
 from ttref.arrays import check_shape, namespace
-from ttref.ops._weighting import check_class_mask, count_samples
+from ttref.ops.weighting import check_class_mask, count_samples
 
 
 class Cache(NamedTuple):

@@ -14,7 +14,7 @@ docs/derivations/tt_conv.md.
 from typing import Any, NamedTuple
 
 from ttref.arrays import check_shape, namespace
-from ttref.ops import _windows, tt_linear
+from ttref.ops import tt_linear, windows
 
 
 class Cache(NamedTuple):
@@ -58,13 +58,13 @@ def forward(params, x, kernel, strides=1, padding="SAME", dilation=1):
     -----
     Cost: that of `tt_linear` for ``B H_out W_out`` rows.
     """
-    _windows.check_images(x)
-    axes = _windows.axes_of(x.shape[1:3], kernel, strides, padding, dilation)
+    windows.check_images(x)
+    axes = windows.axes_of(x.shape[1:3], kernel, strides, padding, dilation)
     train, filters_shape = train_of(params, tuple(axis.kernel for axis in axes))
-    windows = _windows.unfold(x, axes)
-    y, cache = tt_linear.forward(train, _windows.columns_of(windows))
-    y_shape = (*windows.shape[:3], y.shape[1])
-    cache = Cache(filters_shape, cache, axes, windows.shape, y_shape)
+    seen = windows.unfold(x, axes)
+    y, cache = tt_linear.forward(train, windows.columns_of(seen))
+    y_shape = (*seen.shape[:3], y.shape[1])
+    cache = Cache(filters_shape, cache, axes, seen.shape, y_shape)
     return namespace(x).reshape(y, y_shape), cache
 
 
@@ -77,7 +77,7 @@ def backward(dy, cache, input_gradient=True):
     dparams = params_of(dtrain, cache.filters_shape)
     if not input_gradient:
         return dparams, None
-    return dparams, _windows.fold(xp.reshape(drows, cache.windows_shape), cache.axes)
+    return dparams, windows.fold(xp.reshape(drows, cache.windows_shape), cache.axes)
 
 
 def train_of(params, kernel):

@@ -8,7 +8,7 @@ a batch of images the kernel costs little.
 from typing import Any, NamedTuple
 
 from ttref.arrays import namespace
-from ttref.ops import _windows, conv2d, tt_conv2d, tt_linear
+from ttref.ops import conv2d, tt_conv2d, tt_linear, windows
 
 
 class Cache(NamedTuple):
@@ -22,8 +22,8 @@ class Cache(NamedTuple):
 def forward(params, x, kernel, strides=1, padding="SAME", dilation=1):
     """As `tt_conv2d.forward`; the cost is that of `conv2d`, and of the train for kh kw C rows."""
     xp = namespace(x)
-    _windows.check_images(x)
-    kh, kw = _windows.as_pair("kernel", kernel)
+    windows.check_images(x)
+    kh, kw = windows.as_pair("kernel", kernel)
     train, filters_shape = tt_conv2d.train_of(params, (kh, kw))
     units = xp.eye(kh * kw * x.shape[3], dtype=x.dtype)
     matrix, train_cache = tt_linear.forward({"cores": train["cores"]}, units)

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ttref import tree
-from ttref.arrays import check_choice, check_count
+from ttref.arithmetic.formats import FORMATS, numpy_dtype
+from ttref.checks import check_choice, check_count
 from ttref.errors import MissingExtraError, TTRefError
-from ttref.numbers.formats import FORMATS, numpy_dtype
 from ttref.oracle import truth
 from ttref.oracle.diagnose import diagnose
 from ttref.rng import generator

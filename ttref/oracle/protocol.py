@@ -18,9 +18,10 @@ from typing import NamedTuple
 import numpy as np
 
 from ttref import tree
-from ttref.arrays import check_choice, check_shape
+from ttref.arithmetic.formats import FORMATS, numpy_dtype
+from ttref.arrays import check_shape
+from ttref.checks import check_choice
 from ttref.errors import ConventionError, DtypeError
-from ttref.numbers.formats import FORMATS, numpy_dtype
 
 # Axes of a canonical core (left rank, input mode, output mode, right rank) in the stored order.
 LAYOUTS = {

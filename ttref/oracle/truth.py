@@ -14,9 +14,9 @@ from typing import NamedTuple
 import numpy as np
 
 from ttref import tree
-from ttref.numbers import ball, lattice
-from ttref.numbers.formats import format_of, numpy_dtype, unit_roundoff
-from ttref.numbers.running import Running
+from ttref.arithmetic import ball, lattice
+from ttref.arithmetic.formats import format_of, numpy_dtype, unit_roundoff
+from ttref.arithmetic.running import Running
 from ttref.testing import accuracy
 
 

@@ -1,8 +1,8 @@
 """Rungs on random floats: how far a result is from the exact value, in proved units.
 
 The exact value is a rational, or a ball narrower than ``2^-10`` ulp. An error counts as wrong when
-it is larger than any order of the operator's own roundings can make it (`ttref.numbers.running`);
-beside that it is reported
+it is larger than any order of the operator's own roundings can make it
+(`ttref.arithmetic.running`); beside that it is reported
 
 normwise      in u times the largest value of the tensor, and
 condition     in u times what the same operator gives on absolute values (Higham 2002, section 3).
@@ -11,8 +11,8 @@ condition     in u times what the same operator gives on absolute values (Higham
 import numpy as np
 
 from ttref import tree
-from ttref.numbers import ball, rational, running
-from ttref.numbers.formats import unit_roundoff
+from ttref.arithmetic import ball, rational, running
+from ttref.arithmetic.formats import unit_roundoff
 from ttref.testing import exact
 from ttref.testing.report import Finding
 

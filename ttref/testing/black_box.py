@@ -22,8 +22,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ttref import tree
+from ttref.arithmetic.formats import unit_roundoff
 from ttref.errors import UndecidableError
-from ttref.numbers.formats import unit_roundoff
 from ttref.testing import exact
 from ttref.testing.cases.case import Case
 from ttref.testing.differences import IMAGINARY_STEP, RICHARDSON_WEIGHTS, extrapolated

@@ -22,9 +22,9 @@ from typing import NamedTuple
 import numpy as np
 
 from ttref import fast, ops, tree
-from ttref.arrays import check_choice
-from ttref.fast.plan import all_plans
-from ttref.numbers.degree import Degree
+from ttref.arithmetic.degree import Degree
+from ttref.checks import check_choice
+from ttref.fast.tt_plan.plan import all_plans
 from ttref.rng import generator
 from ttref.tables import table
 from ttref.testing import exact

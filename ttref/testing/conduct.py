@@ -8,7 +8,7 @@ of parameters belong to the caller, who may add to them in place: they share mem
 import numpy as np
 
 from ttref import tree
-from ttref.numbers import running
+from ttref.arithmetic import running
 from ttref.testing import accuracy, exact
 from ttref.testing.report import Finding
 

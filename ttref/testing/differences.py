@@ -9,7 +9,7 @@ where ``phi(h) = <dy, f(x + h v)>`` and v moves one input at a time. Inputs are 
 and steps are powers of two, so ``x + h v`` is never rounded. Before a step is taken, the same
 forward runs on balls as wide as the step, which proves that no branch of it, at whatever depth,
 changes on the way; where even the shortest step leaves doubt the case is undecided. Every tolerance
-is the bound of a running error analysis of what is compared, `ttref.numbers.running`, beside the
+is the bound of a running error analysis of what is compared, `ttref.arithmetic.running`, beside the
 bound or estimate of the remainder that is named above.
 """
 
@@ -17,11 +17,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ttref import io, tree
+from ttref import storage, tree
+from ttref.arithmetic import ball, running
+from ttref.arithmetic.dual import lift as dual
+from ttref.arithmetic.dual import tangent
 from ttref.errors import MissingExtraError, UndecidableError
-from ttref.numbers import ball, running
-from ttref.numbers.dual import lift as dual
-from ttref.numbers.dual import tangent
 from ttref.testing import accuracy, exact
 from ttref.testing.cases.case import Case
 from ttref.testing.report import Finding, Inapplicable
@@ -175,7 +175,7 @@ def draw_taylor(path, remainders):
     panel.set_title("Taylor remainder: slope 2 if the gradient is right, 1 if not")
     panel.grid(alpha=0.3)
     panel.legend(fontsize=8)
-    with io.atomic_write(path) as file:
+    with storage.atomic_write(path) as file:
         figure.savefig(file, format="png", dpi=120)
 
 

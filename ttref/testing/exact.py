@@ -11,10 +11,10 @@ import numpy as np
 
 from ttref import functions as F
 from ttref import tree
+from ttref.arithmetic import ball, lattice, rational
+from ttref.arithmetic.dual import lift as dual
+from ttref.arithmetic.dual import tangent
 from ttref.errors import UndecidableError
-from ttref.numbers import ball, lattice, rational
-from ttref.numbers.dual import lift as dual
-from ttref.numbers.dual import tangent
 from ttref.testing.cases.case import integers
 from ttref.testing.report import Finding
 

@@ -24,7 +24,7 @@ import numpy as np
 
 from ttref import functions as F
 from ttref import tree
-from ttref.arrays import check_choice, check_count
+from ttref.checks import check_choice, check_count
 from ttref.errors import MissingExtraError, UndecidableError
 from ttref.rng import generator
 from ttref.testing import accuracy, conduct, differences, exact, kinks

@@ -7,7 +7,7 @@ from typing import Any
 
 from hypothesis import settings
 
-from ttref.arrays import check_choice
+from ttref.checks import check_choice
 
 PROFILES: dict[str, dict[str, Any]] = {
     "dev": {"max_examples": 50},

@@ -9,7 +9,7 @@ import inspect
 from typing import NamedTuple
 
 from ttref import tree
-from ttref.arrays import check_choice
+from ttref.checks import check_choice
 from ttref.rng import generator
 from ttref.testing.cases import CASES, from_generator
 from ttref.testing.ladder import attempt, rungs

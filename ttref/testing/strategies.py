@@ -16,7 +16,7 @@ import numpy as np
 from hypothesis import settings, target
 from hypothesis import strategies as st
 
-from ttref.arrays import check_choice
+from ttref.checks import check_choice
 from ttref.rng import generator
 from ttref.testing.cases import CASES
 from ttref.testing.cases.affine import tt_structure

@@ -5,7 +5,8 @@ It asks the strongest rung of `ttref.testing.black_box` that applies, and those 
 
 import numpy as np
 
-from ttref.arrays import check_count, check_shape, describe
+from ttref.arrays import check_shape, describe
+from ttref.checks import check_count
 from ttref.errors import ConventionError, DtypeError, ShapeError, UndecidableError
 from ttref.rng import generator
 from ttref.testing import black_box, conduct

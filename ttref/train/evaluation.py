@@ -1,8 +1,8 @@
 """A model's loss and accuracy on data, in batches."""
 
-from ttref.arrays import check_count
-from ttref.fast import threads
+from ttref.checks import check_count
 from ttref.losses import LOSSES
+from ttref.machine import threads
 from ttref.train.data import batches, check_data
 from ttref.train.sums import collect, count_right, means, new_sums
 

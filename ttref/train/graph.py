@@ -15,7 +15,7 @@ from array_api_compat import is_array_api_obj, is_cupy_array
 
 from ttref.arrays import namespace
 from ttref.errors import DeviceError
-from ttref.fast import recordable
+from ttref.machine import cuda_graphs
 from ttref.train.data import Batch
 
 
@@ -157,7 +157,7 @@ class Recorder:
 
     def run(self, step):
         """Take the step, by the functions that can be recorded."""
-        with recordable.functions():
+        with cuda_graphs.functions():
             step()
 
     def record(self, step):

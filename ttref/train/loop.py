@@ -1,9 +1,10 @@
 """`fit`: the training loop."""
 
-from ttref.arrays import check_count, namespace
+from ttref.arrays import namespace
+from ttref.checks import check_count
 from ttref.errors import CheckpointError
-from ttref.fast import threads
-from ttref.fast.memory import keep_freed_memory
+from ttref.machine import threads
+from ttref.machine.memory import keep_freed_memory
 from ttref.optim import EMA
 from ttref.rng import stream
 from ttref.train.diagnosis import loud_later

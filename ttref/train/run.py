@@ -8,7 +8,7 @@ from typing import Any
 
 from array_api_compat import is_array_api_obj
 
-from ttref import io, tree
+from ttref import storage, tree
 from ttref.errors import CheckpointError, ConventionError
 from ttref.train.sums import new_sums
 
@@ -112,7 +112,7 @@ class Folder:
         """
         if self.path is None or not self.checkpoint.exists():
             return None
-        saved = io.load(self.checkpoint, xp)
+        saved = storage.load(self.checkpoint, xp)
         if not isinstance(saved, dict) or saved.get("kind") != "ttref training run":
             raise CheckpointError(f"{self.checkpoint} is not a checkpoint of a training run")
         theirs, ours = saved["settings"], self.settings
@@ -145,7 +145,7 @@ class Folder:
         if self.path is None:
             return
         run_tree = {f.name: getattr(run, f.name) for f in fields(Run)}
-        io.save(
+        storage.save(
             self.checkpoint,
             {"kind": "ttref training run", "settings": self.settings, "run": run_tree},
         )
@@ -154,7 +154,7 @@ class Folder:
 
 def _save_history(path, run):
     lines = "".join(json.dumps(row) + "\n" for row in run.rows)
-    with io.atomic_write(path / HISTORY) as file:
+    with storage.atomic_write(path / HISTORY) as file:
         file.write(lines.encode())
 
 

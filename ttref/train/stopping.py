@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from ttref.arrays import check_count, check_number
+from ttref.checks import check_count, check_number
 from ttref.errors import ConventionError
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ttref import ops, tree
-from ttref.arrays import check_count, check_number
+from ttref.checks import check_count, check_number
 from ttref.errors import ConventionError
 from ttref.layers import Layer
 from ttref.optim import EMA

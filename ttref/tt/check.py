@@ -3,7 +3,8 @@
 import math
 from numbers import Integral
 
-from ttref.arrays import check_count, check_numeric, namespace
+from ttref.arrays import check_numeric, namespace
+from ttref.checks import check_count
 from ttref.errors import DtypeError, RankError, ShapeError
 
 

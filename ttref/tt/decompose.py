@@ -10,14 +10,8 @@ from numbers import Integral
 
 import numpy as np
 
-from ttref.arrays import (
-    check_number,
-    check_numeric,
-    describe,
-    is_floating,
-    namespace,
-    to_numpy,
-)
+from ttref.arrays import check_numeric, describe, is_floating, namespace, to_numpy
+from ttref.checks import check_number
 from ttref.errors import ConventionError, DataError, InexactError, RankError, ShapeError
 
 

@@ -8,7 +8,8 @@
 from functools import reduce
 from math import prod
 
-from ttref.arrays import check_memory, namespace
+from ttref.arrays import namespace
+from ttref.checks import check_memory
 
 
 def element(cores, j, i):

@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from ttref.arrays import check_number
+from ttref.checks import check_number
 from ttref.errors import RankError
 from ttref.rng import check_real_dtype, generator, to_device
 from ttref.tt.check import as_modes, as_structure, core_shapes

@@ -39,7 +39,7 @@ def lattice_case():
 def rationals(modes, batch):
     """Forward and backward of 1024 x 1024 at rank 4, without roundoff."""
     from ttref import ops, tree
-    from ttref.numbers import rational
+    from ttref.arithmetic import rational
 
     rng = np.random.default_rng(0)
     ranks = (1, *[4] * (len(modes) - 1), 1)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from ttref import tree
-from ttref.numbers.formats import numpy_dtype
+from ttref.arithmetic.formats import numpy_dtype
 
 
 def adapt(build):

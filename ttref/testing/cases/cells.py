@@ -8,10 +8,10 @@ equations here, so a suspect's own are not asked.
 import numpy as np
 
 from ttref import tree
+from ttref.arithmetic.degree import Degree
 from ttref.arrays import namespace
 from ttref.cells import Cell, GRUCell, LSTMCell, RNNCell
 from ttref.errors import InexactError
-from ttref.numbers.degree import Degree
 from ttref.testing.cases.case import Case, choose, integers, like
 from ttref.testing.cases.elementwise import PIECEWISE_LINEAR, SMOOTH
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from ttref import fast, ops
 from ttref import functions as F
-from ttref.ops import _windows
+from ttref.ops import windows
 from ttref.testing.mutants.convolution import one, one_more, other_windows
 from ttref.testing.mutants.elementwise import wrong_dx
 from ttref.testing.mutants.mutant import Operator, family
@@ -14,10 +14,10 @@ max_pool, avg_pool = ops.max_pool, ops.avg_pool
 
 def by_windows(x, kernel, strides, padding, nearest, exceeds):
     """Max pooling with another choice among equals, or other padding."""
-    axes = _windows.axes_of(x.shape[1:3], kernel, strides, padding)
-    windows, larger = _windows.unfold(x, axes, nearest), []
-    B, height, width, kh, kw, C = windows.shape
-    offsets = np.reshape(windows, (B, height, width, kh * kw, C))
+    axes = windows.axes_of(x.shape[1:3], kernel, strides, padding)
+    seen, larger = windows.unfold(x, axes, nearest), []
+    B, height, width, kh, kw, C = seen.shape
+    offsets = np.reshape(seen, (B, height, width, kh * kw, C))
     largest = offsets[:, :, :, 0]
     for k in range(1, kh * kw):
         larger.append(exceeds(offsets[:, :, :, k], largest))
@@ -45,7 +45,7 @@ def zeros_around_backward(dy, cache):
     B, height, width, C = dy.shape
     shape = B, height, width, *(axis.kernel for axis in cache.axes), C
     dwindows = np.reshape(np.stack([dy, *reversed(dvalues)], axis=3), shape)
-    return {}, _windows.fold(dwindows, cache.axes)
+    return {}, windows.fold(dwindows, cache.axes)
 
 
 def to_all_equals(share):
@@ -57,12 +57,12 @@ def to_all_equals(share):
 
     def backward(dy, cache):
         x, y, cache = cache
-        windows = _windows.unfold(x, cache.axes, nearest=True)
-        pixels = _windows.unfold(0 * x + 1, cache.axes)  # padding is none
-        equal = (windows == y[:, :, :, None, None, :]) * pixels
+        seen = windows.unfold(x, cache.axes, nearest=True)
+        pixels = windows.unfold(0 * x + 1, cache.axes)  # padding is none
+        equal = (seen == y[:, :, :, None, None, :]) * pixels
         dy = dy if share is None else share(dy, np.sum(equal, axis=(3, 4)))
         dwindows = dy[:, :, :, None, None, :] * equal
-        return {}, _windows.fold(dwindows, cache.axes)
+        return {}, windows.fold(dwindows, cache.axes)
 
     return Operator(forward, backward)
 

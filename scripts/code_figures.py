@@ -1,0 +1,119 @@
+"""Figures of the code of a Python package: how dense it is, how far it is typed, how it is cut.
+
+python scripts/code_figures.py [FOLDER]     ttref by default
+"""
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+CALLERS_OF_MACHINE = ("optim", "train", "layers", "fast")
+
+
+class Module(NamedTuple):
+    """A file of the package."""
+
+    path: Path
+    lines: int
+    tree: ast.Module
+
+
+def main(arguments: list[str]) -> None:
+    """Print the figures of a folder."""
+    folder = Path(arguments[0] if arguments else "ttref")
+    modules = list(read(folder))
+    nodes = [node for module in modules for node in ast.walk(module.tree)]
+    functions = [node for node in nodes if isinstance(node, FUNCTIONS)]
+    lines = sum(module.lines for module in modules)
+    packed = sum(is_packed(node) for node in nodes)
+    nested = sum(is_nested(node) for node in nodes)
+    typed = [is_typed(p) for f in functions if is_public(f) for p in parameters(f)]
+    lengths = sorted(length(f) for f in functions)
+    print(f"files                               {len(modules)}")
+    print(f"lines                               {lines}")
+    print(f"packed assignments per 1000 lines   {1000 * packed / lines:.2f}")
+    print(f"nested unpackings per 1000 lines    {1000 * nested / lines:.2f}")
+    print(f"typed parameters of public functions {100 * sum(typed) / max(1, len(typed)):.1f} %")
+    print(f"median lines of a function          {lengths[len(lengths) // 2]}")
+    print(f"lines of the longest function       {lengths[-1]}")
+    for room in CALLERS_OF_MACHINE:
+        count = sum(
+            imports_from(module, "ttref.machine") for module in modules_of(room, folder, modules)
+        )
+        print(f"modules of {room} that import machine   {count}")
+
+
+def read(folder: Path) -> Iterator[Module]:
+    """The modules of a package, but for the mutants, which are wrong on purpose."""
+    for path in sorted(folder.rglob("*.py")):
+        text = path.read_text()
+        yield Module(path, len(text.splitlines()), ast.parse(text))
+
+
+def is_packed(node: ast.AST) -> bool:
+    """Whether it assigns several values of their own at once: ``a, b = x, y``."""
+    if not isinstance(node, ast.Assign) or not isinstance(node.value, ast.Tuple):
+        return False
+    return any(isinstance(target, ast.Tuple) for target in node.targets)
+
+
+def is_nested(node: ast.AST) -> bool:
+    """Whether it unpacks a value within a value: ``(a, b), c = x``."""
+    if isinstance(node, ast.Assign):
+        targets = node.targets
+    elif isinstance(node, ast.For | ast.comprehension):
+        targets = [node.target]
+    else:
+        return False
+    return any(
+        isinstance(inner, ast.Tuple)
+        for target in targets
+        if isinstance(target, ast.Tuple)
+        for inner in target.elts
+    )
+
+
+def parameters(function: ast.FunctionDef | ast.AsyncFunctionDef) -> list[ast.arg]:
+    """All parameters but self and cls."""
+    found = function.args
+    extra = [a for a in (found.vararg, found.kwarg) if a is not None]
+    every = [*found.posonlyargs, *found.args, *found.kwonlyargs, *extra]
+    return [a for a in every if a.arg not in ("self", "cls")]
+
+
+def is_typed(parameter: ast.arg) -> bool:
+    """Whether it has an annotation."""
+    return parameter.annotation is not None
+
+
+def is_public(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    """Whether its name has no leading underscore, or is one of Python's own."""
+    return not function.name.startswith("_") or function.name.startswith("__")
+
+
+def length(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """Lines of the body without the docstring."""
+    body = function.body
+    if isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
+        body = body[1:]
+    return body[-1].end_lineno - body[0].lineno + 1 if body else 0
+
+
+def modules_of(room: str, folder: Path, modules: list[Module]) -> list[Module]:
+    """The modules in a folder of the package, or the one of that name."""
+    return [m for m in modules if m.path.relative_to(folder).with_suffix("").parts[0] == room]
+
+
+def imports_from(module: Module, package: str) -> bool:
+    """Whether a module imports from a package."""
+    return any(
+        isinstance(node, ast.ImportFrom) and (node.module or "").startswith(package)
+        for node in ast.walk(module.tree)
+    )
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,47 @@
+"""Checks of options and sizes at the public border; `ttref.arrays` has those of arrays."""
+
+import os
+from functools import cache
+from numbers import Integral, Real
+
+from ttref.errors import ConventionError, ShapeError
+
+
+def check_choice(name, value, choices):
+    """Raise `ConventionError` unless `value` is one of `choices`."""
+    if value not in choices:
+        raise ConventionError(
+            f"{name} is {value!r}, expected one of {', '.join(map(repr, choices))}"
+        )
+
+
+def check_number(name, value, expected, holds):
+    """`value`, if it is a real number that `holds` is true of; else say what was `expected`."""
+    if isinstance(value, bool) or not isinstance(value, Real) or not holds(value):
+        raise ConventionError(f"{name} is {value!r}, expected {expected}")
+    return value
+
+
+def check_count(name, value, error=ConventionError):
+    """`value` as an int, if it is a positive integer."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
+        raise error(f"{name} is {value!r}, expected a positive integer")
+    return int(value)
+
+
+def check_memory(what, numbers, itemsize=8):
+    """Raise `ShapeError` if `what` needs more numbers than this machine's memory has room for."""
+    if numbers * itemsize > _physical_memory():
+        raise ShapeError(
+            f"{what} takes {numbers * itemsize / 1e9:.3g} GB, this machine has "
+            f"{_physical_memory() / 1e9:.3g} GB of memory; use a smaller batch, ranks or modes"
+        )
+
+
+@cache
+def _physical_memory():
+    """Bytes; 2^40 where the system does not tell."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return 2**40

@@ -1,0 +1,136 @@
+"""Contracts between the parts of ttref, as types: what a caller may rely on.
+
+A `Protocol` is met by shape, not by inheritance: any module with these functions is an `Operator`,
+any object with these methods is an `Optimizer`.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Protocol, TypeAlias
+
+Array: TypeAlias = Any
+"""An array of any library that follows the Array API standard, or a NumPy object array of exact
+numbers. No common base class exists, so the type is a name for the reader."""
+
+Namespace: TypeAlias = Any
+"""The functions of an array library, as `ttref.arrays.namespace` returns them."""
+
+Dtype: TypeAlias = Any
+"""A dtype of an array library, or its name: ``"float32"``."""
+
+Tree: TypeAlias = Any
+"""A dict or a tuple whose leaves are arrays, to any depth; `ttref.tree` has the functions."""
+
+Cache: TypeAlias = Any
+"""What `forward` keeps for `backward`. Its type is a matter between these two functions."""
+
+Shape: TypeAlias = tuple[int | None, ...]
+"""Sizes of the axes of an array; None stands for any size."""
+
+
+class Kind(NamedTuple):
+    """What kind of numbers are computed with, and where: the key of measured costs."""
+
+    device: str  # "cpu" or "gpu"
+    dtype: str  # "float32" or "float64"
+
+    def __str__(self) -> str:
+        return f"{self.device} {self.dtype}"
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of a number."""
+        return 4 if self.dtype == "float32" else 8
+
+
+class Operator(Protocol):
+    """A differentiable function: a module, or an object, with a pair of pure functions.
+
+    `backward` returns the cotangents of the parameters and of the input, in the structure of
+    `params` and the shape of `x`. Without `input_gradient` the second one is None.
+    """
+
+    def forward(self, params: Tree, x: Array) -> tuple[Array, Cache]:
+        """Compute ``(y, cache)``."""
+
+    def backward(
+        self, dy: Array, cache: Cache, input_gradient: bool = True
+    ) -> tuple[Tree, Array | None]:
+        """Pull the cotangent of y back to ``(dparams, dx)``."""
+
+
+class Cell(Protocol):
+    """One step of a recurrent layer, for each row of a batch (`ttref.cells.cell.Cell`)."""
+
+    @property
+    def gates(self) -> int:
+        """Blocks of u columns that the input map and the recurrent matrix have."""
+
+    @property
+    def states(self) -> int:
+        """Arrays of a state: 1 for ``(h,)``, 2 for ``(h, c)``."""
+
+    def forward(
+        self,
+        params: Mapping[str, Array],
+        state: Sequence[Array],
+        p: Array,
+        recurrent_mask: Array | None = None,
+    ) -> tuple[tuple[Array, ...], Cache]:
+        """Compute ``(state, cache)``; the first array of the state is the output of the step."""
+
+    def backward(
+        self, dstate: Sequence[Array], cache: Cache
+    ) -> tuple[dict[str, Array], tuple[Array, ...], Array]:
+        """Pull the cotangents of the new state back to ``(dparams, dstate_prev, dp)``."""
+
+
+class Layer(Protocol):
+    """A model that `fit` trains (`ttref.layers.base.Layer` documents each method)."""
+
+    def init(self, rng: Any, dtype: Dtype = "float32", xp: Namespace | None = None) -> Tree:
+        """Draw initial parameters."""
+
+    def prepare(self, params: Tree, batch: int) -> Tree:
+        """Parameters with which `forward` computes the same, faster, for batches of that size."""
+
+    def forward(
+        self, params: Tree, x: Array, train: bool = False, rng: Any = None
+    ) -> tuple[Array, Cache]:
+        """Compute ``(y, cache)``."""
+
+    def backward(
+        self, dy: Array, cache: Cache, input_gradient: bool = True
+    ) -> tuple[Tree, Array | None]:
+        """Pull the cotangent of y back to ``(dparams, dx)``."""
+
+    def update_state(self, params: Tree, cache: Cache) -> Tree:
+        """`params` with their non-trainable state (running statistics) updated."""
+
+
+class Optimizer(Protocol):
+    """A rule that updates parameters by their gradients (`ttref.optim`)."""
+
+    def init(self, params: Tree) -> dict[str, Any]:
+        """State before the first step."""
+
+    def step(self, params: Tree, grads: Tree, state: dict[str, Any]) -> tuple[Tree, dict[str, Any]]:
+        """``(params, state)`` after one step; the arguments stay as they are."""
+
+    def advance(
+        self, p: Array, g: Array, state: dict[str, Any], rates: Array | None = None
+    ) -> tuple[Array, dict[str, Any]]:
+        """`step` on vectors of all parameters, which it may overwrite."""
+
+
+class Source(Protocol):
+    """Samples that are read when their turn comes, from disk or from elsewhere."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one sample."""
+
+    def __len__(self) -> int:
+        """How many samples there are."""
+
+    def batch(self, numbers: Sequence[int], dtype: Dtype) -> Array:
+        """The samples of these numbers as a NumPy array ``(len(numbers), *shape)``."""

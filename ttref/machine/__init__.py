@@ -1,0 +1,1 @@
+"""What fast operators need of the machine: threads, memory, measured costs, products, CUDA."""

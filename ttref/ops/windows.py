@@ -1,0 +1,133 @@
+"""Sliding windows: which pixels each of them sees, and the adjoint of looking.
+
+Along one axis, offset `a` of window `o` looks at pixel
+
+    o * stride + a * dilation - before
+
+with ``before = 0`` for VALID. For SAME there are ``ceil(size / stride)`` windows, and of the
+``total = max((out - 1) * stride + (kernel - 1) * dilation + 1 - size, 0)`` pixels of padding that
+they need, ``floor(total / 2)`` come before the first pixel, as in TensorFlow.
+"""
+
+from functools import lru_cache
+from math import prod
+from typing import NamedTuple
+
+from ttref.arrays import check_shape, namespace
+from ttref.checks import check_choice, check_count
+from ttref.errors import ConventionError, ShapeError
+
+
+class Axis(NamedTuple):
+    """The windows along one axis of an image."""
+
+    size: int  # pixels
+    out: int  # windows
+    kernel: int  # pixels that a window looks at
+    stride: int
+    dilation: int
+    before: int  # pixels of padding before the first
+
+
+def as_pair(name, value):
+    """Two positive integers, for rows and columns; one stands for both."""
+    pair = tuple(value) if isinstance(value, tuple | list) else (value, value)
+    if len(pair) != 2:
+        raise ConventionError(f"{name} is {value!r}, expected one or two positive integers")
+    return tuple(check_count(name, size) for size in pair)
+
+
+def axes_of(shape, kernel, strides, padding, dilation=1):
+    """The two `Axis` of images of `shape` (height, width).
+
+    Raises
+    ------
+    ConventionError, ShapeError
+        If an option is none, or no window fits.
+    """
+    check_choice("padding", padding, ("SAME", "VALID"))
+    pairs = {"kernel": kernel, "strides": strides, "dilation": dilation}
+    options = [as_pair(name, value) for name, value in pairs.items()]
+    return tuple(_axis(padding, *sizes) for sizes in zip(shape, *options, strict=True))
+
+
+def _axis(padding, size, kernel, stride, dilation):
+    span = (kernel - 1) * dilation + 1
+    if padding == "VALID":
+        out, before = (size - span) // stride + 1, 0
+    else:
+        out = -(-size // stride)
+        before = max((out - 1) * stride + span - size, 0) // 2
+    if out < 1:
+        hint = "; use padding 'SAME' or larger images" if size else ""
+        raise ShapeError(f"no window that spans {span} pixels fits into {size}{hint}")
+    return Axis(size, out, kernel, stride, dilation, before)
+
+
+def check_images(x, channels=None):
+    """Raise `ShapeError` unless `x` has shape (B, H, W, C)."""
+    check_shape("x", x, (None, None, None, channels))
+
+
+def unfold(x, axes, nearest=False):
+    """What the windows see of `x` (B, H, W, C): (B, H_out, W_out, kh, kw, C).
+
+    Outside of the image that is zeros, or the pixels nearest to the edge.
+    """
+    xp = namespace(x)
+    for k, axis in enumerate(axes, 1):
+        x = _take(xp, x, k, _pixels(axis, nearest))
+    rows, columns = axes
+    shape = x.shape[0], rows.out, rows.kernel, columns.out, columns.kernel, x.shape[3]
+    return xp.permute_dims(xp.reshape(x, shape), (0, 1, 3, 2, 4, 5))
+
+
+def fold(dwindows, axes, nearest=False):
+    """Pull the cotangent of `unfold`'s result back to that of x: each pixel sums its views."""
+    xp, (rows, columns) = namespace(dwindows), axes
+    B, _, _, _, _, C = dwindows.shape
+    dx = xp.permute_dims(dwindows, (0, 1, 3, 2, 4, 5))
+    dx = xp.reshape(dx, (B, rows.out * rows.kernel, columns.out * columns.kernel, C))
+    for k, axis in enumerate(axes, 1):
+        views = _views(axis, nearest)
+        dx = _take(xp, dx, k, views)
+        shape = (*dx.shape[:k], axis.size, len(views) // axis.size, *dx.shape[k + 1 :])
+        dx = xp.sum(xp.reshape(dx, shape), axis=k + 1)
+    return dx
+
+
+def _take(xp, x, axis, indices):
+    """Entries of `x` along an axis; the index after the last is that of a zero."""
+    zero = xp.zeros_like(x[(slice(None),) * axis + (slice(1), ...)])
+    return xp.take(xp.concat([x, zero], axis=axis), xp.asarray(indices), axis=axis)
+
+
+@lru_cache
+def _pixels(axis, nearest):
+    """The pixel of each (window, offset), or ``axis.size`` outside of the image."""
+    pixels = [
+        o * axis.stride + a * axis.dilation - axis.before
+        for o in range(axis.out)
+        for a in range(axis.kernel)
+    ]
+    last = axis.size - 1
+    return tuple(
+        p if 0 <= p <= last else min(max(p, 0), last) if nearest else axis.size for p in pixels
+    )
+
+
+@lru_cache
+def _views(axis, nearest):
+    """For each pixel, the places in `_pixels` where it stands, all lists of one length."""
+    pixels = _pixels(axis, nearest)
+    views: list[list[int]] = [[] for _ in range(axis.size + 1)]
+    for place, pixel in enumerate(pixels):
+        views[pixel].append(place)
+    most = max(1, *map(len, views[:-1]))
+    return tuple(p for v in views[:-1] for p in v + [len(pixels)] * (most - len(v)))
+
+
+def columns_of(windows):
+    """Windows (B, H_out, W_out, kh, kw, C) as the rows of a matrix, (B H_out W_out, kh kw C)."""
+    shape = windows.shape
+    return namespace(windows).reshape(windows, (prod(shape[:3]), prod(shape[3:])))
