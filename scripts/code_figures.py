@@ -23,7 +23,12 @@ class Module(NamedTuple):
 
 def main(arguments: list[str]) -> None:
     """Print the figures of a folder."""
-    folder = Path(arguments[0] if arguments else "ttref")
+    for words, value in figures(Path(arguments[0] if arguments else "ttref")).items():
+        print(f"{words:<40} {value}")
+
+
+def figures(folder: Path) -> dict[str, object]:
+    """What is counted, in words, and the number."""
     modules = list(read(folder))
     nodes = [node for module in modules for node in ast.walk(module.tree)]
     functions = [node for node in nodes if isinstance(node, FUNCTIONS)]
@@ -31,23 +36,24 @@ def main(arguments: list[str]) -> None:
     packed = sum(is_packed(node) for node in nodes)
     nested = sum(is_nested(node) for node in nodes)
     typed = [is_typed(p) for f in functions if is_public(f) for p in parameters(f)]
-    lengths = sorted(length(f) for f in functions)
-    print(f"files                               {len(modules)}")
-    print(f"lines                               {lines}")
-    print(f"packed assignments per 1000 lines   {1000 * packed / lines:.2f}")
-    print(f"nested unpackings per 1000 lines    {1000 * nested / lines:.2f}")
-    print(f"typed parameters of public functions {100 * sum(typed) / max(1, len(typed)):.1f} %")
-    print(f"median lines of a function          {lengths[len(lengths) // 2]}")
-    print(f"lines of the longest function       {lengths[-1]}")
+    lengths = sorted(length(function) for function in functions)
+    found: dict[str, object] = {
+        "files": len(modules),
+        "lines": lines,
+        "packed assignments per 1000 lines": f"{1000 * packed / lines:.2f}",
+        "nested unpackings per 1000 lines": f"{1000 * nested / lines:.2f}",
+        "typed parameters of public functions": f"{100 * sum(typed) / max(1, len(typed)):.1f} %",
+        "lines of the median function": lengths[len(lengths) // 2],
+        "lines of the longest function": lengths[-1],
+    }
     for room in CALLERS_OF_MACHINE:
-        count = sum(
-            imports_from(module, "ttref.machine") for module in modules_of(room, folder, modules)
-        )
-        print(f"modules of {room} that import machine   {count}")
+        count = sum(imports_from(module, "ttref.machine") for module in of(room, folder, modules))
+        found[f"modules of {room} that import machine"] = count
+    return found
 
 
 def read(folder: Path) -> Iterator[Module]:
-    """The modules of a package, but for the mutants, which are wrong on purpose."""
+    """The modules of a package."""
     for path in sorted(folder.rglob("*.py")):
         text = path.read_text()
         yield Module(path, len(text.splitlines()), ast.parse(text))
@@ -102,7 +108,7 @@ def length(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
     return body[-1].end_lineno - body[0].lineno + 1 if body else 0
 
 
-def modules_of(room: str, folder: Path, modules: list[Module]) -> list[Module]:
+def of(room: str, folder: Path, modules: list[Module]) -> list[Module]:
     """The modules in a folder of the package, or the one of that name."""
     return [m for m in modules if m.path.relative_to(folder).with_suffix("").parts[0] == room]
 
