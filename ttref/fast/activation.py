@@ -1,20 +1,26 @@
-"""Activations, each a single launch on CuPy: what `ttref.ops.activation` computes."""
+"""Activations, in one kernel launch each on CuPy: what `ttref.ops.activation` computes.
+
+Other arrays, and activations that already take one launch, go to the reference.
+"""
 
 from ttref import ops
 from ttref.arrays import check_shape
+from ttref.contracts import Array
 from ttref.machine import cuda_kernels
 
 
-def forward(params, x, kind, alpha=None):
-    """As `ttref.ops.activation.forward`."""
+def forward(
+    params: dict[str, Array], x: Array, kind: str, alpha: float | None = None
+) -> tuple[Array, ops.activation.Cache]:
+    """Compute what `ttref.ops.activation.forward` does."""
     if kind not in cuda_kernels.FORWARD or not cuda_kernels.on_cupy(x):
         return ops.activation.forward(params, x, kind, alpha)
     y = cuda_kernels.kernel(f"{kind}_forward")(x, alpha or 0)
     return y, ops.activation.Cache(kind, alpha, x, y)
 
 
-def backward(dy, cache):
-    """As `ttref.ops.activation.backward`."""
+def backward(dy: Array, cache: ops.activation.Cache) -> tuple[dict[str, Array], Array]:
+    """Pull the cotangent `dy` of y back to ``({}, dx)``."""
     kind, alpha, x, y = cache
     if kind not in cuda_kernels.BACKWARD or not cuda_kernels.on_cupy(x):
         return ops.activation.backward(dy, cache)

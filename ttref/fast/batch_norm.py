@@ -1,45 +1,60 @@
-"""Batch normalisation in few passes: what `ttref.ops.batch_norm` computes.
+"""Batch normalisation in few passes over memory: what `ttref.ops.batch_norm` computes.
 
-A pass takes rows that fit into the cache of a core through all it has to do with them. One sums x
-for the mean, one centres it and sums the squares, one scales and moves; backward needs two:
+The rows of x are cut into blocks that fit into the cache of a core, and a pass does all its work on
+one block before it goes on to the next. Forward takes three passes: the sum of x for the mean; the
+centred rows and the sum of their squares; the scaled and shifted rows. Backward takes two:
 
     dx = f (dy - sum(dy) / n - (x - mean) sum(dy (x - mean)) / (n deviation^2)),
 
-with ``f = scale / deviation``. Arrays of anything but NumPy's floats go to the reference, and so
-does the backward of given statistics.
+with ``f = scale / deviation``. Arrays other than NumPy's floats go to the reference, and so does
+the backward pass of given statistics.
+
+Dimension key
+    n    numbers per channel, B or B * H * W
+    C    channels
 """
 
+from collections.abc import Callable, Sequence
 from math import prod
+from typing import TypeVar
 
 import numpy as np
 
 from ttref.arrays import check_shape
+from ttref.contracts import Array
 from ttref.machine import threads
 from ttref.machine.blocks import in_blocks, is_fast
 from ttref.ops import batch_norm
 
+Result = TypeVar("Result")
+
 
 @threads.owned()
-def forward(params, x, epsilon):
-    """As `ttref.ops.batch_norm.forward`."""
+def forward(params: dict[str, Array], x: Array, epsilon: float) -> tuple[Array, batch_norm.Cache]:
+    """Compute what `ttref.ops.batch_norm.forward` does."""
     n = prod(x.shape[:-1])
     if not is_fast(x, *params.values()) or n == 0:
         return batch_norm.forward(params, x, epsilon)
     of_batch = batch_norm.check(params, x)
-    rows = x.reshape(n, -1)
-    centred, y = np.empty_like(rows), np.empty_like(rows)
-    mean = _total(rows, lambda block: rows[block]) / n if of_batch else params["mean"]
+    rows = x.reshape(n, -1)  # (n, C)
+    centred = np.empty_like(rows)
 
-    def squares(block):
+    def square(block: slice) -> Array:
         part = np.subtract(rows[block], mean, out=centred[block])
         return part * part
 
-    var = _total(rows, squares) / n if of_batch else params["var"]
+    # the statistics
+    mean = _sum_blocks(rows, rows.__getitem__) / n if of_batch else params["mean"]
+    var = _sum_blocks(rows, square) / n if of_batch else params["var"]
     deviation = np.sqrt(var + epsilon)
-    scale, offset = params.get("scale"), params.get("offset")
-    factor = (1 if scale is None else scale) / deviation
 
-    def normalise(blocks):
+    # y = factor (x - mean) + offset
+    scale = params.get("scale")
+    offset = params.get("offset")
+    factor = (1 if scale is None else scale) / deviation
+    y = np.empty_like(rows)
+
+    def normalise(blocks: Sequence[slice]) -> None:
         for block in blocks:
             if not of_batch:
                 np.subtract(rows[block], mean, out=centred[block])
@@ -47,7 +62,7 @@ def forward(params, x, epsilon):
             if offset is not None:
                 part += offset
 
-    _in_blocks(normalise, rows)
+    _run_in_blocks(normalise, rows)
     cache = batch_norm.Cache(
         centred.reshape(x.shape), deviation, scale, mean, var, offset is not None, of_batch
     )
@@ -55,44 +70,55 @@ def forward(params, x, epsilon):
 
 
 @threads.owned()
-def backward(dy, cache):
+def backward(dy: Array, cache: batch_norm.Cache) -> tuple[dict[str, Array], Array]:
     """Pull the cotangent `dy` of y back to ``(dparams, dx)``."""
     if not cache.of_batch or not is_fast(dy, cache.centred):
         return batch_norm.backward(dy, cache)
     check_shape("dy", dy, cache.centred.shape)
-    centred, deviation = cache.centred.reshape(-1, dy.shape[-1]), cache.deviation
-    rows, n = dy.reshape(centred.shape), len(centred)
-    total = _total(rows, lambda block: rows[block])
-    along = _total(rows, lambda block: rows[block] * centred[block]) / deviation
-    dparams = {} if cache.scale is None else {"scale": along}
+    deviation = cache.deviation
+    centred = cache.centred.reshape(-1, dy.shape[-1])  # (n, C)
+    rows = dy.reshape(centred.shape)
+    n = len(centred)
+
+    def multiply(block: slice) -> Array:
+        return rows[block] * centred[block]
+
+    # sums over the rows, which are the cotangents of offset and scale
+    doffset = _sum_blocks(rows, rows.__getitem__)
+    dscale = _sum_blocks(rows, multiply) / deviation
+    dparams = {} if cache.scale is None else {"scale": dscale}
     if cache.has_offset:
-        dparams["offset"] = total
+        dparams["offset"] = doffset
+
+    # dx = factor dy - slope (x - mean) - shift
     factor = (1 if cache.scale is None else cache.scale) / deviation
-    shift, slope = factor * total / n, factor * along / (n * deviation)
+    shift = factor * doffset / n
+    slope = factor * dscale / (n * deviation)
     dx = np.empty_like(rows)
 
-    def pull_back(blocks):
+    def pull_back(blocks: Sequence[slice]) -> None:
         for block in blocks:
             part = np.multiply(rows[block], factor, out=dx[block])
             part -= centred[block] * slope
             part -= shift
 
-    _in_blocks(pull_back, rows)
+    _run_in_blocks(pull_back, rows)
     return dparams, dx.reshape(dy.shape)
 
 
-def _total(rows, term):
-    """The sum over rows of what `term` makes of each block."""
+def _sum_blocks(rows: Array, term: Callable[[slice], Array]) -> Array:
+    """Sum ``term(block)``, shape (rows of the block, C), over the rows of all blocks: (C,)."""
 
-    def add_up(blocks):
+    def add_up(blocks: Sequence[slice]) -> Array:
         total = np.zeros(rows.shape[1], rows.dtype)
         for block in blocks:
             part = term(block)
             total += np.ones(len(part), part.dtype) @ part
         return total
 
-    return sum(_in_blocks(add_up, rows))
+    return sum(_run_in_blocks(add_up, rows))
 
 
-def _in_blocks(function, rows):
+def _run_in_blocks(function: Callable[[list[slice]], Result], rows: Array) -> list[Result]:
+    """Call `function` in each thread with its blocks of `rows`; three arrays share the cache."""
     return in_blocks(function, len(rows), 3 * rows.shape[1], rows.dtype)

@@ -1,48 +1,83 @@
 """Max pooling, offset by offset of the windows: what `ttref.ops.max_pool` computes.
 
 The pixels that all windows see at one offset are a view of the images, so y is the maximum of
-kh kw views; the first of them that equals y gets the gradient, and its number is a byte of the
-cache. A few images at a time go through all offsets, in the cache of a core.
+kh kw views. The first view that equals y gets the gradient; the cache holds its number, one byte
+for each window. A few images at a time go through all offsets, so that they stay in the cache of a
+core.
 
-Arrays of anything but NumPy's floats go to the reference.
+Arrays other than NumPy's floats go to the reference.
 """
 
+from collections.abc import Sequence
 from itertools import product
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from ttref.arrays import check_shape
+from ttref.contracts import Array, Dtype
 from ttref.machine.blocks import in_blocks, is_fast
 from ttref.ops import max_pool, windows
+from ttref.ops.windows import Axis
 
-MOST = 255  # pixels of a window
+MOST_PIXELS = 255  # of a window: a byte holds the number of each, and one more
+
+Index: TypeAlias = tuple[slice, slice, slice]
+"""Index of images, rows and columns."""
 
 
 class Cache(NamedTuple):
     """What ``backward`` reads."""
 
-    first: Any  # number of the offset that has the largest pixel: uint8, (B, H_out, W_out, C)
-    axes: tuple  # the windows along rows and columns
-    dtype: Any  # of x
+    first: Array  # number of the first offset with the largest pixel: uint8, (B, H_out, W_out, C)
+    axes: tuple[Axis, Axis]  # the windows along rows and columns
+    dtype: Dtype  # of x
 
 
-def forward(params, x, kernel, strides=1, padding="VALID"):
-    """As `ttref.ops.max_pool.forward`; a window that sees a NaN is NaN, and passes no gradient."""
+class View(NamedTuple):
+    """What windows see at one offset along an axis: two slices of the same length."""
+
+    windows: slice  # those whose pixel is inside the image
+    pixels: slice  # that they see
+
+
+class Offset(NamedTuple):
+    """What windows see at one offset."""
+
+    windows: Index  # those whose pixel is inside the image
+    pixels: Index  # that they see
+
+
+def forward(
+    params: dict[str, Array],
+    x: Array,
+    kernel: int | tuple[int, int],
+    strides: int | tuple[int, int] = 1,
+    padding: str = "VALID",
+) -> tuple[Array, Any]:
+    """Compute what `ttref.ops.max_pool.forward` does.
+
+    A window that sees a NaN gives NaN, and passes no gradient back.
+    """
     windows.check_images(x)
     axes = windows.axes_of(x.shape[1:3], kernel, strides, padding)
-    if not is_fast(x) or axes[0].kernel * axes[1].kernel > MOST:
+    rows, columns = axes
+    if not is_fast(x) or rows.kernel * columns.kernel > MOST_PIXELS:
         return max_pool.forward(params, x, kernel, strides, padding)
-    offsets = _offsets(axes)
-    shape = x.shape[0], axes[0].out, axes[1].out, x.shape[3]
-    y, first = np.full(shape, -np.inf, x.dtype), np.zeros(shape, np.uint8)
+    offsets = _offsets(rows, columns)
+    shape = x.shape[0], rows.out, columns.out, x.shape[3]
+    y = np.full(shape, -np.inf, x.dtype)
+    first = np.zeros(shape, np.uint8)
 
-    def pool(blocks):
+    def pool(blocks: Sequence[slice]) -> None:
         for images in blocks:
-            seen, largest, number = x[images], y[images], first[images]
+            seen = x[images]
+            largest = y[images]
+            number = first[images]
             for place, pixels in offsets:
                 np.maximum(largest[place], seen[pixels], out=largest[place])
-            smaller = np.ones(largest.shape, bool)  # than the largest, at all offsets up to here
+            # number counts the offsets before the first one that has the largest pixel
+            smaller = np.ones(largest.shape, bool)
             for place, pixels in offsets:
                 smaller[place] &= seen[pixels] != largest[place]
                 number += smaller.view(np.uint8)
@@ -51,18 +86,21 @@ def forward(params, x, kernel, strides=1, padding="VALID"):
     return y, Cache(first, axes, x.dtype)
 
 
-def backward(dy, cache):
+def backward(dy: Array, cache: Any) -> tuple[dict[str, Array], Array]:
     """Pull the cotangent `dy` of y back to ``({}, dx)``."""
     if not isinstance(cache, Cache):
         return max_pool.backward(dy, cache)
     first, axes, dtype = cache
     check_shape("dy", dy, first.shape)
-    offsets = _offsets(axes)
-    dx = np.zeros((len(first), axes[0].size, axes[1].size, first.shape[3]), dtype)
+    rows, columns = axes
+    offsets = _offsets(rows, columns)
+    dx = np.zeros((len(first), rows.size, columns.size, first.shape[3]), dtype)
 
-    def pull_back(blocks):
+    def pull_back(blocks: Sequence[slice]) -> None:
         for images in blocks:
-            dseen, dlargest, number = dx[images], dy[images], first[images]
+            dseen = dx[images]
+            dlargest = dy[images]
+            number = first[images]
             for k, (place, pixels) in enumerate(offsets):
                 dseen[pixels] += dlargest[place] * (number[place] == k)
 
@@ -70,19 +108,25 @@ def backward(dy, cache):
     return {}, dx
 
 
-def _offsets(axes):
-    """For each offset, the windows that see a pixel of the images there, and those pixels."""
-    rows, columns = ([_view(axis, a) for a in range(axis.kernel)] for axis in axes)
+def _offsets(rows: Axis, columns: Axis) -> list[Offset]:
+    """The `Offset` of each pixel of a window, row by row."""
+    every = slice(None)
     return [
-        ((slice(None), above, left), (slice(None), down, across))
-        for (above, down), (left, across) in product(rows, columns)
+        Offset((every, down.windows, across.windows), (every, down.pixels, across.pixels))
+        for down, across in product(_views(rows), _views(columns))
     ]
 
 
-def _view(axis, offset):
-    """``(windows, pixels)`` of an offset along an axis, slices of one length."""
+def _views(axis: Axis) -> list[View]:
+    """The `View` of each offset along an axis."""
+    return [_view(axis, offset) for offset in range(axis.kernel)]
+
+
+def _view(axis: Axis, offset: int) -> View:
+    """The windows that see a pixel inside the image at an offset, and these pixels."""
     shift = offset - axis.before  # window o sees pixel o * stride + shift
     low = max(0, -(shift // axis.stride))
     high = max(low, min(axis.out, (axis.size - 1 - shift) // axis.stride + 1))
     start = low * axis.stride + shift
-    return slice(low, high), slice(start, start + (high - low) * axis.stride, axis.stride)
+    stop = start + (high - low) * axis.stride
+    return View(slice(low, high), slice(start, stop, axis.stride))
