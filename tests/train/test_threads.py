@@ -15,7 +15,8 @@ from ttref.train import evaluate, fit
 PROGRAM = """
 import hashlib
 import numpy as np
-from ttref.fast import linear, threads
+from ttref.fast import linear
+from ttref.machine import threads
 from ttref.layers import Dense, Sequential, TTDense
 from ttref.optim import Adam
 from ttref.train import evaluate, fit
