@@ -6,19 +6,21 @@ array_api_strict, torch and JAX arrays, and on NumPy object arrays of exact numb
 
 import importlib.util
 from numbers import Number
+from typing import Any
 
 import array_api_compat.numpy
 import numpy as np
 from array_api_compat import array_namespace, is_array_api_obj, is_cupy_array
 
 from ttref.checks import check_choice
+from ttref.contracts import Array, Namespace, Shape
 from ttref.errors import DeviceError, DtypeError, ShapeError
 
 numpy_namespace = array_api_compat.numpy
 NUMPY_ONLY = {np.ndarray}
 
 
-def namespace(*arrays):
+def namespace(*arrays: Array) -> Namespace:
     """The array namespace that all of `arrays` belong to.
 
     Raises
@@ -37,7 +39,7 @@ def namespace(*arrays):
         raise DtypeError(f"expected arrays of one library, got {', '.join(kinds)}") from None
 
 
-def gpu_available():
+def gpu_available() -> bool:
     """Whether CuPy can be imported and sees a CUDA device (it may be imported without one)."""
     try:
         import cupy
@@ -46,7 +48,7 @@ def gpu_available():
     return bool(cupy.cuda.is_available())
 
 
-def device_namespace(device):
+def device_namespace(device: str) -> Namespace:
     """Array namespace of ``"cpu"`` (NumPy), ``"gpu"`` (CuPy) or ``"auto"`` (a GPU if there is one).
 
     Raises
@@ -69,31 +71,31 @@ def device_namespace(device):
     return array_api_compat.cupy
 
 
-def to_numpy(x):
+def to_numpy(x: Array) -> np.ndarray:
     """`x` as a NumPy array, copied from the device it is on where that is not the CPU."""
     return x.get() if is_cupy_array(x) else np.asarray(x)
 
 
-def holds_objects(x):
+def holds_objects(x: Array) -> bool:
     """Whether `x` is an object array: integers, rationals, dual numbers, balls."""
     return getattr(x.dtype, "kind", "") == "O"
 
 
-def is_floating(x):
+def is_floating(x: Array) -> bool:
     """Whether `x` holds real or complex floating-point numbers."""
     return not holds_objects(x) and namespace(x).isdtype(
         x.dtype, ("real floating", "complex floating")
     )
 
 
-def describe(x):
+def describe(x: Any) -> str:
     """`x` in the words of an error message: ``float32 array of shape (2, 3)``."""
     if not is_array_api_obj(x):
         return f"{type(x).__name__} {x!r:.60}"
     return f"{x.dtype} array of shape {tuple(x.shape)}"
 
 
-def check_shape(name, x, expected):
+def check_shape(name: str, x: Any, expected: Shape) -> None:
     """Raise `ShapeError` unless `x` is an array of shape `expected`; None stands for any size."""
     shape = getattr(x, "shape", None)
     if shape is None:
@@ -107,11 +109,11 @@ def check_shape(name, x, expected):
         raise ShapeError(f"{name} has shape {tuple(shape)}, expected {_sizes(expected)}")
 
 
-def _sizes(expected):
+def _sizes(expected: Shape) -> str:
     return str(tuple(expected)).replace("None", "any")
 
 
-def check_numeric(name, x):
+def check_numeric(name: str, x: Any) -> Array:
     """`x` as an array; raise `DtypeError` unless it holds numbers only, in rectangular lists."""
     if not is_array_api_obj(x):
         try:
@@ -127,13 +129,13 @@ def check_numeric(name, x):
     return x
 
 
-def is_number(value):
+def is_number(value: Any) -> bool:
     """Whether `value` is a number, or adds and multiplies like one (flint.fmpq, dual numbers)."""
     if isinstance(value, Number):
         return True
     return not isinstance(value, str | bytes | list | tuple) and hasattr(value, "__rmul__")
 
 
-def plain(value):
+def plain(value: Any) -> Any:
     """A NumPy scalar as the Python number, which takes on the dtype of the array that it meets."""
     return value.item() if isinstance(value, np.generic) else value

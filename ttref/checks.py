@@ -1,13 +1,15 @@
 """Checks of options and sizes at the public border; `ttref.arrays` has those of arrays."""
 
 import os
+from collections.abc import Callable, Collection
 from functools import cache
 from numbers import Integral, Real
+from typing import Any
 
 from ttref.errors import ConventionError, ShapeError
 
 
-def check_choice(name, value, choices):
+def check_choice(name: str, value: Any, choices: Collection[Any]) -> None:
     """Raise `ConventionError` unless `value` is one of `choices`."""
     if value not in choices:
         raise ConventionError(
@@ -15,21 +17,21 @@ def check_choice(name, value, choices):
         )
 
 
-def check_number(name, value, expected, holds):
+def check_number(name: str, value: Any, expected: str, holds: Callable[[Any], bool]) -> Any:
     """`value`, if it is a real number that `holds` is true of; else say what was `expected`."""
     if isinstance(value, bool) or not isinstance(value, Real) or not holds(value):
         raise ConventionError(f"{name} is {value!r}, expected {expected}")
     return value
 
 
-def check_count(name, value, error=ConventionError):
+def check_count(name: str, value: Any, error: type[ValueError] = ConventionError) -> int:
     """`value` as an int, if it is a positive integer."""
     if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
         raise error(f"{name} is {value!r}, expected a positive integer")
     return int(value)
 
 
-def check_memory(what, numbers, itemsize=8):
+def check_memory(what: str, numbers: int, itemsize: int = 8) -> None:
     """Raise `ShapeError` if `what` needs more numbers than this machine's memory has room for."""
     if numbers * itemsize > _physical_memory():
         raise ShapeError(
@@ -39,7 +41,7 @@ def check_memory(what, numbers, itemsize=8):
 
 
 @cache
-def _physical_memory():
+def _physical_memory() -> int:
     """Bytes; 2^40 where the system does not tell."""
     try:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

@@ -11,7 +11,7 @@ from ttref import storage, tree
 from ttref.arrays import namespace
 from ttref.errors import CheckpointError, ConventionError, ShapeError
 from ttref.layers import TTConv2d, TTDense
-from ttref.ops.tt_conv2d import train_of
+from ttref.ops.tt_conv2d import join_filters
 from ttref.tt.full import full
 
 KIND = "ttref weights"
@@ -148,7 +148,7 @@ def _compressed(weights, name, modes, max_rank, rel_error):
 
 def _relative_error(kernel, train):
     """``||kernel - train|| / ||kernel||``, 0 of a zero kernel."""
-    xp, (matrix, _) = namespace(kernel), train_of(train, kernel.shape[:2])
+    xp, (matrix, _) = namespace(kernel), join_filters(train, kernel.shape[:2])
     norm = xp.linalg.vector_norm
     size = float(norm(kernel))
     return float(norm(xp.reshape(full(matrix["cores"]), kernel.shape) - kernel)) / (size or 1)

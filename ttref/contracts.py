@@ -7,6 +7,8 @@ any object with these methods is an `Optimizer`.
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
+import numpy as np
+
 Array: TypeAlias = Any
 """An array of any library that follows the Array API standard, or a NumPy object array of exact
 numbers. No common base class exists, so the type is a name for the reader."""
@@ -19,6 +21,21 @@ Dtype: TypeAlias = Any
 
 Tree: TypeAlias = Any
 """A dict or a tuple whose leaves are arrays, to any depth; `ttref.tree` has the functions."""
+
+Params: TypeAlias = Mapping[str, Any]
+"""Parameters of an operator by name: arrays, or for ``"cores"`` a sequence of arrays."""
+
+Cores: TypeAlias = Sequence[Array]
+"""The d cores of a TT-matrix, core k of shape ``(r_{k-1}, n_k, m_k, r_k)``."""
+
+Modes: TypeAlias = Sequence[int]
+"""Sizes ``(n_1, ..., n_d)`` into which one side of a TT-matrix is split, mode 1 slowest."""
+
+Ranks: TypeAlias = int | Sequence[int]
+"""TT-ranks ``(1, r_1, ..., r_{d-1}, 1)``; an int r stands for ``(1, r, ..., r, 1)``."""
+
+Seed: TypeAlias = int | np.random.Generator
+"""A seed, or the generator that is drawn from."""
 
 Cache: TypeAlias = Any
 """What `forward` keeps for `backward`. Its type is a matter between these two functions."""

@@ -10,23 +10,26 @@ At a kink the value of the left branch is taken: relu'(0) = 0, hard_sigmoid'(+-5
 """
 
 import math
+from collections.abc import Callable
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 from array_api_compat import is_cupy_array, is_jax_array, is_numpy_array, is_torch_array
 
 from ttref.arrays import holds_objects, namespace, to_numpy
+from ttref.contracts import Array
 from ttref.errors import InexactError, UndecidableError
 
 
-def divide(x, divisor):
+def divide(x: Array, divisor: Any) -> Array:
     """``x / divisor``, exact on integers: an integer divided by an integer is a Fraction."""
     if hasattr(x, "dtype") and not holds_objects(x):  # a sum of an object array is a bare number
         return x / divisor
     return _each(lambda v, w: Fraction(v, w) if _are_ints(v, w) else v / w, x, divisor)
 
 
-def where_positive(x, positive, otherwise):
+def where_positive(x: Array, positive: Any, otherwise: Any) -> Array:
     """`positive` where ``x > 0``, `otherwise` where ``x <= 0``; a NaN goes with `positive`.
 
     Raises
@@ -39,7 +42,7 @@ def where_positive(x, positive, otherwise):
     return namespace(x).where(_real(x) <= 0, otherwise, positive)
 
 
-def greater(x, y):
+def greater(x: Array, y: Array) -> Array:
     """Whether ``x > y``, as booleans; a NaN in `x` is greater than anything.
 
     Raises
@@ -52,70 +55,70 @@ def greater(x, y):
     return (_real(x) > _real(y)) | (x != x)
 
 
-def where_positive_else_zero(x, y):
+def where_positive_else_zero(x: Array, y: Array) -> Array:
     """`y` where ``x > 0``, else 0: on real floats a product, ten times as fast as a choice."""
     if not _is_real(x):
         return where_positive(x, y, y * 0)
     return y * namespace(y).astype(x > 0, y.dtype)
 
 
-def relu(x):
+def relu(x: Array) -> Array:
     """``max(x, 0)``."""
     return namespace(x).maximum(x, 0) if _is_real(x) else where_positive(x, x, x * 0)
 
 
-def negative_part(x):
+def negative_part(x: Array) -> Array:
     """``min(x, 0)``, its derivative at 0 being 1."""
     return namespace(x).minimum(x, 0) if _is_real(x) else where_positive(x, x * 0, x)
 
 
-def absolute(x):
+def absolute(x: Array) -> Array:
     """``x`` or ``-x``, whichever has the non-negative real part: analytic on each side."""
     return where_positive(x, x, -x)
 
 
-def hard_sigmoid(x):
+def hard_sigmoid(x: Array) -> Array:
     """``clip(x / 5 + 1 / 2, 0, 1)`` (Keras 1 and 2; TT_RNN's gate)."""
     return where_positive(5 - 2 * x, relu(divide(2 * x + 5, 10)), 1)
 
 
-def sqrt(x):
+def sqrt(x: Array) -> Array:
     """Square root."""
     return _transcendental("sqrt", x)
 
 
-def exp(x):
+def exp(x: Array) -> Array:
     """``e ** x``."""
     return _transcendental("exp", x)
 
 
-def log1p(x):
+def log1p(x: Array) -> Array:
     """``log(1 + x)``."""
     return _transcendental("log1p", x)
 
 
-def tanh(x):
+def tanh(x: Array) -> Array:
     """Hyperbolic tangent."""
     return _transcendental("tanh", x)
 
 
-def sigmoid(x):
+def sigmoid(x: Array) -> Array:
     """``1 / (1 + exp(-x))``, with full relative accuracy in both tails."""
     decay = exp(-absolute(x))
     return where_positive(x, 1, decay) / (1 + decay)
 
 
-def softplus(x):
+def softplus(x: Array) -> Array:
     """``log(1 + exp(x))``."""
     return relu(x) + log1p(exp(-absolute(x)))
 
 
-def expm1(x):
+def expm1(x: Array) -> Array:
     """``exp(x) - 1``."""
     return _transcendental("expm1", x)
 
 
-def erfc(x):
+def erfc(x: Array) -> Array:
     """``1 - erf(x)``; the Array API standard lacks it, so each library's own is called."""
     if holds_objects(x):
         return _transcendental("erfc", x)
@@ -134,20 +137,20 @@ def erfc(x):
     return erfc(x)
 
 
-def normal_cdf(x):
+def normal_cdf(x: Array) -> Array:
     """Distribution function of the standard normal, accurate in the lower tail."""
     root = _each(lambda v: method_of(v * 0 + 2, "sqrt")(), x) if holds_objects(x) else math.sqrt(2)
     return erfc(-x / root) / 2
 
 
-def normal_pdf(x):
+def normal_pdf(x: Array) -> Array:
     """Density of the standard normal."""
     if holds_objects(x):
         return exp(-x * x / 2) / _each(lambda v: method_of(2 * method_of(v, "pi")(), "sqrt")(), x)
     return exp(-x * x / 2) / math.sqrt(2 * math.pi)
 
 
-def _is_positive(value):
+def _is_positive(value: Any) -> bool:
     if value > 0:
         return True
     if value <= 0:
@@ -155,7 +158,7 @@ def _is_positive(value):
     raise UndecidableError(f"whether {value} is positive cannot be told")
 
 
-def _is_greater(value, other):
+def _is_greater(value: Any, other: Any) -> bool:
     if value is other or value <= other:
         return False
     if value > other:
@@ -163,22 +166,22 @@ def _is_greater(value, other):
     raise UndecidableError(f"whether {value} is greater than {other} cannot be told")
 
 
-def _is_real(x):
+def _is_real(x: Array) -> bool:
     kind = getattr(x.dtype, "kind", "")  # of NumPy's and CuPy's dtypes
     return kind == "f" or (kind != "O" and namespace(x).isdtype(x.dtype, "real floating"))
 
 
-def _real(x):
+def _real(x: Array) -> Array:
     return x if _is_real(x) else namespace(x).real(x)
 
 
-def _transcendental(name, x):
+def _transcendental(name: str, x: Array) -> Array:
     if not holds_objects(x):
         return getattr(namespace(x), name)(x)
     return _each(lambda v: method_of(v, name)(), x)
 
 
-def method_of(value, name):
+def method_of(value: Any, name: str) -> Callable[..., Any]:
     """The function `name` of a number that has a value for it, as its method."""
     try:
         return getattr(value, name)
@@ -189,10 +192,10 @@ def method_of(value, name):
         ) from None
 
 
-def _each(function, *operands):
+def _each(function: Callable[..., Any], *operands: Any) -> np.ndarray:
     """Elementwise on object arrays; unlike `numpy.frompyfunc` alone, 0-d results stay arrays."""
     return np.asarray(np.frompyfunc(function, len(operands), 1)(*operands), dtype=object)
 
 
-def _are_ints(*values):
+def _are_ints(*values: Any) -> bool:
     return all(isinstance(v, int | np.integer) for v in values)

@@ -34,7 +34,7 @@ def forward(params, x, kernel, strides=1, padding="SAME", dilation=1):
         return tt_conv2d_full.forward(params, x, kernel, strides, padding, dilation)
     windows.check_images(x)
     kh, kw = windows.as_pair("kernel", kernel)
-    train, filters_shape = tt_conv2d.train_of(params, (kh, kw))
+    train, filters_shape = tt_conv2d.join_filters(params, (kh, kw))
     cores, seen = train["cores"], kh * kw * x.shape[3]
     check_cores(cores)
     rows, S = (prod([core.shape[axis] for core in cores]) for axis in (1, 2))
@@ -60,4 +60,4 @@ def backward(dy, cache, input_gradient=True):
     kernels, _ = kernels_of(dy, cores)
     dmatrix = kernels.reshape(dtrain.pop("kernel"), group.core.shape)
     dtrain["cores"] = tuple(unmerged(kernels, dmatrix, group, cores, rightward=True))
-    return tt_conv2d.params_of(dtrain, filters_shape), dx
+    return tt_conv2d.split_filters(dtrain, filters_shape), dx

@@ -10,7 +10,7 @@ from ttref.arrays import check_shape, namespace
 from ttref.checks import check_choice, check_count
 from ttref.errors import RankError, ShapeError
 from ttref.layers.convolution import Convolution, xavier
-from ttref.ops.tt_conv2d import params_of
+from ttref.ops.tt_conv2d import split_filters
 from ttref.rng import check_real_dtype, to_device
 from ttref.tt.check import as_ranks, as_structure
 from ttref.tt.init import INITIALIZERS
@@ -167,7 +167,7 @@ class TTConv2d(Convolution):
             train = INITIALIZERS[self.initializer](in_modes, out_modes, ranks, rng)
             weights = {"cores": train.cores}
             if self.has_filters:
-                weights = params_of(weights, self.weight_shapes["filters"])
+                weights = split_filters(weights, self.weight_shapes["filters"])
         check_real_dtype(dtype)
         return tree.map(lambda w: to_device(w, dtype, xp), weights)
 
@@ -281,6 +281,6 @@ def _decomposed(kernel, in_modes, out_modes, max_rank, rel_error):
     train = tt.from_dense(matrix, (pixels, *in_modes), (1, *out_modes), max_rank, rel_error)
     ranks = train.ranks[1:]
     if pixels * ranks[0] > 1:
-        return ranks, params_of({"cores": train.balance().cores}, (*kernel_size, ranks[0]))
+        return ranks, split_filters({"cores": train.balance().cores}, (*kernel_size, ranks[0]))
     filters, first, *others = train.cores  # the filters are a number
     return ranks, {"cores": tt.TTMatrix([filters[0, 0, 0, 0] * first, *others]).balance().cores}

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from ttref import functions as F
 from ttref.arrays import check_shape
 from ttref.checks import check_choice
+from ttref.contracts import Array, Params
 
 
 class Cache(NamedTuple):
@@ -48,7 +49,7 @@ BACKWARD = {
 }
 
 
-def forward(params, x, kind, alpha=None):
+def forward(params: Params, x: Array, kind: str, alpha: Any = None) -> tuple[Array, Cache]:
     """Apply the activation `kind` elementwise.
 
     Parameters
@@ -71,7 +72,7 @@ def forward(params, x, kind, alpha=None):
     return y, Cache(kind, alpha, x, y)
 
 
-def backward(dy, cache):
+def backward(dy: Array, cache: Cache) -> tuple[dict[str, Array], Array]:
     """Pull the cotangent `dy` of y back to ``({}, dx)``."""
     check_shape("dy", dy, cache.x.shape)
     return {}, BACKWARD[cache.kind](dy, cache)

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from ttref import functions as F
 from ttref.arrays import check_shape, namespace
+from ttref.contracts import Array, Params
 from ttref.errors import ConventionError, ShapeError
 
 
@@ -30,7 +31,7 @@ class Cache(NamedTuple):
     of_batch: bool  # whether mean and var are functions of x
 
 
-def forward(params, x, epsilon):
+def forward(params: Params, x: Array, epsilon: Any) -> tuple[Array, Cache]:
     """Normalise each channel.
 
     Parameters
@@ -58,7 +59,8 @@ def forward(params, x, epsilon):
     mean = _mean(x) if of_batch else params["mean"]
     centred = x - mean
     var = _mean(centred * centred) if of_batch else params["var"]
-    deviation, scale = F.sqrt(var + epsilon), params.get("scale")
+    deviation = F.sqrt(var + epsilon)
+    scale = params.get("scale")
     y = centred / deviation
     if scale is not None:
         y = y * scale
@@ -67,13 +69,15 @@ def forward(params, x, epsilon):
     return y, Cache(centred, deviation, scale, mean, var, "offset" in params, of_batch)
 
 
-def backward(dy, cache):
+def backward(dy: Array, cache: Cache) -> tuple[dict[str, Array], Array]:
     """Pull the cotangent `dy` of y back to ``(dparams, dx)``.
 
-    Statistics of the batch pass theirs on to x: ``dmean / n + 2 (x - mean) dvar / n``.
+    Where mean and var are those of the batch, dx includes what x contributes through them:
+    ``dmean / n + 2 (x - mean) dvar / n``.
     """
     check_shape("dy", dy, cache.centred.shape)
-    normalised, dparams = cache.centred / cache.deviation, {}
+    normalised = cache.centred / cache.deviation
+    dparams = {}
     if cache.scale is not None:
         dparams["scale"] = _total(dy * normalised)
     if cache.has_offset:
@@ -86,7 +90,7 @@ def backward(dy, cache):
     return dparams, dx + F.divide(dmean + 2 * cache.centred * dvar, _count(dx))
 
 
-def check(params, x):
+def check(params: Params, x: Array) -> bool:
     """Whether the statistics are those of the batch; raise if parameters do not fit."""
     names = {"scale", "offset", "mean", "var"} & params.keys()
     if ("mean" in names) != ("var" in names):
@@ -96,15 +100,15 @@ def check(params, x):
     return "mean" not in names
 
 
-def _total(x):
+def _total(x: Array) -> Array:
     return namespace(x).sum(x, axis=tuple(range(x.ndim - 1)))
 
 
-def _count(x):
+def _count(x: Array) -> int:
     return prod(x.shape[:-1])
 
 
-def _mean(x):
+def _mean(x: Array) -> Array:
     if _count(x) == 0:
         raise ShapeError(f"x has shape {tuple(x.shape)}; batch statistics need at least one sample")
     return F.divide(_total(x), _count(x))

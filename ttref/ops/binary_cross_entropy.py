@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from ttref import functions as F
 from ttref.arrays import check_shape, namespace
+from ttref.contracts import Array
 from ttref.ops.weighting import entry_weights, total_weight
 
 
@@ -24,7 +25,12 @@ class Cache(NamedTuple):
     total: Any  # number
 
 
-def forward(logits, target, sample_weight=None, class_mask=None):
+def forward(
+    logits: Array,
+    target: Array,
+    sample_weight: Array | None = None,
+    class_mask: Array | None = None,
+) -> tuple[Array, Cache]:
     """The loss of logits, shape (B, C), for targets in [0, 1] of the same shape.
 
     Parameters and results are those of `mean_squared_error.forward`.
@@ -37,9 +43,10 @@ def forward(logits, target, sample_weight=None, class_mask=None):
     return loss, Cache(logits, target, weights, total)
 
 
-def backward(dloss, cache):
+def backward(dloss: Array, cache: Cache) -> Array:
     """Pull the cotangent of the loss back to the logits."""
-    z, t = cache.logits, cache.target
+    z = cache.logits
+    t = cache.target
     slope = (1 - t) * F.sigmoid(z) - t * F.sigmoid(-z)
     if cache.weights is not None:
         slope = cache.weights * slope

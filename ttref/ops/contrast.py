@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from ttref import functions as F
 from ttref.arrays import check_shape, namespace
+from ttref.contracts import Array, Params
 from ttref.ops import windows
 
 
@@ -18,7 +19,7 @@ class Cache(NamedTuple):
     x_shape: tuple  # (B, H, W, C)
 
 
-def forward(params, x, factor):
+def forward(params: Params, x: Array, factor: Array) -> tuple[Array, Cache]:
     """Scale the contrast of images (B, H, W, C) by `factor` (B,); `params` is empty."""
     windows.check_images(x)
     check_shape("factor", factor, x.shape[:1])
@@ -26,13 +27,13 @@ def forward(params, x, factor):
     return _scaled(x, factor), Cache(factor, x.shape)
 
 
-def backward(dy, cache):
+def backward(dy: Array, cache: Cache) -> tuple[dict[str, Array], Array]:
     """Pull the cotangent `dy` of y back to ``({}, dx)``: the operator is its own adjoint."""
     check_shape("dy", dy, cache.x_shape)
     return {}, _scaled(dy, cache.factor)
 
 
-def _scaled(x, factor):
+def _scaled(x: Array, factor: Array) -> Array:
     total = namespace(x).sum(x, axis=(1, 2), keepdims=True)
     mean = F.divide(total, x.shape[1] * x.shape[2])
     return mean + factor * (x - mean)

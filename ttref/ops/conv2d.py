@@ -16,7 +16,9 @@ from math import prod
 from typing import Any, NamedTuple
 
 from ttref.arrays import check_shape, namespace
+from ttref.contracts import Array, Params
 from ttref.ops import windows
+from ttref.ops.windows import Sizes
 
 
 class Cache(NamedTuple):
@@ -24,12 +26,14 @@ class Cache(NamedTuple):
 
     kernel: Any  # (kh, kw, C, S)
     x: Any  # (B, H, W, C)
-    axes: tuple  # the windows along rows and columns
+    axes: tuple[windows.Axis, windows.Axis]  # the windows along rows and columns
     y_shape: tuple  # (B, H_out, W_out, S)
     has_bias: bool
 
 
-def forward(params, x, strides=1, padding="SAME", dilation=1):
+def forward(
+    params: Params, x: Array, strides: Sizes = 1, padding: str = "SAME", dilation: Sizes = 1
+) -> tuple[Array, Cache]:
     """Convolve a batch of images.
 
     Parameters
@@ -63,7 +67,8 @@ def forward(params, x, strides=1, padding="SAME", dilation=1):
     windows.check_images(x, kernel.shape[2])
     axes = windows.axes_of(x.shape[1:3], kernel.shape[:2], strides, padding, dilation)
     rows = windows.columns_of(windows.unfold(x, axes))
-    xp, S = namespace(x), kernel.shape[3]
+    xp = namespace(x)
+    S = kernel.shape[3]
     y = xp.matmul(rows, xp.reshape(kernel, (rows.shape[1], S)))  # pk,ks->ps
     y_shape = x.shape[0], axes[0].out, axes[1].out, S
     if "bias" in params:
@@ -72,14 +77,18 @@ def forward(params, x, strides=1, padding="SAME", dilation=1):
     return xp.reshape(y, y_shape), Cache(kernel, x, axes, y_shape, "bias" in params)
 
 
-def backward(dy, cache, input_gradient=True):
+def backward(
+    dy: Array, cache: Cache, input_gradient: bool = True
+) -> tuple[dict[str, Any], Array | None]:
     """Pull the cotangent `dy` of y back to ``(dparams, dx)``; without `input_gradient` dx is None.
 
     The windows are unfolded again rather than kept.
     """
     check_shape("dy", dy, cache.y_shape)
-    xp, kernel = namespace(dy), cache.kernel
-    k, S = prod(kernel.shape[:3]), kernel.shape[3]
+    xp = namespace(dy)
+    kernel = cache.kernel
+    k = prod(kernel.shape[:3])
+    S = kernel.shape[3]
     rows = windows.columns_of(windows.unfold(cache.x, cache.axes))
     dy = xp.reshape(dy, (rows.shape[0], S))
     dkernel = xp.matmul(xp.permute_dims(rows, (1, 0)), dy)  # pk,ps->ks

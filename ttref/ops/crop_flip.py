@@ -9,6 +9,7 @@ so the operator is linear and deterministic; its adjoint moves back.
 from typing import Any, NamedTuple
 
 from ttref.arrays import check_shape, namespace
+from ttref.contracts import Array, Params
 from ttref.ops import windows
 
 
@@ -20,7 +21,7 @@ class Cache(NamedTuple):
     x_shape: tuple  # (B, H, W, C)
 
 
-def forward(params, x, moves, flips):
+def forward(params: Params, x: Array, moves: Array, flips: Array) -> tuple[Array, Cache]:
     """Move and mirror images (B, H, W, C) by integers `moves` (B, 2) and `flips` (B,), 0 or 1."""
     windows.check_images(x)
     check_shape("moves", moves, (x.shape[0], 2))
@@ -31,25 +32,29 @@ def forward(params, x, moves, flips):
     return y, Cache(moves, flips, x.shape)
 
 
-def backward(dy, cache):
+def backward(dy: Array, cache: Cache) -> tuple[dict[str, Array], Array]:
     """Pull the cotangent `dy` of y back to ``({}, dx)``."""
     check_shape("dy", dy, cache.x_shape)
-    moves, width = cache.moves, cache.x_shape[2]
+    moves = cache.moves
+    width = cache.x_shape[2]
     columns = _line(moves, width) - moves[:, 1:]
     columns = columns + cache.flips[:, None] * (width - 1 - 2 * columns)
     return {}, _look_up(dy, _line(moves, cache.x_shape[1]) - moves[:, :1], columns)
 
 
-def _line(like, size):
+def _line(like: Array, size: int) -> Array:
     """0 to size - 1, shape (1, size)."""
     xp = namespace(like)
     return xp.reshape(xp.arange(size, dtype=like.dtype), (1, size))
 
 
-def _look_up(x, rows, columns):
+def _look_up(x: Array, rows: Array, columns: Array) -> Array:
     """``x[n, rows[n, h], columns[n, w]]``, zero outside of the image."""
-    xp, (B, H, W, C) = namespace(x), x.shape
-    rows, columns = rows[:, :, None], columns[:, None, :]
+    xp = namespace(x)
+    B, H, W, C = x.shape
+    # the flat index of each pixel that is looked up; one past the last stands for zero
+    rows = rows[:, :, None]
+    columns = columns[:, None, :]
     inside = (rows >= 0) & (rows < H) & (columns >= 0) & (columns < W)
     images = xp.reshape(_line(rows, B), (B, 1, 1))
     pixels = xp.where(inside, (images * H + rows) * W + columns, B * H * W)

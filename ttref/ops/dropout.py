@@ -7,6 +7,7 @@
 from typing import Any, NamedTuple
 
 from ttref.arrays import check_shape
+from ttref.contracts import Array, Params
 
 
 class Cache(NamedTuple):
@@ -15,13 +16,13 @@ class Cache(NamedTuple):
     mask: Any  # shape of x
 
 
-def forward(params, x, mask):
+def forward(params: Params, x: Array, mask: Array) -> tuple[Array, Cache]:
     """Multiply `x` by `mask`, of the same shape; `params` is empty."""
     check_shape("mask", mask, x.shape)
     return x * mask, Cache(mask)
 
 
-def backward(dy, cache):
+def backward(dy: Array, cache: Cache) -> tuple[dict[str, Array], Array]:
     """Pull the cotangent `dy` of y back to ``({}, dx)``."""
     check_shape("dy", dy, cache.mask.shape)
     return {}, dy * cache.mask

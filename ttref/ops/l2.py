@@ -1,12 +1,23 @@
 """L2 penalty: ``sum_p rate_p * sum(p ** 2)`` over named parameters (Keras's l2: no factor 1/2)."""
 
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
 from ttref import tree
 from ttref.arrays import namespace
+from ttref.contracts import Array, Tree
 from ttref.errors import ConventionError
 
 
-def forward(params, rates):
-    """The penalty, and what ``backward`` reads.
+class Cache(NamedTuple):
+    """What ``backward`` reads."""
+
+    params: Tree
+    rate_of: dict[str, Any]  # by the name of a leaf
+
+
+def forward(params: Tree, rates: Mapping[str, Any]) -> tuple[Array, Cache]:
+    """Compute the penalty.
 
     Parameters
     ----------
@@ -18,7 +29,7 @@ def forward(params, rates):
     Returns
     -------
     penalty : array, shape ()
-    cache : (params, dict from leaf name to rate)
+    cache : Cache
 
     Raises
     ------
@@ -36,14 +47,18 @@ def forward(params, rates):
                 raise ConventionError(f"l2 covers parameter {leaf!r} twice")
             rate_of[leaf] = rate
     terms = [r * namespace(leaves[p]).sum(leaves[p] * leaves[p]) for p, r in rate_of.items()]
-    return sum(terms[1:], start=terms[0]) if terms else 0, (params, rate_of)
+    penalty = sum(terms[1:], start=terms[0]) if terms else 0
+    return penalty, Cache(params, rate_of)
 
 
-def backward(dpenalty, cache):
+def backward(dpenalty: Array, cache: Cache) -> Tree:
     """Pull the cotangent of the penalty back to `dparams`, zero where no rate is given."""
-    params, rate_of = cache
-    gradients = iter(
-        dpenalty * 2 * rate_of[name] * leaf if name in rate_of else namespace(leaf).zeros_like(leaf)
-        for name, leaf in tree.flatten(params).items()
-    )
-    return tree.map(lambda _: next(gradients), params)
+
+    def pull_back(name: str, leaf: Array) -> Array:
+        if name in cache.rate_of:
+            return dpenalty * 2 * cache.rate_of[name] * leaf
+        return namespace(leaf).zeros_like(leaf)
+
+    leaves = tree.flatten(cache.params)
+    gradients = iter([pull_back(name, leaf) for name, leaf in leaves.items()])
+    return tree.map(lambda _: next(gradients), cache.params)

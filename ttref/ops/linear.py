@@ -7,6 +7,7 @@ twice that backward.
 from typing import Any, NamedTuple
 
 from ttref.arrays import check_shape, namespace
+from ttref.contracts import Array, Params
 
 
 class Cache(NamedTuple):
@@ -17,7 +18,7 @@ class Cache(NamedTuple):
     has_bias: bool
 
 
-def forward(params, x):
+def forward(params: Params, x: Array) -> tuple[Array, Cache]:
     """Apply ``x W + b``.
 
     Parameters
@@ -46,7 +47,9 @@ def forward(params, x):
     return y, Cache(x, kernel, "bias" in params)
 
 
-def backward(dy, cache, input_gradient=True):
+def backward(
+    dy: Array, cache: Cache, input_gradient: bool = True
+) -> tuple[dict[str, Any], Array | None]:
     """Pull the cotangent `dy` of y, shape (B, M), back to ``(dparams, dx)``.
 
     Without `input_gradient`, dx is None and its cost, half of the whole, is saved.

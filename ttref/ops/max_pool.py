@@ -8,20 +8,23 @@ from typing import NamedTuple
 
 from ttref import functions as F
 from ttref.arrays import check_shape, namespace
+from ttref.contracts import Array, Params
 from ttref.ops import windows
+from ttref.ops.windows import Sizes
 
 
 class Cache(NamedTuple):
     """What ``backward`` reads."""
 
-    larger: (
-        tuple  # for offsets 1 to kh kw - 1, whether they exceed all before: (B, H_out, W_out, C)
-    )
-    axes: tuple  # the windows along rows and columns
+    larger: tuple[Array, ...]
+    """For offsets 1 to kh kw - 1, whether they exceed all before: (B, H_out, W_out, C) each."""
+    axes: tuple[windows.Axis, windows.Axis]  # the windows along rows and columns
     y_shape: tuple  # (B, H_out, W_out, C)
 
 
-def forward(params, x, kernel, strides=1, padding="VALID"):
+def forward(
+    params: Params, x: Array, kernel: Sizes, strides: Sizes = 1, padding: str = "VALID"
+) -> tuple[Array, Cache]:
     """Pool a batch of images; `params` is empty.
 
     Parameters
@@ -47,29 +50,34 @@ def forward(params, x, kernel, strides=1, padding="VALID"):
     """
     windows.check_images(x)
     axes = windows.axes_of(x.shape[1:3], kernel, strides, padding)
-    xp, larger = namespace(x), []
-    first, *others = _offsets(windows.unfold(x, axes, nearest=True))
+    xp = namespace(x)
+    largest, *others = _offsets(windows.unfold(x, axes, nearest=True))
+    larger = []
     for value in others:
-        larger.append(F.greater(value, first))
-        first = xp.where(larger[-1], value, first)
-    return first, Cache(tuple(larger), axes, first.shape)
+        larger.append(F.greater(value, largest))
+        largest = xp.where(larger[-1], value, largest)
+    return largest, Cache(tuple(larger), axes, largest.shape)
 
 
-def backward(dy, cache):
+def backward(dy: Array, cache: Cache) -> tuple[dict[str, Array], Array]:
     """Pull the cotangent `dy` of y back to ``({}, dx)``."""
     check_shape("dy", dy, cache.y_shape)
-    xp, dvalues = namespace(dy), []
+    xp = namespace(dy)
     nothing = xp.zeros_like(dy)
+    # from the last offset to the first: what exceeds all before it takes the cotangent
+    dvalues = []
     for larger in reversed(cache.larger):
         dvalues.append(xp.where(larger, dy, nothing))
         dy = xp.where(larger, nothing, dy)
+    # offsets side by side are the windows again
     dvalues = [xp.expand_dims(d, axis=3) for d in (dy, *reversed(dvalues))]
+    rows, columns = cache.axes
     B, height, width, C = cache.y_shape
-    shape = B, height, width, *(axis.kernel for axis in cache.axes), C
+    shape = B, height, width, rows.kernel, columns.kernel, C
     dwindows = xp.reshape(xp.concat(dvalues, axis=3), shape)
     return {}, windows.fold(dwindows, cache.axes, nearest=True)
 
 
-def _offsets(seen):
+def _offsets(seen: Array) -> list[Array]:
     """What the windows see at each offset: kh kw arrays (B, H_out, W_out, C)."""
     return [seen[:, :, :, a, b, :] for a in range(seen.shape[3]) for b in range(seen.shape[4])]

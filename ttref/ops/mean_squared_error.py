@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from ttref import functions as F
 from ttref.arrays import check_shape, namespace
+from ttref.contracts import Array
 from ttref.ops.weighting import entry_weights, total_weight
 
 
@@ -21,7 +22,12 @@ class Cache(NamedTuple):
     total: Any  # number
 
 
-def forward(prediction, target, sample_weight=None, class_mask=None):
+def forward(
+    prediction: Array,
+    target: Array,
+    sample_weight: Array | None = None,
+    class_mask: Array | None = None,
+) -> tuple[Array, Cache]:
     """The loss of predictions, shape (B, C), for targets of the same shape.
 
     Parameters
@@ -46,7 +52,7 @@ def forward(prediction, target, sample_weight=None, class_mask=None):
     return loss, Cache(residual, weights, total)
 
 
-def backward(dloss, cache):
+def backward(dloss: Array, cache: Cache) -> Array:
     """Pull the cotangent of the loss back to the prediction."""
     slope = 2 * cache.residual
     if cache.weights is not None:

@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 from ttref import functions as F
 from ttref.arrays import check_shape, namespace
+from ttref.contracts import Array, Params
 
 
 class Cache(NamedTuple):
@@ -12,7 +13,7 @@ class Cache(NamedTuple):
     y: Any  # shape of x
 
 
-def forward(params, x):
+def forward(params: Params, x: Array) -> tuple[Array, Cache]:
     """Apply softmax along the last axis of `x`; `params` is empty. Finite for any finite `x`."""
     xp = namespace(x)
     powers = F.exp(x - xp.max(x, axis=-1, keepdims=True))
@@ -20,7 +21,7 @@ def forward(params, x):
     return y, Cache(y)
 
 
-def backward(dy, cache):
+def backward(dy: Array, cache: Cache) -> tuple[dict[str, Array], Array]:
     """Pull the cotangent `dy` of y back to ``({}, dx)``."""
     check_shape("dy", dy, cache.y.shape)
     inner = namespace(dy).sum(dy * cache.y, axis=-1, keepdims=True)

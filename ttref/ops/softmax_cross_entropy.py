@@ -3,7 +3,7 @@
 With an integer label y and ``s = z - max z`` the loss of a sample is ``log1p(rest) - s_y``, where
 `rest` sums ``exp(s_c)`` over all classes but the largest, a formula that holds for whichever class
 is taken for the largest; the gradient is the softmax p, and at the label ``-(sum of the other
-p_c)``. Neither cancels, so a confident right answer keeps full
+p_c)``. Neither formula cancels: losses and gradients of confident, correct predictions keep full
 relative accuracy, and logits of any finite size give finite results.
 
 A class mask takes classes out: they get no probability and no gradient.
@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from ttref import functions as F
 from ttref.arrays import check_shape, namespace
+from ttref.contracts import Array
 from ttref.ops.weighting import check_class_mask, count_samples
 
 
@@ -25,7 +26,12 @@ class Cache(NamedTuple):
     total: Any  # sum of the weights, or B
 
 
-def forward(logits, labels, sample_weight=None, class_mask=None):
+def forward(
+    logits: Array,
+    labels: Array,
+    sample_weight: Array | None = None,
+    class_mask: Array | None = None,
+) -> tuple[Array, Cache]:
     """The loss of logits, shape (B, C).
 
     Parameters
@@ -46,7 +52,10 @@ def forward(logits, labels, sample_weight=None, class_mask=None):
     xp = namespace(logits)
     check_shape("logits", logits, (None, None))
     check_shape("labels", labels, logits.shape[: max(1, labels.ndim)])
-    classes, candidates = xp.arange(logits.shape[1]), logits
+
+    # logits relative to the largest one of the classes that take part
+    classes = xp.arange(logits.shape[1])
+    candidates = logits
     if class_mask is not None:
         takes_part = check_class_mask(class_mask, logits) == 1
         candidates = xp.where(takes_part, logits, -xp.inf)
@@ -57,24 +66,30 @@ def forward(logits, labels, sample_weight=None, class_mask=None):
     else:
         s = xp.where(takes_part, s, s * 0)
         powers = xp.where(takes_part, F.exp(s), 0)
+
+    # the softmax, its sum without the largest term being `rest`
     rest = xp.where(largest, powers * 0, powers)
     rest = xp.sum(rest, axis=-1, keepdims=True)
-    log_total, probabilities = F.log1p(rest), powers / (1 + rest)
+    log_total = F.log1p(rest)
+    probabilities = powers / (1 + rest)
 
+    # the loss of each sample
     target = labels if labels.ndim == 2 else classes == xp.expand_dims(labels, axis=1)
     hard = xp.isdtype(target.dtype, "bool")
     terms = xp.where(target, log_total - s, 0) if hard else target * (log_total - s)
     terms = xp.sum(terms, axis=-1)
+
+    # their weighted mean
     if sample_weight is None:
-        weights, total = None, count_samples(logits)
-    else:
-        check_shape("sample_weight", sample_weight, logits.shape[:1])
-        weights, total = xp.expand_dims(sample_weight, axis=1), xp.sum(sample_weight)
-    loss = xp.sum(terms if weights is None else sample_weight * terms) / total
-    return loss, Cache(probabilities, target, weights, total)
+        B = count_samples(logits)
+        return xp.sum(terms) / B, Cache(probabilities, target, None, B)
+    check_shape("sample_weight", sample_weight, logits.shape[:1])
+    total = xp.sum(sample_weight)
+    weights = xp.expand_dims(sample_weight, axis=1)
+    return xp.sum(sample_weight * terms) / total, Cache(probabilities, target, weights, total)
 
 
-def backward(dloss, cache):
+def backward(dloss: Array, cache: Cache) -> Array:
     """Pull the cotangent of the loss back to the logits."""
     p, target, weights, total = cache
     xp = namespace(p)

@@ -14,20 +14,29 @@ docs/derivations/tt_conv.md.
 from typing import Any, NamedTuple
 
 from ttref.arrays import check_shape, namespace
+from ttref.contracts import Array, Params
 from ttref.ops import tt_linear, windows
+from ttref.ops.windows import Sizes
 
 
 class Cache(NamedTuple):
     """What ``backward`` reads."""
 
     filters_shape: tuple | None  # (kh, kw, r_0)
-    train: Any  # the cache of tt_linear
-    axes: tuple  # the windows along rows and columns
+    affine: tt_linear.Cache
+    axes: tuple[windows.Axis, windows.Axis]  # the windows along rows and columns
     windows_shape: tuple  # (B, H_out, W_out, kh, kw, C)
     y_shape: tuple  # (B, H_out, W_out, S)
 
 
-def forward(params, x, kernel, strides=1, padding="SAME", dilation=1):
+def forward(
+    params: Params,
+    x: Array,
+    kernel: Sizes,
+    strides: Sizes = 1,
+    padding: str = "SAME",
+    dilation: Sizes = 1,
+) -> tuple[Array, Cache]:
     """Convolve a batch of images with a kernel held as a tensor train.
 
     Parameters
@@ -60,30 +69,35 @@ def forward(params, x, kernel, strides=1, padding="SAME", dilation=1):
     """
     windows.check_images(x)
     axes = windows.axes_of(x.shape[1:3], kernel, strides, padding, dilation)
-    train, filters_shape = train_of(params, tuple(axis.kernel for axis in axes))
+    rows, columns = axes
+    affine, filters_shape = join_filters(params, (rows.kernel, columns.kernel))
     seen = windows.unfold(x, axes)
-    y, cache = tt_linear.forward(train, windows.columns_of(seen))
+    y, affine_cache = tt_linear.forward(affine, windows.columns_of(seen))
     y_shape = (*seen.shape[:3], y.shape[1])
-    cache = Cache(filters_shape, cache, axes, seen.shape, y_shape)
+    cache = Cache(filters_shape, affine_cache, axes, seen.shape, y_shape)
     return namespace(x).reshape(y, y_shape), cache
 
 
-def backward(dy, cache, input_gradient=True):
+def backward(
+    dy: Array, cache: Cache, input_gradient: bool = True
+) -> tuple[dict[str, Any], Array | None]:
     """Pull the cotangent `dy` of y back to ``(dparams, dx)``; dx None without `input_gradient`."""
     check_shape("dy", dy, cache.y_shape)
     xp = namespace(dy)
-    rows = xp.reshape(dy, cache.train.y_shape)
-    dtrain, drows = tt_linear.backward(rows, cache.train, input_gradient)
-    dparams = params_of(dtrain, cache.filters_shape)
+    rows = xp.reshape(dy, cache.affine.y_shape)
+    daffine, drows = tt_linear.backward(rows, cache.affine, input_gradient)
+    dparams = split_filters(daffine, cache.filters_shape)
     if not input_gradient:
         return dparams, None
     return dparams, windows.fold(xp.reshape(drows, cache.windows_shape), cache.axes)
 
 
-def train_of(params, kernel):
+def join_filters(
+    params: Params, kernel: tuple[int, int]
+) -> tuple[dict[str, Any], tuple[int, int, int] | None]:
     """``(params of tt_linear, shape of the filters)``: the filters become the first core."""
     if "filters" not in params:
-        return params, None
+        return dict(params), None
     filters = params["filters"]
     check_shape("filters", filters, (*kernel, None))
     kh, kw, r = filters.shape
@@ -92,13 +106,10 @@ def train_of(params, kernel):
     return others | {"cores": (core, *params["cores"])}, filters.shape
 
 
-def params_of(train, filters_shape):
-    """The inverse of `train_of`, for cotangents."""
+def split_filters(affine: Params, filters_shape: tuple[int, int, int] | None) -> dict[str, Any]:
+    """The inverse of `join_filters`, for cotangents."""
     if filters_shape is None:
-        return train
-    first, *cores = train["cores"]
-    return {
-        "filters": namespace(first).reshape(first, filters_shape),
-        **train,
-        "cores": tuple(cores),
-    }
+        return dict(affine)
+    first, *cores = affine["cores"]
+    filters = namespace(first).reshape(first, filters_shape)
+    return {"filters": filters, **affine, "cores": tuple(cores)}

@@ -15,9 +15,10 @@ Dimension key
 """
 
 from math import prod
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ttref.arrays import check_shape, namespace
+from ttref.contracts import Array, Params
 from ttref.tt.check import check_cores
 
 
@@ -31,7 +32,7 @@ class Cache(NamedTuple):
     has_bias: bool
 
 
-def forward(params, x):
+def forward(params: Params, x: Array) -> tuple[Array, Cache]:
     """Apply a TT-matrix to a batch of vectors.
 
     Parameters
@@ -57,17 +58,19 @@ def forward(params, x):
     Cost: ``sum_k B * (m_1..m_k) * (n_k..n_d) * r_{k-1} * r_k`` multiply-adds.
     """
     xp = namespace(x)
-    cores, states, state = tuple(params["cores"]), [], x
+    cores = tuple(params["cores"])
     check_cores(cores)
-    y_shape = x.shape[0], prod(core.shape[2] for core in cores)
     check_shape("x", x, (None, prod(core.shape[1] for core in cores)))
+    y_shape = x.shape[0], prod(core.shape[2] for core in cores)
+    state = x
+    states = []
     done, pending = x.shape  # sizes of p and q before the next core
     for core in cores:  # pajq,ajib->pibq
         a, j, i, b = core.shape
         pending //= j
         states.append(xp.reshape(state, (done, a * j, pending)))
-        step = xp.permute_dims(xp.reshape(core, (a * j, i * b)), (1, 0))
-        state = xp.matmul(step, states[-1])
+        matrix = xp.permute_dims(xp.reshape(core, (a * j, i * b)), (1, 0))
+        state = xp.matmul(matrix, states[-1])
         done *= i
     y = xp.reshape(state, y_shape)
     if "bias" in params:
@@ -76,16 +79,19 @@ def forward(params, x):
     return y, Cache(cores, tuple(states), x.shape, y_shape, "bias" in params)
 
 
-def backward(dy, cache, input_gradient=True):
+def backward(
+    dy: Array, cache: Cache, input_gradient: bool = True
+) -> tuple[dict[str, Any], Array | None]:
     """Pull the cotangent `dy` of y, shape (B, M), back to ``(dparams, dx)``.
 
-    The forward step is bilinear in (state, core), so each gradient is the same product with one
-    operand exchanged for the incoming cotangent; together twice the forward's cost. Without
-    `input_gradient`, dx is None.
+    A step of the sweep is bilinear in the state and the core. Each of their gradients is thus the
+    same product with the other operand and the cotangent of the result, so that backward costs
+    twice the forward. Without `input_gradient`, dx is None.
     """
     check_shape("dy", dy, cache.y_shape)
     xp = namespace(dy)
-    dcores, dstate = [], dy
+    dstate = dy
+    dcores = []
     for core, state in zip(reversed(cache.cores), reversed(cache.states), strict=True):
         a, j, i, b = core.shape
         dstate = xp.reshape(dstate, (state.shape[0], i * b, state.shape[2]))

@@ -3,10 +3,13 @@
 from math import prod
 
 from ttref.arrays import check_shape, namespace
+from ttref.contracts import Array
 from ttref.errors import ShapeError
 
 
-def entry_weights(prediction, sample_weight, class_mask):
+def entry_weights(
+    prediction: Array, sample_weight: Array | None, class_mask: Array | None
+) -> Array | None:
     """``w_b k_bc``, shape (B, C), of `prediction`'s dtype; None where every entry counts as 1."""
     if sample_weight is None and class_mask is None:
         return None
@@ -20,20 +23,20 @@ def entry_weights(prediction, sample_weight, class_mask):
     return weights
 
 
-def total_weight(prediction, weights):
+def total_weight(prediction: Array, weights: Array | None) -> Array:
     """What the weighted sum is divided by; the number of entries where all count as 1."""
     count_samples(prediction)
     return prod(prediction.shape) if weights is None else namespace(weights).sum(weights)
 
 
-def count_samples(prediction):
+def count_samples(prediction: Array) -> int:
     """B, unless it is 0: the mean over no samples does not exist."""
     if prediction.shape[0] == 0:
         raise ShapeError("the loss of an empty batch is undefined; expected at least one sample")
     return prediction.shape[0]
 
 
-def check_class_mask(class_mask, prediction):
+def check_class_mask(class_mask: Array, prediction: Array) -> Array:
     """`class_mask`, if its shape is (B, C) or (C,)."""
     if tuple(class_mask.shape) not in (prediction.shape, prediction.shape[-1:]):
         raise ShapeError(

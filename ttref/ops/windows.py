@@ -9,13 +9,18 @@ with ``before = 0`` for VALID. For SAME there are ``ceil(size / stride)`` window
 they need, ``floor(total / 2)`` come before the first pixel, as in TensorFlow.
 """
 
+from collections.abc import Sequence
 from functools import lru_cache
 from math import prod
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from ttref.arrays import check_shape, namespace
 from ttref.checks import check_choice, check_count
+from ttref.contracts import Array, Namespace
 from ttref.errors import ConventionError, ShapeError
+
+Sizes: TypeAlias = int | Sequence[int]
+"""Rows and columns; one integer stands for both."""
 
 
 class Axis(NamedTuple):
@@ -29,15 +34,18 @@ class Axis(NamedTuple):
     before: int  # pixels of padding before the first
 
 
-def as_pair(name, value):
+def as_pair(name: str, value: Sizes) -> tuple[int, int]:
     """Two positive integers, for rows and columns; one stands for both."""
     pair = tuple(value) if isinstance(value, tuple | list) else (value, value)
     if len(pair) != 2:
         raise ConventionError(f"{name} is {value!r}, expected one or two positive integers")
-    return tuple(check_count(name, size) for size in pair)
+    rows, columns = pair
+    return check_count(name, rows), check_count(name, columns)
 
 
-def axes_of(shape, kernel, strides, padding, dilation=1):
+def axes_of(
+    shape: tuple[int, int], kernel: Sizes, strides: Sizes, padding: str, dilation: Sizes = 1
+) -> tuple[Axis, Axis]:
     """The two `Axis` of images of `shape` (height, width).
 
     Raises
@@ -46,15 +54,18 @@ def axes_of(shape, kernel, strides, padding, dilation=1):
         If an option is none, or no window fits.
     """
     check_choice("padding", padding, ("SAME", "VALID"))
-    pairs = {"kernel": kernel, "strides": strides, "dilation": dilation}
-    options = [as_pair(name, value) for name, value in pairs.items()]
-    return tuple(_axis(padding, *sizes) for sizes in zip(shape, *options, strict=True))
+    kernels = as_pair("kernel", kernel)
+    steps = as_pair("strides", strides)
+    dilations = as_pair("dilation", dilation)
+    rows, columns = zip(shape, kernels, steps, dilations, strict=True)
+    return _axis(padding, *rows), _axis(padding, *columns)
 
 
-def _axis(padding, size, kernel, stride, dilation):
+def _axis(padding: str, size: int, kernel: int, stride: int, dilation: int) -> Axis:
     span = (kernel - 1) * dilation + 1
     if padding == "VALID":
-        out, before = (size - span) // stride + 1, 0
+        out = (size - span) // stride + 1
+        before = 0
     else:
         out = -(-size // stride)
         before = max((out - 1) * stride + span - size, 0) // 2
@@ -64,12 +75,12 @@ def _axis(padding, size, kernel, stride, dilation):
     return Axis(size, out, kernel, stride, dilation, before)
 
 
-def check_images(x, channels=None):
+def check_images(x: Array, channels: int | None = None) -> None:
     """Raise `ShapeError` unless `x` has shape (B, H, W, C)."""
     check_shape("x", x, (None, None, None, channels))
 
 
-def unfold(x, axes, nearest=False):
+def unfold(x: Array, axes: tuple[Axis, Axis], nearest: bool = False) -> Array:
     """What the windows see of `x` (B, H, W, C): (B, H_out, W_out, kh, kw, C).
 
     Outside of the image that is zeros, or the pixels nearest to the edge.
@@ -82,9 +93,10 @@ def unfold(x, axes, nearest=False):
     return xp.permute_dims(xp.reshape(x, shape), (0, 1, 3, 2, 4, 5))
 
 
-def fold(dwindows, axes, nearest=False):
+def fold(dwindows: Array, axes: tuple[Axis, Axis], nearest: bool = False) -> Array:
     """Pull the cotangent of `unfold`'s result back to that of x: each pixel sums its views."""
-    xp, (rows, columns) = namespace(dwindows), axes
+    xp = namespace(dwindows)
+    rows, columns = axes
     B, _, _, _, _, C = dwindows.shape
     dx = xp.permute_dims(dwindows, (0, 1, 3, 2, 4, 5))
     dx = xp.reshape(dx, (B, rows.out * rows.kernel, columns.out * columns.kernel, C))
@@ -96,14 +108,14 @@ def fold(dwindows, axes, nearest=False):
     return dx
 
 
-def _take(xp, x, axis, indices):
+def _take(xp: Namespace, x: Array, axis: int, indices: Sequence[int]) -> Array:
     """Entries of `x` along an axis; the index after the last is that of a zero."""
     zero = xp.zeros_like(x[(slice(None),) * axis + (slice(1), ...)])
     return xp.take(xp.concat([x, zero], axis=axis), xp.asarray(indices), axis=axis)
 
 
 @lru_cache
-def _pixels(axis, nearest):
+def _pixels(axis: Axis, nearest: bool) -> tuple[int, ...]:
     """The pixel of each (window, offset), or ``axis.size`` outside of the image."""
     pixels = [
         o * axis.stride + a * axis.dilation - axis.before
@@ -111,13 +123,13 @@ def _pixels(axis, nearest):
         for a in range(axis.kernel)
     ]
     last = axis.size - 1
-    return tuple(
-        p if 0 <= p <= last else min(max(p, 0), last) if nearest else axis.size for p in pixels
-    )
+    if nearest:
+        return tuple(min(max(pixel, 0), last) for pixel in pixels)
+    return tuple(pixel if 0 <= pixel <= last else axis.size for pixel in pixels)
 
 
 @lru_cache
-def _views(axis, nearest):
+def _views(axis: Axis, nearest: bool) -> tuple[int, ...]:
     """For each pixel, the places in `_pixels` where it stands, all lists of one length."""
     pixels = _pixels(axis, nearest)
     views: list[list[int]] = [[] for _ in range(axis.size + 1)]
@@ -127,7 +139,7 @@ def _views(axis, nearest):
     return tuple(p for v in views[:-1] for p in v + [len(pixels)] * (most - len(v)))
 
 
-def columns_of(windows):
+def columns_of(windows: Array) -> Array:
     """Windows (B, H_out, W_out, kh, kw, C) as the rows of a matrix, (B H_out W_out, kh kw C)."""
     shape = windows.shape
     return namespace(windows).reshape(windows, (prod(shape[:3]), prod(shape[3:])))

@@ -1,17 +1,19 @@
 """Linear algebra on canonical cores ``(r_{k-1}, n_k, m_k, r_k)`` (Oseledets 2011, section 4).
 
-Functions take and return tuples of cores and trust them; `TTMatrix` is the checked face. Nothing
+Functions take and return tuples of cores and trust them; `TTMatrix` checks them. Nothing
 here forms the full matrix, and everything is exact on exact numbers.
 """
 
 from math import prod
+from typing import Any
 
 import numpy as np
 
 from ttref.arrays import holds_objects, namespace
+from ttref.contracts import Array, Cores
 
 
-def add(cores, others):
+def add(cores: Cores, others: Cores) -> tuple[Array, ...]:
     """A + B: block-diagonal cores, so ranks add."""
     xp = namespace(*cores, *others)
     if len(cores) == 1:
@@ -22,43 +24,46 @@ def add(cores, others):
     return (first, *middle, last)
 
 
-def _block_diagonal(a, b):
+def _block_diagonal(a: Array, b: Array) -> Array:
     """Core [[a, 0], [0, b]] over the two bonds."""
     xp = namespace(a, b)
-    (al, n, m, ar), (bl, _, _, br) = a.shape, b.shape
+    al, n, m, ar = a.shape
+    bl, _, _, br = b.shape
     top = xp.concat([a, xp.zeros((al, n, m, br), dtype=a.dtype)], axis=3)
     bottom = xp.concat([xp.zeros((bl, n, m, ar), dtype=a.dtype), b], axis=3)
     return xp.concat([top, bottom], axis=0)
 
 
-def scale(cores, factor):
+def scale(cores: Cores, factor: Any) -> tuple[Array, ...]:
     """Factor * A: the first core takes it; the others take its dtype, if that is a wider one."""
     first = cores[0] * factor
     rest = (c if c.dtype == first.dtype else namespace(c).astype(c, first.dtype) for c in cores[1:])
     return (first, *rest)
 
 
-def transpose(cores):
+def transpose(cores: Cores) -> tuple[Array, ...]:
     """A^T: input and output modes change places."""
     return tuple(namespace(c).permute_dims(c, (0, 2, 1, 3)) for c in cores)
 
 
-def product(cores, others):
+def product(cores: Cores, others: Cores) -> tuple[Array, ...]:
     """A B as a train: ranks multiply."""
     return tuple(_core_product(a, b) for a, b in zip(cores, others, strict=True))
 
 
-def _core_product(a, b):
+def _core_product(a: Array, b: Array) -> Array:
     xp = namespace(a, b)
-    (al, n, _, ar), (bl, _, m, br) = a.shape, b.shape
+    al, n, _, ar = a.shape
+    bl, _, m, br = b.shape
     joint = xp.tensordot(a, b, axes=((2,), (1,)))  # cjkd,ekif->cjdeif
     return xp.reshape(xp.permute_dims(joint, (0, 3, 1, 4, 2, 5)), (al * bl, n, m, ar * br))
 
 
-def apply(cores, x):
-    """X W for a dense `x` of shape (B, N): one sweep, never W."""
+def apply(cores: Cores, x: Array) -> Array:
+    """X W for a dense `x` of shape (B, N), by one sweep; W is never formed."""
     xp = namespace(x, *cores)
-    state, done, pending = x, x.shape[0], x.shape[1]
+    state = x
+    done, pending = x.shape  # sizes of p and q before the next core
     for core in cores:  # pajq,ajib->pibq
         a, j, i, b = core.shape
         pending //= j
@@ -68,7 +73,7 @@ def apply(cores, x):
     return xp.reshape(state, (x.shape[0], prod(core.shape[2] for core in cores)))
 
 
-def inner(cores, others):
+def inner(cores: Cores, others: Cores) -> Array:
     """Frobenius inner product ``sum conj(A) * B``, in O(d n m r^3)."""
     xp = namespace(*cores, *others)
     state = xp.ones((1, 1), dtype=cores[0].dtype)  # (bond of A, bond of B)
@@ -78,7 +83,7 @@ def inner(cores, others):
     return state[0, 0]
 
 
-def _conjugate(x):
+def _conjugate(x: Array) -> Array:
     xp = namespace(x)
     if holds_objects(x):  # of which rationals and duals know no conjugate
         return np.frompyfunc(lambda v: v.conjugate() if hasattr(v, "conjugate") else v, 1, 1)(x)

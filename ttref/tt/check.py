@@ -2,13 +2,23 @@
 
 import math
 from numbers import Integral
+from typing import Any, NamedTuple, NoReturn
 
 from ttref.arrays import check_numeric, namespace
 from ttref.checks import check_count
+from ttref.contracts import Array, Cores, Modes, Ranks
 from ttref.errors import DtypeError, RankError, ShapeError
 
 
-def check_cores(cores):
+class Structure(NamedTuple):
+    """What a TT-matrix looks like."""
+
+    in_modes: tuple[int, ...]  # (n_1, ..., n_d)
+    out_modes: tuple[int, ...]  # (m_1, ..., m_d)
+    ranks: tuple[int, ...]  # (1, r_1, ..., r_{d-1}, 1)
+
+
+def check_cores(cores: Cores) -> None:
     """Raise unless `cores` chain: ``(r_{k-1}, n_k, m_k, r_k)``, ``r_0 = r_d = 1``, none empty."""
     if not cores:
         raise ShapeError("a TT-matrix needs at least one core, got none")
@@ -27,7 +37,7 @@ def check_cores(cores):
         raise RankError(f"the last core has right rank {left}, expected r_d = 1 ({_shapes(cores)})")
 
 
-def _raise_for(cores, k):
+def _raise_for(cores: Cores, k: int) -> NoReturn:
     """Name what is wrong with core `k`, the first that does not fit."""
     shape = tuple(cores[k].shape)
     if 0 in shape:
@@ -40,76 +50,79 @@ def _raise_for(cores, k):
     )
 
 
-def _shapes(cores):
+def _shapes(cores: Cores) -> str:
     return "shapes " + ", ".join(str(tuple(c.shape)) for c in cores)
 
 
-def as_cores(cores):
+def as_cores(cores: Any) -> tuple[Array, ...]:
     """A checked tuple of cores of one dtype, lists converted to arrays."""
     if hasattr(cores, "shape") or not hasattr(cores, "__iter__"):
         raise ShapeError(f"cores is a {type(cores).__name__}, expected a sequence of 4-D arrays")
-    cores = tuple(check_numeric(f"core {k}", core) for k, core in enumerate(cores))
-    check_cores(cores)
-    namespace(*cores)  # raises unless they are of one library
-    for k, core in enumerate(cores):
-        if core.dtype != cores[0].dtype:
+    arrays = tuple(check_numeric(f"core {k}", core) for k, core in enumerate(cores))
+    check_cores(arrays)
+    namespace(*arrays)  # raises unless they are of one library
+    for k, core in enumerate(arrays):
+        if core.dtype != arrays[0].dtype:
             raise DtypeError(
-                f"core {k} has dtype {core.dtype}, but core 0 has {cores[0].dtype}; "
+                f"core {k} has dtype {core.dtype}, but core 0 has {arrays[0].dtype}; "
                 "cores must share one dtype"
             )
-    return cores
+    return arrays
 
 
-def as_modes(name, modes):
+def as_modes(name: str, modes: Modes) -> tuple[int, ...]:
     """Tuple of positive integers, the modes of one side of a TT-matrix."""
     return _positive_integers(name, modes, ShapeError)
 
 
-def as_ranks(ranks, d):
+def as_ranks(ranks: Ranks, d: int) -> tuple[int, ...]:
     """The TT-ranks ``(1, r_1, ..., r_{d-1}, 1)``; an integer r stands for ``(1, r, ..., r, 1)``.
 
     >>> as_ranks(4, 3)
     (1, 4, 4, 1)
     """
     if isinstance(ranks, Integral):
-        ranks = (1, *[check_count("rank", ranks, RankError)] * (d - 1), 1)
-    ranks = _positive_integers("ranks", ranks, RankError)
-    if len(ranks) != d + 1:
-        raise RankError(f"ranks {ranks} has {len(ranks)} entries, expected {d + 1} for {d} cores")
-    if ranks[0] != 1 or ranks[-1] != 1:
-        raise RankError(f"ranks {ranks} must begin and end with 1 (r_0 = r_d = 1)")
-    return ranks
+        return (1, *[check_count("rank", ranks, RankError)] * (d - 1), 1)
+    found = _positive_integers("ranks", ranks, RankError)
+    if len(found) != d + 1:
+        raise RankError(f"ranks {found} has {len(found)} entries, expected {d + 1} for {d} cores")
+    if found[0] != 1 or found[-1] != 1:
+        raise RankError(f"ranks {found} must begin and end with 1 (r_0 = r_d = 1)")
+    return found
 
 
-def as_structure(in_modes, out_modes, ranks):
-    """Checked ``(in_modes, out_modes, ranks)`` as three tuples."""
-    in_modes, out_modes = as_modes("in_modes", in_modes), as_modes("out_modes", out_modes)
-    if len(in_modes) != len(out_modes):
+def as_structure(in_modes: Modes, out_modes: Modes, ranks: Ranks) -> Structure:
+    """The `Structure` of these modes and ranks; `ranks` as in `as_ranks`."""
+    n = as_modes("in_modes", in_modes)
+    m = as_modes("out_modes", out_modes)
+    if len(n) != len(m):
         raise ShapeError(
-            f"in_modes {in_modes} and out_modes {out_modes} differ in length; "
+            f"in_modes {n} and out_modes {m} differ in length; "
             "each core has one of each (pad with modes of size 1)"
         )
-    return in_modes, out_modes, as_ranks(ranks, len(in_modes))
+    return Structure(n, m, as_ranks(ranks, len(n)))
 
 
-def core_shapes(in_modes, out_modes, ranks):
+def core_shapes(
+    in_modes: Modes, out_modes: Modes, ranks: Ranks
+) -> tuple[tuple[int, int, int, int], ...]:
     """The d core shapes ``(r_{k-1}, n_k, m_k, r_k)``; `ranks` as in `as_ranks`."""
-    in_modes, out_modes, ranks = as_structure(in_modes, out_modes, ranks)
-    return tuple(zip(ranks[:-1], in_modes, out_modes, ranks[1:], strict=True))
+    n, m, r = as_structure(in_modes, out_modes, ranks)
+    return tuple(zip(r[:-1], n, m, r[1:], strict=True))
 
 
-def max_ranks(in_modes, out_modes):
+def max_ranks(in_modes: Modes, out_modes: Modes) -> tuple[int, ...]:
     """The largest TT-ranks that any matrix of these modes has: beyond them cores are redundant.
 
     >>> max_ranks([7, 4, 7, 4], [5, 5, 5, 5])
     (1, 35, 700, 20, 1)
     """
-    in_modes, out_modes, _ = as_structure(in_modes, out_modes, 1)
-    sizes = [n * m for n, m in zip(in_modes, out_modes, strict=True)]
+    structure = as_structure(in_modes, out_modes, 1)
+    sizes = [n * m for n, m in zip(structure.in_modes, structure.out_modes, strict=True)]
     return tuple(min(math.prod(sizes[:k]), math.prod(sizes[k:])) for k in range(len(sizes) + 1))
 
 
-def _positive_integers(name, values, error):
+def _positive_integers(name: str, values: Any, error: type[ShapeError]) -> tuple[int, ...]:
     try:
         result = tuple(v.__index__() for v in values)
         if any(isinstance(v, bool) for v in values):

@@ -6,16 +6,21 @@ error below ``eps ||A||``. The roundoff of the sweep itself, about ``10 d u ||A|
 """
 
 import math
+from collections.abc import Sequence
 from numbers import Integral
+from typing import Any
 
 import numpy as np
 
 from ttref.arrays import check_numeric, describe, is_floating, namespace, to_numpy
 from ttref.checks import check_number
+from ttref.contracts import Array, Cores, Modes
 from ttref.errors import ConventionError, DataError, InexactError, RankError, ShapeError
 
 
-def tt_svd(tensor, max_rank=None, rel_error=None):
+def tt_svd(
+    tensor: Array, max_rank: int | Sequence[int] | None = None, rel_error: float | None = None
+) -> tuple[Array, ...]:
     """Decompose a dense tensor into a tensor train.
 
     Parameters
@@ -46,7 +51,9 @@ def tt_svd(tensor, max_rank=None, rel_error=None):
     caps = _rank_bounds(max_rank, d)
     rest, scale = _normalized(tensor)
     budget = _budget(rel_error, rest, d)
-    xp, cores, left = namespace(tensor), [], 1
+    xp = namespace(tensor)
+    cores = []
+    left = 1
     for n, cap in zip(tensor.shape[:-1], caps, strict=True):
         u, rest = truncated_svd(xp.reshape(rest, (left * n, -1)), cap, budget)
         cores.append(xp.reshape(u, (left, n, -1)))
@@ -54,9 +61,16 @@ def tt_svd(tensor, max_rank=None, rel_error=None):
     return (*cores, xp.reshape(rest, (left, tensor.shape[-1], 1)) * scale)
 
 
-def decompose_matrix(matrix, in_modes, out_modes, max_rank=None, rel_error=None):
+def decompose_matrix(
+    matrix: Array,
+    in_modes: Modes,
+    out_modes: Modes,
+    max_rank: int | Sequence[int] | None = None,
+    rel_error: float | None = None,
+) -> tuple[Array, ...]:
     """Canonical cores of a dense (N, M) matrix: TT-SVD over the pairs ``(n_k, m_k)``."""
-    xp, d = namespace(matrix), len(in_modes)
+    xp = namespace(matrix)
+    d = len(in_modes)
     split = xp.reshape(matrix, (*in_modes, *out_modes))  # j_1..j_d i_1..i_d
     pairs = [axis for k in range(d) for axis in (k, d + k)]  # j_1 i_1 .. j_d i_d
     sizes = tuple(n * m for n, m in zip(in_modes, out_modes, strict=True))
@@ -65,7 +79,7 @@ def decompose_matrix(matrix, in_modes, out_modes, max_rank=None, rel_error=None)
     return tuple(xp.reshape(c, (c.shape[0], n, m, c.shape[2])) for c, n, m in modes)
 
 
-def orthogonalize(cores, side):
+def orthogonalize(cores: Cores, side: str) -> tuple[Array, ...]:
     """The same matrix with orthonormal cores, but for the last (``"left"``) or first (``"right"``).
 
     Left-orthonormal: the unfolding ``(r_{k-1} n_k m_k, r_k)`` has orthonormal columns. Ranks that
@@ -75,7 +89,9 @@ def orthogonalize(cores, side):
         return _mirror(orthogonalize(_mirror(cores), "left"))
     if side != "left":
         raise ConventionError(f"side is {side!r}, expected 'left' or 'right'")
-    xp, result, carry = namespace(*cores), [], None
+    xp = namespace(*cores)
+    result = []
+    carry = None
     for core in cores[:-1]:
         core = check_floating("core", _absorb(carry, core))
         _, n, m, b = core.shape
@@ -84,13 +100,16 @@ def orthogonalize(cores, side):
     return (*result, check_floating("core", _absorb(carry, cores[-1])))
 
 
-def round_cores(cores, max_rank=None, rel_error=None):
+def round_cores(
+    cores: Cores, max_rank: int | Sequence[int] | None = None, rel_error: float | None = None
+) -> tuple[Array, ...]:
     """The nearest train, up to a factor sqrt(d - 1), of smaller ranks; bounds as in `tt_svd`."""
     caps = _rank_bounds(max_rank, len(cores))
     first, *rest = orthogonalize(cores, "right")  # so the norm sits in the first core
     core, scale = _normalized(first)
     budget = _budget(rel_error, core, len(cores))
-    xp, result = namespace(first), []
+    xp = namespace(first)
+    result = []
     for following, cap in zip(rest, caps, strict=True):
         a, n, m, b = core.shape
         u, carry = truncated_svd(xp.reshape(core, (a * n * m, b)), cap, budget)
@@ -99,7 +118,7 @@ def round_cores(cores, max_rank=None, rel_error=None):
     return (*result, core * scale)
 
 
-def norm(cores):
+def norm(cores: Cores) -> Array:
     """Frobenius norm: that of the last core after left-orthogonalisation.
 
     Unlike ``sqrt(inner(A, A))`` this keeps full precision for a small difference of two trains.
@@ -107,24 +126,24 @@ def norm(cores):
     return _vector_norm(orthogonalize(cores, "left")[-1])
 
 
-def balance(cores):
+def balance(cores: Cores) -> tuple[Array, ...]:
     """The same matrix with cores of one root mean square.
 
     TT-SVD leaves the norm in the last core. Adam moves all entries by the same amount, so they
     should be of one size before they are trained, as they are in t3f's initial cores.
     """
-    sizes, d = [_root_mean_square(check_floating("core", core)) for core in cores], len(cores)
+    sizes = [_root_mean_square(check_floating("core", core)) for core in cores]
     if not all(sizes):
-        return cores
-    mean = math.exp(sum(map(math.log, sizes)) / d)
+        return tuple(cores)
+    mean = math.exp(sum(map(math.log, sizes)) / len(cores))
     return tuple(core * (mean / size) for core, size in zip(cores, sizes, strict=True))
 
 
-def _root_mean_square(core):
+def _root_mean_square(core: Array) -> float:
     return float(_vector_norm(core)) / math.sqrt(math.prod(core.shape))
 
 
-def truncated_svd(matrix, max_rank, budget):
+def truncated_svd(matrix: Array, max_rank: int | None, budget: float) -> tuple[Array, Array]:
     """``(U, S V^H)`` of `max_rank`, or of the smallest rank that discards at most `budget`."""
     xp = namespace(matrix)
     u, s, vh = xp.linalg.svd(matrix, full_matrices=False)
@@ -133,7 +152,7 @@ def truncated_svd(matrix, max_rank, budget):
     return u[:, :rank], s[:rank, None] * vh[:rank, :]
 
 
-def _numerical_rank(s, budget):
+def _numerical_rank(s: np.ndarray, budget: float) -> int:
     """Least r >= 1 with ``||s[r:]|| <= budget``."""
     scale = float(s[0])
     if scale == 0:
@@ -142,7 +161,7 @@ def _numerical_rank(s, budget):
     return max(1, int(np.count_nonzero(tails > budget / scale)))
 
 
-def _budget(rel_error, array, d):
+def _budget(rel_error: float | None, array: Array, d: int) -> float:
     """What each of the d - 1 truncations may discard, in absolute terms."""
     if rel_error is None:
         return -math.inf  # not even zero singular values go
@@ -153,14 +172,12 @@ def _budget(rel_error, array, d):
     return share * float(xp.linalg.vector_norm(array))
 
 
-def _rank_bounds(max_rank, d):
+def _rank_bounds(max_rank: int | Sequence[int] | None, d: int) -> list[int | None]:
     """One bound, or None, for each of the d - 1 bonds."""
     several = hasattr(max_rank, "__len__") and getattr(max_rank, "shape", None) != ()
-    given = list(max_rank) if several else [max_rank]
+    given: list[Any] = list(max_rank) if several else [max_rank]  # type: ignore[arg-type]
     for bound in given:
-        if bound is not None and (
-            isinstance(bound, bool) or not isinstance(bound, Integral) or bound < 1
-        ):
+        if bound is not None and not _is_count(bound):
             raise RankError(f"max_rank is {max_rank!r}, expected positive integers")
     if not several:
         return given * (d - 1)
@@ -171,20 +188,24 @@ def _rank_bounds(max_rank, d):
     return given
 
 
-def _vector_norm(x):
+def _is_count(value: Any) -> bool:
+    return not isinstance(value, bool) and isinstance(value, Integral) and int(value) >= 1
+
+
+def _vector_norm(x: Array) -> Array:
     """Frobenius norm, finite wherever it can be."""
     x, scale = _normalized(x)
     return namespace(x).linalg.vector_norm(x) * scale
 
 
-def _normalized(x):
+def _normalized(x: Array) -> tuple[Array, Any]:
     """``(x / s, s)``, s a power of two near the largest entry: exact, and its norm is finite."""
     largest = float(namespace(x).max(abs(x)))
     scale = 2.0 ** (math.frexp(largest)[1] - 1) if largest else 1.0
     return x / scale, scale
 
 
-def check_floating(name, x):
+def check_floating(name: str, x: Array) -> Array:
     """`x`, if an SVD or QR of it makes sense."""
     xp = namespace(x)
     if not is_floating(x) or xp.finfo(x.dtype).bits not in (32, 64):
@@ -196,11 +217,11 @@ def check_floating(name, x):
     return x
 
 
-def _absorb(carry, core):
+def _absorb(carry: Array | None, core: Array) -> Array:
     """Multiply `carry` into the left bond of `core`."""
     return core if carry is None else namespace(core).tensordot(carry, core, axes=1)
 
 
-def _mirror(cores):
+def _mirror(cores: Cores) -> tuple[Array, ...]:
     """The train read from right to left."""
     return tuple(namespace(c).permute_dims(c, (3, 1, 2, 0)) for c in reversed(cores))

@@ -5,21 +5,23 @@
 (Novikov, Podoprikhin, Osokin, Vetrov 2015, eq. 4); indices in C order, mode 1 slowest.
 """
 
+from collections.abc import Sequence
 from functools import reduce
 from math import prod
 
 from ttref.arrays import namespace
 from ttref.checks import check_memory
+from ttref.contracts import Array, Cores
 
 
-def element(cores, j, i):
+def element(cores: Cores, j: Sequence[int], i: Sequence[int]) -> Array:
     """One entry, the product of d small matrices; `j` and `i` are sequences of d mode indices."""
     xp = namespace(*cores)
     slices = [core[:, jk, ik, :] for core, jk, ik in zip(cores, j, i, strict=True)]
     return reduce(xp.matmul, slices)[0, 0]
 
 
-def full(cores):
+def full(cores: Cores) -> Array:
     """The whole N x M matrix: N M r^2 multiply-adds and N M numbers, so for small trains only.
 
     Raises

@@ -4,8 +4,10 @@ import math
 import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from ttref.arrays import check_numeric, check_shape, describe, is_number, namespace
+from ttref.contracts import Array, Dtype, Modes
 from ttref.errors import ConventionError, ShapeError
 from ttref.tt import algebra, decompose
 from ttref.tt.check import as_cores, as_structure
@@ -42,60 +44,60 @@ class TTMatrix:
     cores: Sequence
     __array_ufunc__ = None  # so that NumPy leaves `array @ W` and `scalar * W` to this class
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "cores", as_cores(self.cores))
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return (
             f"TTMatrix({self.shape}, in_modes={self.in_modes}, out_modes={self.out_modes}, "
             f"ranks={self.ranks}, {self.dtype})"
         )
 
     @property
-    def in_modes(self):
+    def in_modes(self) -> tuple[int, ...]:
         """Row modes ``(n_1, ..., n_d)``."""
         return tuple(c.shape[1] for c in self.cores)
 
     @property
-    def out_modes(self):
+    def out_modes(self) -> tuple[int, ...]:
         """Column modes ``(m_1, ..., m_d)``."""
         return tuple(c.shape[2] for c in self.cores)
 
     @property
-    def ranks(self):
+    def ranks(self) -> tuple[int, ...]:
         """TT-ranks ``(1, r_1, ..., r_{d-1}, 1)``."""
         return (1, *(c.shape[3] for c in self.cores))
 
     @property
-    def shape(self):
+    def shape(self) -> tuple[int, int]:
         """``(N, M)``."""
         return math.prod(self.in_modes), math.prod(self.out_modes)
 
     @property
-    def dtype(self):
+    def dtype(self) -> Dtype:
         """The dtype that all cores share."""
         return self.cores[0].dtype
 
     @property
-    def num_params(self):
+    def num_params(self) -> int:
         """Numbers stored: ``sum r_{k-1} n_k m_k r_k``."""
         return sum(math.prod(c.shape) for c in self.cores)
 
     @property
-    def compression(self):
+    def compression(self) -> float:
         """Entries of the full matrix per number stored."""
         return math.prod(self.shape) / self.num_params
 
     @property
-    def T(self):
+    def T(self) -> "TTMatrix":
         """The transpose, M x N (complex entries are not conjugated)."""
         return TTMatrix(algebra.transpose(self.cores))
 
-    def full(self):
+    def full(self) -> Array:
         """The whole matrix, shape (N, M); a `ShapeError` if it does not fit into the memory."""
         return full(self.cores)
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: Any) -> Any:
         """Entry ``W[row, column]``; row and column are integers, or tuples of d mode indices."""
         if not isinstance(index, tuple) or len(index) != 2:
             raise ShapeError(f"index is {index!r}, expected W[row, column]")
@@ -103,26 +105,26 @@ class TTMatrix:
         i = _mode_indices("column", index[1], self.out_modes)
         return element(self.cores, j, i)
 
-    def __add__(self, other):
+    def __add__(self, other: "TTMatrix") -> "TTMatrix":
         if not isinstance(other, TTMatrix):
             return NotImplemented
         self._check_same_modes("add", other)
         return TTMatrix(algebra.add(self.cores, other.cores))
 
-    def __neg__(self):
+    def __neg__(self) -> "TTMatrix":
         return self * -1
 
-    def __sub__(self, other):
+    def __sub__(self, other: "TTMatrix") -> "TTMatrix":
         return self + -other if isinstance(other, TTMatrix) else NotImplemented
 
-    def __mul__(self, factor):
+    def __mul__(self, factor: Any) -> "TTMatrix":
         if getattr(factor, "shape", ()) != () or not is_number(factor):
             raise ConventionError("* scales by a number; use @ for the matrix product")
         return TTMatrix(algebra.scale(self.cores, factor))
 
     __rmul__ = __mul__
 
-    def __matmul__(self, other):
+    def __matmul__(self, other: Any) -> Any:
         """The product with a `TTMatrix` (ranks multiply) or with a dense (M, K) array."""
         if isinstance(other, TTMatrix):
             if self.out_modes != other.in_modes:
@@ -137,32 +139,34 @@ class TTMatrix:
         transposed = algebra.apply(algebra.transpose(self.cores), xp.permute_dims(other, (1, 0)))
         return xp.permute_dims(transposed, (1, 0))
 
-    def __rmatmul__(self, other):
+    def __rmatmul__(self, other: Array) -> Array:
         """The product of a dense (B, N) array with this matrix."""
         other = check_numeric("left factor", other)
         check_shape("left factor", other, (None, self.shape[0]))
         return algebra.apply(self.cores, other)
 
-    def inner(self, other):
+    def inner(self, other: "TTMatrix") -> Any:
         """Frobenius inner product ``sum conj(self) * other``, exact on exact numbers."""
         if not isinstance(other, TTMatrix):
             raise ConventionError(f"inner takes a TTMatrix, got {describe(other)}")
         self._check_same_modes("take the inner product of", other)
         return algebra.inner(self.cores, other.cores)
 
-    def norm(self):
+    def norm(self) -> Any:
         """Frobenius norm (floating point only; ``W.inner(W)`` is its exact square)."""
         return decompose.norm(self.cores)
 
-    def orthogonalize(self, side="left"):
+    def orthogonalize(self, side: str = "left") -> "TTMatrix":
         """The same matrix with all cores but the last (first, for ``"right"``) orthonormal."""
         return TTMatrix(decompose.orthogonalize(self.cores, side))
 
-    def balance(self):
+    def balance(self) -> "TTMatrix":
         """The same matrix with cores of one root mean square, as training by Adam wants them."""
         return TTMatrix(decompose.balance(self.cores))
 
-    def round(self, max_rank=None, rel_error=None):
+    def round(
+        self, max_rank: int | Sequence[int] | None = None, rel_error: float | None = None
+    ) -> "TTMatrix":
         """An approximation of lower ranks: ``||W - W.round(...)|| <= rel_error * ||W||``.
 
         Bounds as in `from_dense`; without any, ranks only shrink to what the modes allow. Where
@@ -170,13 +174,20 @@ class TTMatrix:
         """
         return TTMatrix(decompose.round_cores(self.cores, max_rank, rel_error))
 
-    def _check_same_modes(self, verb, other):
-        mine, theirs = (self.in_modes, self.out_modes), (other.in_modes, other.out_modes)
+    def _check_same_modes(self, verb: str, other: "TTMatrix") -> None:
+        mine = self.in_modes, self.out_modes
+        theirs = other.in_modes, other.out_modes
         if mine != theirs:
             raise ShapeError(f"cannot {verb} TT-matrices of modes {mine} and {theirs}")
 
 
-def from_dense(matrix, in_modes, out_modes, max_rank=None, rel_error=None):
+def from_dense(
+    matrix: Array,
+    in_modes: Modes,
+    out_modes: Modes,
+    max_rank: int | Sequence[int] | None = None,
+    rel_error: float | None = None,
+) -> TTMatrix:
     """TT-SVD of a dense matrix.
 
     Parameters
@@ -207,7 +218,7 @@ def from_dense(matrix, in_modes, out_modes, max_rank=None, rel_error=None):
     return TTMatrix(decompose.decompose_matrix(matrix, in_modes, out_modes, max_rank, rel_error))
 
 
-def _mode_indices(name, index, modes):
+def _mode_indices(name: str, index: Any, modes: tuple[int, ...]) -> tuple[int, ...]:
     """Tuple of d mode indices from a flat index (C order) or from such a tuple."""
     if isinstance(index, tuple | list):
         if len(index) != len(modes):
@@ -216,18 +227,19 @@ def _mode_indices(name, index, modes):
         if not all(-n <= k < n for k, n in zip(indices, modes, strict=True)):
             raise IndexError(f"{name} {index} is outside the modes {modes}")
         return tuple(k % n for k, n in zip(indices, modes, strict=True))
-    index, size = _integer(name, index), math.prod(modes)
-    if not -size <= index < size:
-        raise IndexError(f"{name} {index} is outside 0..{size - 1}")
+    flat = _integer(name, index)
+    size = math.prod(modes)
+    if not -size <= flat < size:
+        raise IndexError(f"{name} {flat} is outside 0..{size - 1}")
     indices = []
-    index %= size
+    flat %= size
     for n in reversed(modes):
-        index, k = divmod(index, n)
+        flat, k = divmod(flat, n)
         indices.append(k)
     return tuple(reversed(indices))
 
 
-def _integer(name, index):
+def _integer(name: str, index: Any) -> int:
     try:
         return operator.index(index)
     except TypeError:

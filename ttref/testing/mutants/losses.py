@@ -110,21 +110,20 @@ def label_kept(dloss, cache):
 
 def ones_for_rates(dpenalty, cache):
     """The factor 2, but not the rate."""
-    params, rates = cache
-    return l2.backward(dpenalty, (params, dict.fromkeys(rates, 1)))
+    return l2.backward(dpenalty, cache._replace(rate_of=dict.fromkeys(cache.rate_of, 1)))
 
 
 def all_at_one_rate(dpenalty, cache):
     """Parameters without a rate shrink too."""
-    params, rates = cache
-    rate = next(iter(rates.values()))
-    return l2.backward(dpenalty, (params, dict.fromkeys(tree.flatten(params), rate)))
+    rate = next(iter(cache.rate_of.values()))
+    rate_of = dict.fromkeys(tree.flatten(cache.params), rate)
+    return l2.backward(dpenalty, cache._replace(rate_of=rate_of))
 
 
 def first_of_branch(dpenalty, cache):
     """Of a branch of parameters the first leaf only."""
-    params, rates = cache
-    return l2.backward(dpenalty, (params, {k: r for k, r in rates.items() if k != "cores.1"}))
+    rate_of = {name: rate for name, rate in cache.rate_of.items() if name != "cores.1"}
+    return l2.backward(dpenalty, cache._replace(rate_of=rate_of))
 
 
 def unit_dy(op):
