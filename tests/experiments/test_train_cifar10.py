@@ -10,7 +10,7 @@ from ttref import compress, tree
 from ttref.cli import main
 from ttref.errors import CheckpointError, ConventionError
 from ttref.experiments import cifar10, runner
-from ttref.experiments.cifar10 import NETS, FCNet, pixel_statistics
+from ttref.experiments.cifar10 import NETS, PIXELS, FCNet, pixel_statistics
 from ttref.experiments.pretrained import load_layers, with_new_averages
 from ttref.experiments.runner import Experiment, Options
 from ttref.layers import (
@@ -21,10 +21,10 @@ from ttref.layers import (
     Dropout,
     Flatten,
     Sequential,
+    Standardize,
     TTConv2d,
     TTDense,
 )
-from ttref.layers.network import PIXELS, Network
 from ttref.optim import SGD
 from ttref.schedules import Exponential
 from ttref.train import History, fit
@@ -104,7 +104,7 @@ def test_the_compression_is_the_recorded_one(net, dense, recorded):
 
 def layers_of(name):
     net = NETS[name].network()
-    return dict(zip(net.names, net.chain.layers, strict=True))
+    return dict(zip(net.names, net.layers, strict=True))
 
 
 @pytest.mark.parametrize("name", ["conv", "tt-conv", "conv-fc", "tt-conv-fc", "tt-conv-tt-fc"])
@@ -151,17 +151,17 @@ def test_layers_are_those_of_the_original():
 
 @pytest.mark.parametrize("name", NETS)
 def test_the_protocol_is_the_recorded_one(tmp_path, fits, monkeypatch, name):
-    monkeypatch.setattr(Network, "init", lambda self, rng, dtype, xp: {PIXELS: {}})
+    monkeypatch.setattr(Sequential, "init", lambda self, rng, dtype, xp: {PIXELS: {}})
     cifar10.run(Options(out=tmp_path / "run", net=name, progress=False, seed=2))
     ((model, params, (x, y), optimizer, epochs, settings),) = fits
     convolutional = "conv" in name
     rate = {"tt-conv-tt-fc": 0.03, "tt-fc": 0.06, "fc": 1.0}.get(name, 0.1)
     if convolutional:  # one step an epoch: 30 samples
         assert optimizer == SGD(Exponential(rate, 0.1, 30), momentum=0.9)
-        assert model.augment == Augment(4, True, (0.75, 1.25))
+        assert model.layers[0] == Augment(4, True, (0.75, 1.25))
     else:
         assert optimizer == SGD(Exponential(rate, 0.64, 2000))
-        assert model.augment is None
+        assert model.names[:2] == (PIXELS, "flatten")
     assert epochs == (100 if convolutional else 80)
     assert settings["ema"] == (0.9 if convolutional else None)
     assert (settings["batch_size"], settings["seed"]) == (100, 2)
@@ -185,7 +185,7 @@ def test_the_schedule_follows_the_steps_of_an_epoch():
     ("name", "twin"), [("tt-conv-tt-fc", "conv-fc"), ("tt-fc", "fc"), ("conv", "conv")]
 )
 def test_dense_is_the_network_without_tensor_trains(tmp_path, fits, monkeypatch, name, twin):
-    monkeypatch.setattr(Network, "init", lambda self, rng, dtype, xp: {PIXELS: {}})
+    monkeypatch.setattr(Sequential, "init", lambda self, rng, dtype, xp: {PIXELS: {}})
     cifar10.run(Options(out=tmp_path / "run", net=name, dense=True, progress=False))
     assert fits[0][0] == NETS[twin].network()
     assert results(tmp_path / "run")["rows"][0]["name"] == twin
@@ -207,10 +207,16 @@ def test_statistics_are_exact():
         assert abs(Fraction(found["std"][index]) ** 2 / variance - 1) <= 4 * Fraction(2) ** -53
 
 
+def chain(augment, **layers):
+    """A network of layers with names, that begins as all of them do."""
+    before = {} if augment is None else {"augment": augment}
+    named = before | {PIXELS: Standardize((3, 3, 3))} | layers
+    return Sequential(named.values(), tuple(named))
+
+
 def network(augment=None):
     """Two images of integers stay integers in it: std is a power of two, weights are integers."""
-    chain = Sequential([Flatten(), Dense(27, 4), BatchNorm(4)])
-    net = Network(("flatten", "fc1", "bn1"), chain, augment)
+    net = chain(augment, flatten=Flatten(), fc1=Dense(27, 4), bn1=BatchNorm(4))
     params = net.init(0, "float64")
     rng = np.random.default_rng(1)
     params[PIXELS] = {"mean": rng.integers(0, 9, (3, 3, 3)) * 1.0, "std": np.full((3, 3, 3), 0.5)}
@@ -221,7 +227,7 @@ def network(augment=None):
 def test_pixels_are_standardised_after_augmentation():
     augment = Augment(1, True, None)
     _, params, x = network(augment)
-    spy = Network(("flatten",), Sequential([Flatten()]), augment)
+    spy = chain(augment, flatten=Flatten())
     y, _ = spy.forward({PIXELS: params[PIXELS]}, x, train=True, rng=np.random.default_rng(3))
     moved, _ = augment.forward({}, x, train=True, rng=np.random.default_rng(3))
     assert np.array_equal(y, ((moved - params[PIXELS]["mean"]) * 2).reshape(5, 27))
@@ -233,7 +239,7 @@ def test_pixels_are_standardised_after_augmentation():
 @pytest.mark.parametrize("augment", [None, Augment(1, True, None)])
 def test_backward_is_the_adjoint_of_the_tangent_map(augment):
     net, params, x = network(augment)
-    net = Network(net.names[:2], Sequential(net.chain.layers[:2]), augment)
+    net = Sequential(net.layers[:-1], net.names[:-1])
     del params["bn1"]
     v, dy = RNG.integers(-5, 6, x.shape) * 1.0, RNG.integers(-5, 6, (5, 4)) * 1.0
 
@@ -263,13 +269,14 @@ def test_batch_statistics_are_brought_up_to_date():
 def test_parameters_of_other_layers_are_refused():
     net, params, x = network()
     nameless = {name: p for name, p in params.items() if name != PIXELS}
-    for wrong, names in ((params | {"fc9": {}}, "pixels, fc1, bn1, fc9"), (nameless, "fc1, bn1")):
-        with pytest.raises(ConventionError) as caught:
-            net.forward(wrong, x)
-        assert str(caught.value) == (
-            f"parameters are of {names}, expected pixels and layers of Network(flatten ... bn1): "
-            "flatten, fc1, bn1"
-        )
+    with pytest.raises(ConventionError) as caught:
+        net.forward(params | {"fc9": {}}, x)
+    assert str(caught.value) == (
+        "parameters are of pixels, fc1, bn1, fc9, expected a dict of parameters of the layers of "
+        "Sequential(pixels ... bn1): pixels, flatten, fc1, bn1"
+    )
+    with pytest.raises(ConventionError, match=r"layer pixels, Standardize.*parameters are \[\]"):
+        net.forward(nameless, x)
 
 
 # Weights from a file
@@ -317,17 +324,16 @@ def test_weights_of_other_shapes_are_refused(tmp_path):
 
 
 def test_a_tensor_train_in_the_file_makes_one_of_the_layer(tmp_path):
-    chain = Sequential(
-        [Conv2d(3, 4, 6, strides=2, padding="VALID", bias=False), Flatten(), Dense(6, 4)]
-    )
-    net = Network(("conv1", "flatten", "fc1"), chain)
+    conv = Conv2d(3, 4, 6, strides=2, padding="VALID", bias=False)
+    layers = [Standardize((3, 3, 4)), conv, Flatten(), Dense(6, 4)]
+    net = Sequential(layers, (PIXELS, "conv1", "flatten", "fc1"))
     params = net.init(0, "float64")
     modes = {"conv1": ((2, 2), (3, 2)), "fc1": ((3, 2), (2, 2))}
     small, rows = compress.compress(params, max_rank=2, modes=modes)
     assert [row.ranks for row in rows] == [(2, 2, 1), (1, 2, 1)]
     trained, loaded, names = load_layers(net, params, write(tmp_path, small), ["*"], "float64")
     assert names == [PIXELS, "conv1", "fc1"]
-    assert trained.chain.layers[::2] == (
+    assert trained.layers[1::2] == (
         TTConv2d(3, [2, 2], [3, 2], [2, 2, 1], strides=2, padding="VALID", bias=False),
         TTDense([3, 2], [2, 2], 2),
     )

@@ -17,7 +17,6 @@ from ttref.layers import (
     TimeDistributed,
     TTDense,
 )
-from ttref.layers.network import Network
 from ttref.layers.streamed import Streamed
 from ttref.train import evaluate
 
@@ -196,7 +195,7 @@ TT = TTDense([2, 3], [3, 2], 2)
 @pytest.mark.parametrize(
     ("model", "x"),
     [
-        (Network(("tt",), Sequential([TT])), Rows.rows),
+        (Sequential([TT], names=("tt",)), Rows.rows),
         (Streamed(Rows(), TT, batch_size=4), np.arange(11)[:, None]),
         (TimeDistributed(TT), Rows.rows[:, None].repeat(2, axis=1)),
     ],
@@ -205,11 +204,9 @@ TT = TTDense([2, 3], [3, 2], 2)
 def test_layers_of_layers_prepare_what_they_hold(model, x, monkeypatch):
     rng = np.random.default_rng(1)
     params = tree.map(lambda p: rng.integers(-1, 2, p.shape).astype("float64"), model.init(0))
-    if isinstance(model, Network):
-        params |= {"pixels": {"mean": np.zeros(1), "std": np.ones(1)}}
     calls, real = [], tt_linear.merged
     monkeypatch.setattr(tt_linear, "merged", lambda *a: calls.append(a) or real(*a))
-    prepared = model.prepared(params, 4)
+    prepared = model.prepare(params, 4)
     count = len(calls)
     assert count
     predictions = model.forward(prepared, x.astype("float64"))[0]

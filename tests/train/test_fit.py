@@ -22,8 +22,7 @@ from ttref.errors import (
     DtypeError,
     ShapeError,
 )
-from ttref.layers import Activation, Dense, Dropout, Sequential, TTDense
-from ttref.layers.network import Network
+from ttref.layers import Activation, Dense, Dropout, Sequential, Standardize, TTDense
 from ttref.optim import EMA, SGD, Adam, clip_by_global_norm
 from ttref.rng import stream
 from ttref.schedules import Exponential, Step
@@ -607,14 +606,18 @@ def test_an_overflow_within_a_layer_is_found_there_and_its_weights_are_not_blame
 
 
 def test_the_layer_of_a_network_is_named():
-    model = Network(("a", "b"), Sequential([Dense(2, 2), Dense(2, 2)]))
+    layers = [Standardize((2,)), Dense(2, 2), Dense(2, 2)]
+    model = Sequential(layers, names=("pixels", "a", "b"))
     params = model.init(0, "float64")
     params["b"]["bias"] = np.asarray([0, np.nan])
-    message = r"that of b, layer 1, Dense\(2 -> 2\) \(its bias already not\)"
+    message = r"that of layer b, Dense\(2 -> 2\) \(its bias already not\)"
     with pytest.raises(DivergenceError, match=message):
         fit(model, params, (X, T), SGD(0.1), 1, loss=MSE, progress=False)
-    pixels = {"mean": np.zeros(1), "std": np.zeros(1)}
-    with pytest.raises(DivergenceError, match=r"that of pixels;"), np.errstate(divide="ignore"):
+    pixels = {"mean": np.zeros(2), "std": np.zeros(2)}
+    with (
+        pytest.raises(DivergenceError, match="that of layer pixels, S"),
+        np.errstate(divide="ignore"),
+    ):
         fit(model, params | {"pixels": pixels}, (X, T), SGD(0.1), 1, loss=MSE, progress=False)
 
 

@@ -30,10 +30,10 @@ from ttref.layers import (
     GlobalAvgPool2d,
     MaxPool2d,
     Sequential,
+    Standardize,
     TTConv2d,
     TTDense,
 )
-from ttref.layers.network import PIXELS, Network
 from ttref.optim import SGD
 from ttref.schedules import Exponential
 from ttref.train import evaluate
@@ -41,6 +41,7 @@ from ttref.train import evaluate
 DESCRIPTION = "TensorNet-TF's CIFAR-10 networks: TT and dense convolutions and layers"
 NEEDS_DATA = True
 BATCH, CLASSES = 100, 10
+PIXELS = "pixels"  # name of the layer that standardises them
 
 MODES = {64: (4, 4, 4), 128: (4, 8, 4)}  # of channels
 TAIL = ((8, 8, 8, 16), (4, 6, 8, 8), (4, 4, 4, 8))  # of 8192, 1536 and 512 features
@@ -61,7 +62,7 @@ class ConvNet:
     ema: float | None = 0.9
 
     def network(self):
-        """The `Network`."""
+        """The layers, with their names."""
         dropout = {"1.1": [("dropout1.1", Dropout(self.dropout))]} if self.dropout else {}
         pools = {n: [(f"pool{n[0]}", MaxPool2d(3, 2, "SAME"))] for n in ("1.2", "2.2")}
         numbers, channels = ("1.1", "1.2", "2.1", "2.2", "3.1", "3.2"), (3, 64, 64, *(128,) * 4)
@@ -104,7 +105,7 @@ class FCNet:
     ema: float | None = None
 
     def network(self):
-        """The `Network`."""
+        """The layers, with their names."""
         hidden = _fully_connected("", self.modes, self.fc_ranks, self.dropout, decay=0.8)
         return _network([("flatten", Flatten()), *hidden])
 
@@ -192,8 +193,12 @@ def pixel_statistics(images):
 
 
 def _network(stack, augment=None):
+    """Augmentation, standardisation of each pixel, then the layers of `stack`."""
+    stack = [(PIXELS, Standardize((32, 32, 3))), *stack]
+    if augment is not None:
+        stack = [("augment", augment), *stack]
     names, layers = zip(*stack, strict=True)
-    return Network(names, Sequential(layers), augment)
+    return Sequential(layers, names)
 
 
 def _fully_connected(prefix, modes, ranks, dropout=0.0, decay=0.99):

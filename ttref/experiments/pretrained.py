@@ -1,13 +1,13 @@
 """Weights for a network from a file."""
 
+from dataclasses import replace
 from fnmatch import fnmatchcase
 
 from ttref import tree
 from ttref.compress import read_weights
 from ttref.errors import CheckpointError
-from ttref.layers import Sequential, TTConv2d, TTDense
+from ttref.layers import TTConv2d, TTDense
 from ttref.layers.convolution import Convolution
-from ttref.layers.network import PIXELS, Network
 from ttref.rng import to_device
 
 
@@ -19,7 +19,8 @@ def load_layers(net, params, path, patterns, dtype="float32", xp=None):
 
     Parameters
     ----------
-    net : Network
+    net : Sequential
+        Its layers have names.
     params : dict
     path : str or Path
         A checkpoint of training or of `ttref compress`.
@@ -48,14 +49,14 @@ def load_layers(net, params, path, patterns, dtype="float32", xp=None):
         )
     layers = tuple(
         _as_stored(layer, stored[name]) if name in names else layer
-        for name, layer in zip(net.names, net.chain.layers, strict=True)
+        for name, layer in zip(net.names, net.layers, strict=True)
     )
-    net = Network(net.names, Sequential(layers), net.augment)
+    net = replace(net, layers=layers)
     taken = {n: tree.map(lambda w: to_device(w, dtype, xp), stored[n]) for n in names}
     expected = net.init(0)
     for name in names:
         theirs, ours = (_shapes(weights[name]) for weights in (taken, expected))
-        if name != PIXELS and theirs != ours:
+        if theirs != ours:
             raise CheckpointError(
                 f"{name} of {path} has weights of shapes {theirs}, the network's has {ours}; "
                 "choose the layers to take (--load), or another network"

@@ -14,6 +14,7 @@ from ttref.layers.pooling import AvgPool2d, GlobalAvgPool2d, MaxPool2d
 from ttref.layers.recurrent import GRU, LSTM, RNN
 from ttref.layers.recurrent_base import Recurrent
 from ttref.layers.sequential import Sequential
+from ttref.layers.standardize import Standardize
 from ttref.layers.time_distributed import TimeDistributed
 from ttref.layers.tt_conv2d import TTConv1d, TTConv2d
 from ttref.layers.tt_dense import TTDense
@@ -40,6 +41,7 @@ __all__ = [
     "MaxPool2d",
     "Recurrent",
     "Sequential",
+    "Standardize",
     "TTConv1d",
     "TTConv2d",
     "TTDense",

@@ -1,18 +1,49 @@
-"""What every layer does."""
+"""What every layer does, and what follows from the shapes of its parameters."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
+from math import prod
+from typing import Any, ClassVar
+
+from ttref import tree
+from ttref.contracts import Array, Cache, Dtype, Namespace, Tree
+from ttref.errors import ConventionError, ShapeError
+from ttref.rng import check_real_dtype, generator, to_device
 
 
 @dataclass(frozen=True)
 class Layer:
-    """Hyper-parameters and nothing else: parameters, caches and random numbers come and go."""
+    """Hyper-parameters and nothing else: parameters, caches and random numbers are arguments.
 
-    def _set(self, **fields):
-        """Set the fields of a frozen layer, for its ``__init__`` only."""
-        for name, value in fields.items():
-            object.__setattr__(self, name, value)
+    A layer is a frozen dataclass. Its fields are its options, checked when it is made, so
+    ``eval(repr(layer)) == layer``, and ``dataclasses.replace(layer, name=value)`` is the layer with
+    another option. A subclass says with `parameter_shapes` which parameters it has, and with
+    `initial_value` what each starts from; checks, counts and `init` follow from that.
+    """
 
-    def init(self, rng, dtype="float32", xp=None):
+    statistics: ClassVar[tuple[str, ...]] = ()  # names of parameters that no gradient trains
+
+    def parameter_shapes(self) -> dict[str, Any]:
+        """Shapes of the parameters by name, in the order in which `init` draws them.
+
+        Returns
+        -------
+        dict
+            A shape is a tuple of int. Where a parameter is a tuple or a dict of arrays, a tuple or
+            a dict of shapes. Empty for a layer without parameters.
+        """
+        return {}
+
+    def initial_value(self, name: str, rng: Any) -> Tree:
+        """Draw the first value of the parameter `name` from `rng`, in float64 on the CPU."""
+        raise NotImplementedError
+
+    def initial_values(self, rng: Any) -> dict[str, Tree]:
+        """Draw the first values of all parameters, one after the other."""
+        return {name: self.initial_value(name, rng) for name in self.parameter_shapes()}
+
+    def init(self, rng: Any, dtype: Dtype = "float32", xp: Namespace | None = None) -> Tree:
         """Draw initial parameters.
 
         Parameters
@@ -26,17 +57,37 @@ class Layer:
         Returns
         -------
         tree of arrays; an empty dict for a layer without parameters
+
+        Raises
+        ------
+        DtypeError
+            If `dtype` is not a floating-point one.
         """
-        return {}
+        if not self._shapes:
+            return {}
+        check_real_dtype(dtype)
+        values = self.initial_values(generator(rng))
+        return tree.map(lambda value: to_device(value, dtype, xp), values)
 
-    def prepared(self, params, batch):
-        """What `forward` computes the same with, faster, for many batches of so many samples.
+    def prepare(self, params: Tree, batch: int) -> Tree:
+        """Prepare parameters for many calls of `forward` on batches of one size, outside training.
 
-        Not for training: what was prepared does not follow when parameters change.
+        Parameters
+        ----------
+        params : tree of arrays
+        batch : int
+            Samples in a batch.
+
+        Returns
+        -------
+        tree
+            With it `forward` computes the same, faster. It does not follow when `params` change.
         """
         return params
 
-    def forward(self, params, x, train=False, rng=None):
+    def forward(
+        self, params: Tree, x: Array, train: bool = False, rng: Any = None
+    ) -> tuple[Array, Cache]:
         """Apply the layer.
 
         Parameters
@@ -57,47 +108,129 @@ class Layer:
 
         Raises
         ------
+        ConventionError
+            If `params` are not the parameters of the layer, or `rng` is needed and missing.
         ShapeError
             If `x` or a parameter does not fit the layer.
         """
         raise NotImplementedError
 
-    def outputs(self, params, x):
-        """``(name, params, y)`` of the layers that this one is made of, outside training."""
-        yield str(self), params, self.forward(params, x)[0]
+    def backward(
+        self, dy: Array, cache: Cache, input_gradient: bool = True
+    ) -> tuple[Tree, Array | None]:
+        """Pull the cotangent `dy` of y back to the parameters and to x.
 
-    def backward(self, dy, cache, input_gradient=True):
-        """Pull the cotangent `dy` of y back to ``(dparams, dx)``, trees like ``(params, x)``.
+        Parameters
+        ----------
+        dy : array
+            Of the shape of y.
+        cache : object
+            That of `forward`.
+        input_gradient : bool
+            Without it, dx need not be computed: a layer may return None in its place.
 
-        Without `input_gradient`, dx need not be computed: a layer may return None in its place.
+        Returns
+        -------
+        dparams, dx
+            Trees like ``(params, x)``.
         """
         raise NotImplementedError
 
-    def update_state(self, params, cache):
-        """`params` after a training step: what is not learned, but followed, brought up to date.
+    def outputs(self, params: Tree, x: Array) -> Iterator[tuple[str, Tree, Array]]:
+        """Apply the layers that this one is made of, one after the other, outside training.
 
-        `cache` is that of the step's forward. Returns `params` itself where there is no such state.
+        Yields
+        ------
+        name, params, y
+            Of each layer.
+        """
+        yield str(self), params, self.forward(params, x)[0]
+
+    def update_state(self, params: Tree, cache: Cache) -> Tree:
+        """`params` with their non-trainable state (running statistics) updated.
+
+        Parameters
+        ----------
+        params : tree of arrays
+            After a step of training.
+        cache : object
+            That of the step's `forward`.
+
+        Returns
+        -------
+        tree of arrays
+            `params` itself where there is no such state.
         """
         return params
 
-    def out_shape(self, in_shape):
+    def learns(self, params: Tree) -> bool:
+        """Whether any of `params` has a gradient that is not zero by definition."""
+        return bool(params)
+
+    def out_shape(self, in_shape: Any) -> Any:
         """Shape of one sample's output, without the batch, for a sample of `in_shape`.
 
-        A size of None, a number of steps for one, may be any; None for all of it is unknown.
+        A size of None, a number of steps for one, may be any. A shape of None is unknown.
         """
         return tuple(in_shape)
 
     @property
-    def in_shape(self):
+    def in_shape(self) -> Any:
         """Shape of one sample's input, or None where the layer takes any."""
         return None
 
     @property
-    def num_params(self):
-        """Numbers in all parameters."""
-        return 0
+    def num_params(self) -> int:
+        """Numbers in all trainable parameters."""
+        shapes = self._shapes.items()
+        return sum(count(shape) for name, shape in shapes if name not in self.statistics)
 
     @property
-    def dense_params(self):
+    def dense_params(self) -> int:
         """Numbers that the same layer would have with dense matrices in place of TT-matrices."""
         return self.num_params
+
+    def check_params(self, params: Tree) -> None:
+        """Raise unless `params` are the parameters of this layer, of its shapes.
+
+        Raises
+        ------
+        ConventionError
+            If a name is missing, or is none of this layer's.
+        ShapeError
+            If a shape is another.
+        """
+        shapes = self._shapes
+        if not isinstance(params, dict) or params.keys() != shapes.keys():
+            found = sorted(params) if isinstance(params, dict) else f"a {type(params).__name__}"
+            raise ConventionError(f"parameters are {found}, expected {sorted(shapes)}")
+        for name, shape in shapes.items():
+            if shape_of(params[name]) != shape:
+                found = shape_of(params[name])
+                raise ShapeError(f"{name} has shape {found}, expected {shape}")
+
+    @cached_property
+    def _shapes(self) -> dict[str, Any]:
+        return self.parameter_shapes()
+
+    def _set(self, **fields: Any) -> None:
+        """Set fields to their checked values, for ``__post_init__`` only: the layer is frozen."""
+        for name, value in fields.items():
+            object.__setattr__(self, name, value)
+
+
+def shape_of(parameter: Tree) -> Any:
+    """The shape of an array; the tuple or dict of the shapes of a tuple or a dict."""
+    if isinstance(parameter, tuple | list):
+        return tuple([shape_of(part) for part in parameter])
+    if isinstance(parameter, dict):
+        return {name: shape_of(part) for name, part in parameter.items()}
+    return getattr(parameter, "shape", type(parameter).__name__)
+
+
+def count(shape: Any) -> int:
+    """Numbers in the arrays of a shape, or of a tuple or dict of shapes."""
+    if isinstance(shape, dict):
+        return sum(map(count, shape.values()))
+    is_leaf = all(isinstance(size, int) for size in shape)
+    return prod(shape) if is_leaf else sum(map(count, shape))

@@ -1,10 +1,12 @@
 """Layers one after another."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import takewhile
-from typing import NamedTuple
+from functools import cached_property
+from typing import Any, NamedTuple
 
 from ttref import tree
+from ttref.contracts import Array, Dtype, Namespace, Tree
 from ttref.errors import ConventionError, TTRefError
 from ttref.layers.base import Layer
 from ttref.layers.summary import summary
@@ -14,122 +16,207 @@ from ttref.rng import generator
 class Cache(NamedTuple):
     """What ``backward`` reads."""
 
-    layers: tuple  # their caches
-    without: tuple  # empty parameters of the layers before the first that has any
+    layers: tuple  # the cache of each layer
+    untrained: tuple  # parameters of the layers before the first that learns
 
 
-@dataclass(frozen=True, init=False)
+@dataclass(frozen=True)
 class Sequential(Layer):
-    """A chain of layers; its parameters are a tuple of theirs.
+    """A chain of layers.
 
     Parameters
     ----------
     layers : sequence of Layer
+    names : sequence of str, optional
+        Names of the layers, all different.
 
     Raises
     ------
+    ConventionError
+        If a layer is none, or there are not as many different names as layers.
     ShapeError
         If one layer's output does not fit the next layer's input.
 
+    Notes
+    -----
+    Parameters are a tuple of the layers' parameters. With `names` they are a dict from the name of
+    a layer to its parameters, in the order of the layers, for those layers that have any.
+
     Examples
     --------
-    >>> from ttref.layers import Dense, TTDense
+    >>> from ttref.layers import Dense, Flatten, TTDense
     >>> net = Sequential([TTDense([7, 4, 7, 4], [5] * 4, 4, activation="relu"), Dense(625, 10)])
     >>> net.num_params
     7985
+    >>> named = Sequential([Flatten(), Dense(6, 2)], names=["flatten", "last"])
+    >>> list(named.init(0))
+    ['last']
     """
 
     layers: tuple[Layer, ...]
+    names: tuple[str, ...] | None = None
 
-    def __init__(self, layers):
-        layers = tuple(layers)
-        for k, layer in enumerate(layers):
-            if not isinstance(layer, Layer):
-                raise ConventionError(f"layer {k} is {layer!r}, expected a ttref Layer")
-        self._set(layers=layers)
+    def __post_init__(self) -> None:
+        self._set(layers=_as_layers(self.layers))
+        if self.names is not None:
+            self._set(names=_as_names(self.names, len(self.layers)))
         if self.in_shape is not None:
             self.out_shape(self.in_shape)
 
-    def __str__(self):
+    def __str__(self) -> str:
+        if self.names:
+            return f"Sequential({self.names[0]} ... {self.names[-1]})"
         return f"Sequential({', '.join(map(str, self.layers))})"
 
-    def init(self, rng, dtype="float32", xp=None):
+    def init(self, rng: Any, dtype: Dtype = "float32", xp: Namespace | None = None) -> Tree:
         rng = generator(rng)
-        return tuple(layer.init(rng, dtype, xp) for layer in self.layers)
+        return self._named(tuple([layer.init(rng, dtype, xp) for layer in self.layers]))
 
-    def prepared(self, params, batch):
-        self._check_count(params)
-        return tuple(self._of(k, "prepared", p, batch) for k, p in enumerate(params))
+    def prepare(self, params: Tree, batch: int) -> Tree:
+        in_order = enumerate(self._in_order(params))
+        return self._named(tuple([self._call(k, "prepare", p, batch) for k, p in in_order]))
 
-    def forward(self, params, x, train=False, rng=None):
-        self._check_count(params)
+    def forward(
+        self, params: Tree, x: Array, train: bool = False, rng: Any = None
+    ) -> tuple[Array, Cache]:
+        params = self._in_order(params)
         caches = []
-        for k, layer_params in enumerate(params):
-            x, cache = self._of(k, "forward", layer_params, x, train, rng)
+        for k, own in enumerate(params):
+            x, cache = self._call(k, "forward", own, x, train, rng)
             caches.append(cache)
-        without = takewhile(lambda p: not tree.leaves(p), params)
-        return x, Cache(tuple(caches), tuple(without))
+        return x, Cache(tuple(caches), params[: self._first_that_learns(params)])
 
-    def outputs(self, params, x):
-        self._check_count(params)
-        for k, (layer, layer_params) in enumerate(zip(self.layers, params, strict=True)):
-            outputs = layer.outputs(layer_params, x)
-            for name, own, x in outputs:
-                yield f"layer {k}, {name}", own, x
+    def backward(
+        self, dy: Array, cache: Cache, input_gradient: bool = True
+    ) -> tuple[Tree, Array | None]:
+        # From the last layer to the first; without input_gradient, to the first that learns.
+        first = 0 if input_gradient else len(cache.untrained)
+        dparams: list = []
+        for k in range(len(self.layers) - 1, first - 1, -1):
+            is_wanted = input_gradient or k > first
+            own, dy = self.layers[k].backward(dy, cache.layers[k], is_wanted)
+            dparams.append(own)
+        # The layers before that one have a gradient of zero, if any.
+        untrained = [tree.zeros_like(p) if p else p for p in cache.untrained[:first]]
+        return self._named((*untrained, *reversed(dparams))), dy if input_gradient else None
 
-    def _check_count(self, params):
-        if len(params) != len(self.layers):
+    def outputs(self, params: Tree, x: Array) -> Iterator[tuple[str, Tree, Array]]:
+        in_order = self._in_order(params)
+        for label, layer, layer_params in zip(self.labels, self.layers, in_order, strict=True):
+            for name, own, y in layer.outputs(layer_params, x):
+                yield f"layer {label}, {name}", own, y
+                x = y
+
+    def update_state(self, params: Tree, cache: Cache) -> Tree:
+        in_order = self._in_order(params)
+        triples = zip(self.layers, in_order, cache.layers, strict=True)
+        updated = tuple([layer.update_state(p, c) for layer, p, c in triples])
+        is_same = all(new is old for new, old in zip(updated, in_order, strict=True))
+        return params if is_same else self._named(updated)
+
+    def learns(self, params: Tree) -> bool:
+        in_order = self._in_order(params)
+        return self._first_that_learns(in_order) < len(in_order)
+
+    @property
+    def labels(self) -> tuple:
+        """What errors and tables call the layers: their names, or else their numbers."""
+        return self.names or tuple(range(len(self.layers)))
+
+    @cached_property
+    def _known(self) -> set[str]:
+        return set(self.names or ())
+
+    def _in_order(self, params: Tree) -> tuple:
+        """The parameters of each layer."""
+        if self.names is None:
+            if len(params) != len(self.layers):
+                raise ConventionError(
+                    f"got parameters of {len(params)} layers, have {len(self.layers)}"
+                )
+            return tuple(params)
+        if not isinstance(params, dict) or not params.keys() <= self._known:
             raise ConventionError(
-                f"got parameters of {len(params)} layers, have {len(self.layers)}"
+                f"parameters are of {', '.join(map(str, params))}, expected a dict of parameters "
+                f"of the layers of {self}: {', '.join(self.names)}"
             )
+        return tuple([params.get(name, {}) for name in self.names])
 
-    def _of(self, k, method, *arguments):
-        """What a method of layer k returns; its errors name the layer."""
+    def _named(self, in_order: tuple) -> Tree:
+        """The tree of parameters, from those of each layer."""
+        if self.names is None:
+            return in_order
+        return {name: p for name, p in zip(self.names, in_order, strict=True) if p}
+
+    def _first_that_learns(self, in_order: tuple) -> int:
+        """Number of the first layer whose parameters have a gradient."""
+        for k, (layer, own) in enumerate(zip(self.layers, in_order, strict=True)):
+            if layer.learns(own):
+                return k
+        return len(in_order)
+
+    def _call(self, k: int, method: str, *arguments: Any) -> Any:
+        """Call a method of layer k; its errors name the layer."""
         layer = self.layers[k]
         try:
             return getattr(layer, method)(*arguments)
         except TTRefError as error:
-            raise type(error)(f"layer {k}, {layer}: {error}") from error
+            raise type(error)(f"layer {self.labels[k]}, {layer}: {error}") from error
 
-    def backward(self, dy, cache, input_gradient=True):
-        dparams: list = []
-        last = 0 if input_gradient else len(cache.without)
-        for k in range(len(self.layers) - 1, last - 1, -1):
-            wanted = input_gradient or k > last
-            layer_dparams, dy = self.layers[k].backward(dy, cache.layers[k], wanted)
-            dparams.append(layer_dparams)
-        dparams.extend(cache.without[:last][::-1])
-        return tuple(reversed(dparams)), dy if input_gradient else None
-
-    def update_state(self, params, cache):
-        triples = zip(self.layers, params, cache.layers, strict=True)
-        updated = tuple(layer.update_state(p, c) for layer, p, c in triples)
-        is_same = all(new is old for new, old in zip(updated, params, strict=True))
-        return params if is_same else updated
-
-    def out_shape(self, in_shape):
-        for k, layer in enumerate(self.layers):
+    def out_shape(self, in_shape: Any) -> Any:
+        for label, layer in zip(self.labels, self.layers, strict=True):
             try:
                 in_shape = layer.out_shape(layer.in_shape if in_shape is None else in_shape)
             except TTRefError as error:
-                raise type(error)(f"layer {k}: {error}") from error
+                raise type(error)(f"layer {label}: {error}") from error
         return tuple(in_shape)
 
     @property
-    def in_shape(self):
+    def in_shape(self) -> Any:
         return self.layers[0].in_shape if self.layers else None
 
     @property
-    def num_params(self):
+    def num_params(self) -> int:
         return sum(layer.num_params for layer in self.layers)
 
     @property
-    def dense_params(self):
+    def dense_params(self) -> int:
         return sum(layer.dense_params for layer in self.layers)
 
-    def summary(self, in_shape=None):
+    def summary(self, in_shape: Any = None) -> str:
         """Table of layers, output shapes, parameters and compression, as text.
 
-        `in_shape`, of one sample, is needed where the first layer takes any shape.
+        Parameters
+        ----------
+        in_shape : tuple of int, optional
+            Shape of one sample. It is needed where the first layer takes any shape.
+
+        Returns
+        -------
+        str
+
+        Raises
+        ------
+        ConventionError
+            If `in_shape` is needed and missing.
         """
         return summary(self, in_shape)
+
+
+def _as_layers(layers: Any) -> tuple[Layer, ...]:
+    """Checked layers, as a tuple."""
+    if isinstance(layers, Layer) or not hasattr(layers, "__iter__"):
+        raise ConventionError(f"layers is {layers!r}, expected a sequence of ttref Layers")
+    layers = tuple(layers)
+    for k, layer in enumerate(layers):
+        if not isinstance(layer, Layer):
+            raise ConventionError(f"layer {k} is {layer!r}, expected a ttref Layer")
+    return layers
+
+
+def _as_names(names: Any, count: int) -> tuple[str, ...]:
+    """Checked names of so many layers, as a tuple."""
+    is_sequence = isinstance(names, tuple | list) and all(isinstance(n, str) for n in names)
+    if not is_sequence or len(set(names)) != len(names) or len(names) != count:
+        raise ConventionError(f"names is {names!r}, expected {count} different names of layers")
+    return tuple(names)

@@ -43,8 +43,8 @@ class Streamed(Layer):
     def init(self, rng, dtype="float32", xp=None):
         return self.net.init(rng, dtype, xp)
 
-    def prepared(self, params, batch):
-        return self.net.prepared(params, min(batch, self.batch_size))
+    def prepare(self, params, batch):
+        return self.net.prepare(params, min(batch, self.batch_size))
 
     def forward(self, params, x, train=False, rng=None):
         numbers = _numbers(x)

@@ -12,9 +12,9 @@ def summary(model, in_shape=None):
             f"{model.layers[0]} takes any shape; pass in_shape, that of one sample"
         )
     rows: list[tuple] = []
-    for k, layer in enumerate(model.layers):
+    for label, layer in zip(model.labels, model.layers, strict=True):
         shape = layer.out_shape(layer.in_shape if shape is None else shape)
-        rows.append((k, str(layer), _batch(shape), layer.num_params, _compression(layer)))
+        rows.append((label, str(layer), _batch(shape), layer.num_params, _compression(layer)))
     rows.append((None, "total", None, model.num_params, _compression(model)))
     return table(("", "layer", "output shape", "parameters", "compression"), rows)
 

@@ -34,8 +34,8 @@ class TimeDistributed(Layer):
     def init(self, rng, dtype="float32", xp=None):
         return self.layer.init(rng, dtype, xp)
 
-    def prepared(self, params, batch):
-        return self.layer.prepared(params, batch)
+    def prepare(self, params, batch):
+        return self.layer.prepare(params, batch)
 
     def forward(self, params, x, train=False, rng=None):
         if len(getattr(x, "shape", ())) < 2:
@@ -50,6 +50,9 @@ class TimeDistributed(Layer):
         dy = namespace(dy).reshape(dy, (x_shape[0] * x_shape[1], *dy.shape[2:]))
         dparams, dx = self.layer.backward(dy, cache, input_gradient)
         return dparams, dx if dx is None else namespace(dx).reshape(dx, x_shape)
+
+    def learns(self, params):
+        return self.layer.learns(params)
 
     def update_state(self, params, cache):
         return self.layer.update_state(params, cache[0])

@@ -127,6 +127,6 @@ class TTDense(Affine):
         if shapes != self.core_shapes:
             raise ShapeError(f"cores have shapes {shapes}, expected {self.core_shapes}")
 
-    def prepared(self, params, batch):
+    def prepare(self, params, batch):
         self.check_params(params)
         return params | {"cores": tt_linear.lay_out(params["cores"], batch)}

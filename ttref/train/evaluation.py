@@ -33,7 +33,7 @@ def evaluate_checked(model, params, data, loss, batch_size):
     """As `evaluate`, for data that has been through `check_data`."""
     sums, pending = new_sums(), []
     with threads.owned():
-        params = model.prepared(params, min(batch_size, data[0].shape[0]))
+        params = model.prepare(params, min(batch_size, data[0].shape[0]))
         for batch in batches(data, batch_size):
             if batch.total > 0:
                 prediction, _ = model.forward(params, batch.x)
