@@ -1,6 +1,6 @@
 """Layers one after another."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -53,8 +53,8 @@ class Sequential(Layer):
     ['last']
     """
 
-    layers: tuple[Layer, ...]
-    names: tuple[str, ...] | None = None
+    layers: Sequence[Layer]
+    names: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
         self._set(layers=_as_layers(self.layers))
@@ -121,7 +121,7 @@ class Sequential(Layer):
     @property
     def labels(self) -> tuple:
         """What errors and tables call the layers: their names, or else their numbers."""
-        return self.names or tuple(range(len(self.layers)))
+        return tuple(self.names or range(len(self.layers)))
 
     @cached_property
     def _known(self) -> set[str]:

@@ -1,5 +1,6 @@
 """Standardisation layer: statistics of the training data, which no step changes."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -37,7 +38,7 @@ class Standardize(Layer):
     array([[1. , 0.5]])
     """
 
-    shape: tuple[int, ...]
+    shape: Sequence[int]
 
     statistics: ClassVar[tuple[str, ...]] = ("mean", "std")
 
@@ -70,7 +71,7 @@ class Standardize(Layer):
         return False
 
     @property
-    def in_shape(self) -> tuple[int, ...]:
+    def in_shape(self) -> Any:
         return self.shape
 
     def out_shape(self, in_shape: Any) -> Any:
