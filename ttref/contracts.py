@@ -59,6 +59,10 @@ class Kind(NamedTuple):
         return 4 if self.dtype == "float32" else 8
 
 
+CPU_FLOAT32 = Kind("cpu", "float32")
+CPU_FLOAT64 = Kind("cpu", "float64")
+
+
 class Operator(Protocol):
     """A differentiable function: a module, or an object, with a pair of pure functions.
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from ttref import ops, tree
+from ttref.contracts import CPU_FLOAT32
 from ttref.errors import ShapeError
 from ttref.fast import linear
 from ttref.layers import Dense
@@ -98,15 +99,20 @@ def test_arrays_that_do_not_fit_are_refused(count):
 
 def test_only_large_products_of_a_machine_of_several_cores_are_cut(monkeypatch):
     calls = []
-    slow = machine("cpu float32")._replace(part=1.0)
+    slow = machine(CPU_FLOAT32)._replace(part=1.0)
     monkeypatch.setattr(linear, "machine", lambda kind: slow)
-    monkeypatch.setattr(linear, "step_seconds", lambda step, kind: calls.append(step) or 9.0)
+
+    def nine_seconds(product, kind):
+        calls.append(product)
+        return 9.0
+
+    monkeypatch.setattr(linear, "mode_product_seconds", nine_seconds)
     linear._pays.cache_clear()
-    assert linear._pays(0, 3, 2, "cpu float32")  # 9 parts' worth, and 8 will do
+    assert linear._pays(0, 3, 2, CPU_FLOAT32)  # 9 parts' worth, and 8 will do
     assert calls == [(1, 3, 2, 1)]
     slow = slow._replace(part=9 / 8)
     linear._pays.cache_clear()
-    assert not linear._pays(0, 3, 2, "cpu float32")
+    assert not linear._pays(0, 3, 2, CPU_FLOAT32)
     linear._pays.cache_clear()
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from ttref.cli import main
+from ttref.contracts import CPU_FLOAT32, CPU_FLOAT64, Kind
 from ttref.errors import DataError
 from ttref.machine.costs import SHIPPED, SIDES, Machine, machine, roofline, stored
 from ttref.tuning import calibration as calibration
@@ -27,7 +28,8 @@ def test_a_power_law_is_interpolated_exactly(sides):
     """Products of m k n: the table of logarithms is linear; 100 roundings of its sums."""
     expected = 1e-6 + 3 * cubic(*sides)
     assert MACHINE.product(3, *sides) == pytest.approx(expected, rel=100 * 2.0**-53 * 40)
-    assert MACHINE.across(3, *sides) == pytest.approx(2 * expected - 1e-6, rel=100 * 2.0**-53 * 40)
+    expected_nt = 2 * expected - 1e-6
+    assert MACHINE.product_nt(3, *sides) == pytest.approx(expected_nt, rel=100 * 2.0**-53 * 40)
 
 
 def test_small_and_large_products_are_not_mixed():
@@ -56,13 +58,13 @@ def test_the_shipped_table_holds_both_formats_of_the_cpu():
 
 
 def test_a_card_that_nobody_measured_is_taken_by_its_data_sheet(own_cache):
-    assert machine("gpu float32").call == 10e-6
+    assert machine(Kind("gpu", "float32")).call == 10e-6
 
 
 def test_a_calibration_is_used(own_cache):
     own_cache(machines={"cpu float32": MACHINE._asdict()})
-    assert machine("cpu float32") == MACHINE
-    assert machine("cpu float64") == stored(SHIPPED)["machines"]["cpu float64"]
+    assert machine(CPU_FLOAT32) == MACHINE
+    assert machine(CPU_FLOAT64) == stored(SHIPPED)["machines"]["cpu float64"]
 
 
 ENTRY = MACHINE._asdict()
@@ -86,7 +88,7 @@ def test_a_damaged_file_is_named(own_cache, text, capsys):
     with pytest.raises(
         DataError, match=r"machine\.json is not what `ttref bench --calibrate` writ"
     ):
-        machine("cpu float32")
+        machine(CPU_FLOAT32)
     assert main(["bench"]) == 2
     assert "delete it, or calibrate again" in capsys.readouterr().err
 
@@ -95,7 +97,7 @@ def test_calibrating_again_replaces_a_damaged_file(quick, own_cache, capsys):
     own_cache("[]")
     assert main(["bench", "--calibrate"]) == 0
     own_cache(Path(os.environ["TTREF_CACHE"], "machine.json").read_text())
-    assert machine("cpu float32") != stored(SHIPPED)["machines"]["cpu float32"]
+    assert machine(CPU_FLOAT32) != stored(SHIPPED)["machines"]["cpu float32"]
 
 
 @pytest.fixture

@@ -7,8 +7,9 @@ import numpy as np
 from ttref import storage
 from ttref.arrays import device_namespace
 from ttref.cli.arguments import positive_int
+from ttref.contracts import Kind
 from ttref.errors import ConventionError, DataError
-from ttref.fast.tt_plan.plan import Shape
+from ttref.fast.tt_plan.plan import Shape, plan_key
 from ttref.machine import threads
 from ttref.machine.costs import stored, user_file
 from ttref.tables import table
@@ -55,7 +56,7 @@ def run(options):
     n, m, ranks = as_structure(options.in_modes, options.out_modes, ranks)
     on_gpu = options.device == "gpu"
     count = 1 if on_gpu else threads.available()
-    shape = Shape(n, m, ranks, options.batch, f"{options.device} {options.dtype}", count)
+    shape = Shape(n, m, ranks, options.batch, Kind(options.device, options.dtype), count)
     print(explain(shape))
     if on_gpu:
         if options.tune:
@@ -65,7 +66,7 @@ def run(options):
     rows = [(_order(plan), f"{e * 1e6:.1f}", f"{s * 1e6:.1f}") for plan, e, s in ranked]
     print("\n" + table(("plan", "estimated us", "measured us"), rows))
     if options.tune:
-        _store("plans", {repr(tuple(shape)): ranked[0][0]})
+        _store("plans", {plan_key(shape): ranked[0][0]})
         print(f"\nkept in {user_file()}: {_order(ranked[0][0])}")
     return 0
 
@@ -83,7 +84,7 @@ def _calibrate(device, xp):
 
     machines, module = {}, np if device == "cpu" else xp
     for dtype in DTYPES:
-        kind = f"{device} {dtype}"
+        kind = str(Kind(device, dtype))
         found = calibrate(module, dtype, lambda rows, kind=kind: tqdm(rows, desc=kind))
         machines[kind] = found._asdict()
         rate = 2 * 1024**3 / found.product(1, 1024, 1024, 1024)

@@ -22,12 +22,12 @@ import numpy as np
 from array_api_compat import is_cupy_array
 
 from ttref.arrays import check_shape, namespace
-from ttref.fast.tt_plan.plan import Step, step_seconds
 from ttref.machine import threads
-from ttref.machine.array_functions import kernels_of
+from ttref.machine.array_functions import functions_of
 from ttref.machine.blocks import cuts, limit, shared
 from ttref.machine.costs import machine
 from ttref.machine.memory import keep_freed_memory
+from ttref.machine.products import ModeProduct, mode_product_seconds
 from ttref.ops import conv2d, windows
 from ttref.ops.windows import Axis
 
@@ -167,9 +167,9 @@ def _shares(x, axes, channels):
     """For each thread its blocks, ``(images, rows of windows)``, for products with `channels`."""
     (rows, columns), B, C = axes, x.shape[0], x.shape[3]
     pixels, k = rows.out * columns.out, rows.kernel * columns.kernel * C
-    _, kind = kernels_of(x, ())
+    _, kind = functions_of(x, ())
     costs = machine(kind)
-    pays = costs.pays(step_seconds(Step(max(1, B) * pixels, k, channels, 1), kind))
+    pays = costs.pays(mode_product_seconds(ModeProduct(max(1, B) * pixels, k, channels, 1), kind))
     count = threads.available() if pays else 1
     row = max(columns.out * k, rows.stride * _extent(columns, columns.out) * C)
     most = max(1, min(limit(costs) // row, ceil(B * rows.out / count)))

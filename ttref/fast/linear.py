@@ -10,11 +10,11 @@ from functools import lru_cache
 import numpy as np
 
 from ttref.arrays import check_shape
-from ttref.fast.tt_plan.plan import Step, step_seconds
 from ttref.machine import threads
-from ttref.machine.array_functions import NUMPY, kernels_of
+from ttref.machine.array_functions import NUMPY, functions_of
 from ttref.machine.costs import machine
 from ttref.machine.memory import keep_freed_memory
+from ttref.machine.products import ModeProduct, mode_product_seconds
 from ttref.ops import linear
 
 
@@ -23,7 +23,7 @@ def forward(params, x):
     kernel, bias = params["kernel"], params.get("bias")
     check_shape("kernel", kernel, (None, None))
     check_shape("x", x, (None, kernel.shape[0]))
-    kernels, kind = kernels_of(x, (kernel,) if bias is None else (kernel, bias))
+    kernels, kind = functions_of(x, (kernel,) if bias is None else (kernel, bias))
     if kernels is not NUMPY:
         return linear.forward(params, x)
     if bias is not None:
@@ -38,7 +38,7 @@ def backward(dy, cache, input_gradient=True):
     """As `ttref.ops.linear.backward`."""
     x, kernel, has_bias = cache
     check_shape("dy", dy, (x.shape[0], kernel.shape[1]))
-    kernels, kind = kernels_of(dy, (x, kernel))
+    kernels, kind = functions_of(dy, (x, kernel))
     if kernels is not NUMPY:
         return linear.backward(dy, cache, input_gradient)
     pairs = [(x.T, dy), (dy, kernel.T)]  # BN,BM->NM and BM,NM->BN
@@ -53,8 +53,8 @@ def backward(dy, cache, input_gradient=True):
 def _pays(batch, features, units, kind):
     """Whether forward and backward take long enough for several threads."""
     keep_freed_memory()
-    step = Step(max(1, batch), max(1, features), max(1, units), 1)
-    return machine(kind).pays(step_seconds(step, kind))
+    product = ModeProduct(max(1, batch), max(1, features), max(1, units), 1)
+    return machine(kind).pays(mode_product_seconds(product, kind))
 
 
 def _products(pairs, large):

@@ -12,7 +12,7 @@ from ttref.errors import ShapeError
 from ttref.fast import conv2d
 from ttref.fast.tt_plan.merging import Merged, merged, unmerged
 from ttref.machine import threads
-from ttref.machine.array_functions import kernels_of
+from ttref.machine.array_functions import functions_of
 from ttref.ops import tt_conv2d, tt_conv2d_full, windows
 from ttref.tt.check import check_cores
 
@@ -43,7 +43,7 @@ def forward(params, x, kernel, strides=1, padding="SAME", dilation=1):
             f"windows of {kh} x {kw} pixels see {seen} numbers of x, shape {tuple(x.shape)}; "
             f"the input modes of filters and cores make {rows}, expected as many"
         )
-    kernels, _ = kernels_of(x, cores)
+    kernels, _ = functions_of(x, cores)
     group = merged(kernels, cores, rightward=True)
     dense = train | {"kernel": kernels.reshape(group.core, (kh, kw, x.shape[3], S))}
     y, cache = conv2d.forward(dense, x, strides, padding, dilation)
@@ -57,7 +57,7 @@ def backward(dy, cache, input_gradient=True):
         return tt_conv2d_full.backward(dy, cache, input_gradient)
     filters_shape, cores, group, conv = cache
     dtrain, dx = conv2d.backward(dy, conv, input_gradient)
-    kernels, _ = kernels_of(dy, cores)
+    kernels, _ = functions_of(dy, cores)
     dmatrix = kernels.reshape(dtrain.pop("kernel"), group.core.shape)
     dtrain["cores"] = tuple(unmerged(kernels, dmatrix, group, cores, rightward=True))
     return tt_conv2d.split_filters(dtrain, filters_shape), dx

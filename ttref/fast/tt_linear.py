@@ -26,7 +26,7 @@ from ttref.arrays import check_shape, namespace
 from ttref.fast.tt_plan.merging import Merged, merged, unmerged
 from ttref.fast.tt_plan.work import Work, work_of
 from ttref.machine import threads
-from ttref.machine.array_functions import NUMPY, kernels_of
+from ttref.machine.array_functions import NUMPY, functions_of
 
 
 class Cache(NamedTuple):
@@ -57,7 +57,7 @@ def lay_out(cores, batch):
     Give them to `forward` as long as they do not change: in an evaluation, batch after batch.
     """
     laid_out = LaidOut(cores)
-    kernels, kind = kernels_of(laid_out[0], laid_out)
+    kernels, kind = functions_of(laid_out[0], laid_out)
     shapes = tuple([core.shape for core in laid_out])
     x_shape = batch, prod([shape[1] for shape in shapes])
     laid_out.plan = work_of(shapes, x_shape, kind, None, threads.available()).plan
@@ -72,7 +72,7 @@ def forward(params, x, plan=None):
         plan = cores.plan
     if not hasattr(x, "shape"):
         check_shape("x", x, (None, None))
-    kernels, kind = kernels_of(x, cores if bias is None else (*cores, bias))
+    kernels, kind = functions_of(x, cores if bias is None else (*cores, bias))
     shapes = tuple([core.shape for core in cores])
     work = work_of(shapes, x.shape, kind, plan)
     if bias is not None:
@@ -90,7 +90,7 @@ def backward(dy, cache, input_gradient=True):
     Without `input_gradient`, dx is None and its cost is saved.
     """
     check_shape("dy", dy, cache.work.y_shape)
-    kernels, _ = kernels_of(dy, cache.cores)
+    kernels, _ = functions_of(dy, cache.cores)
     if not cache.work.heavy:
         return _backward(kernels, dy, cache, input_gradient)
     with threads.owned():
@@ -104,7 +104,7 @@ def _forward(kernels, work, cores, bias, x):
         matrices = [group.core for group in groups]
         y, states = _sweep(kernels, x, matrices, work.parts[0], work.plan.rightward)
         if bias is not None:
-            y = kernels.increased(y, bias)
+            y = kernels.add_to(y, bias)
         all_states = [states]
     else:
         y, all_states = _sweep_in_parts(kernels, work, groups, bias, x)
@@ -119,7 +119,7 @@ def _backward(kernels, dy, cache, input_gradient):
         dx, dmatrices = _pull_back(
             kernels, dy, matrices, states[0], work.parts[0], rightward, input_gradient
         )
-        dbias = kernels.total(dy) if has_bias else None
+        dbias = kernels.sum_first(dy) if has_bias else None
     else:
         dx, dmatrices, dbias = _pull_back_in_parts(kernels, dy, cache, input_gradient)
     dcores: list = []
@@ -140,7 +140,7 @@ def _sweep_in_parts(kernels, work, groups, bias, x):
         matrices = _matrices(groups, part, work.matrix_axis)
         piece, states = _sweep(kernels, x[part.x], matrices, part, work.plan.rightward, target)
         if bias is not None and (k == 0 or work.y_axis is not None):
-            piece = kernels.increased(piece, bias[part.y[1]])
+            piece = kernels.add_to(piece, bias[part.y[1]])
         return piece, states
 
     pieces, states = zip(*threads.run(sweep, range(len(work.parts))), strict=True)
@@ -157,7 +157,7 @@ def _pull_back_in_parts(kernels, dy, cache, input_gradient):
         matrices, piece = _matrices(groups, part, work.matrix_axis), dy[part.y]
         own = kernels, piece, matrices, states[k], part, work.plan.rightward
         pulled = _pull_back(*own, input_gradient, target)
-        return *pulled, kernels.total(piece) if has_bias else None
+        return *pulled, kernels.sum_first(piece) if has_bias else None
 
     pieces, dmatrices, dbiases = zip(*threads.run(pull_back, range(len(work.parts))), strict=True)
     first, *rest = zip(*dmatrices, strict=True)
@@ -222,15 +222,15 @@ def _pull_back(kernels, dy, matrices, states, part, rightward, wanted, target=No
         (L, c, o, R), last = part.steps[k], k == order[-1]
         dstate = reshape(dstate, (L, o) if R == 1 else (L, o, R))
         if R == 1:
-            dmatrices[k] = kernels.dot_along(states[k], dstate)  # Lc,Lo->co
+            dmatrices[k] = kernels.matmul_tn(states[k], dstate)  # Lc,Lo->co
         else:
-            dmatrices[k] = kernels.dot_slices(states[k], dstate)  # LcR,LoR->co
+            dmatrices[k] = kernels.matmul_nt_sum(states[k], dstate)  # LcR,LoR->co
         if last and not wanted:
             return None, dmatrices
         if last and target is not None:
             out = (reshape(target, (L, c) if R == 1 else (L, c, R)),)
         if R == 1:
-            dstate = kernels.dot_across(dstate, matrices[k], *out)  # Lo,co->Lc
+            dstate = kernels.matmul_nt(dstate, matrices[k], *out)  # Lo,co->Lc
         else:
             dstate = kernels.matmul(matrices[k], dstate, *out)  # co,LoR->LcR
     return reshape(dstate, part.x_shape), dmatrices

@@ -5,18 +5,19 @@ from math import ceil, inf
 import numpy as np
 
 from ttref.machine import threads
-from ttref.machine.costs import machine
+from ttref.machine.costs import NUMPY_KINDS, machine
 from ttref.machine.memory import keep_freed_memory
 
 CACHES = 2  # of a core that a block's numbers may fill
 LARGEST = 2**26  # numbers of a block on a GPU
-KINDS = {"f": "cpu float32", "d": "cpu float64"}
 
 
 def is_fast(*arrays):
     """Whether these are floats of NumPy, all of one dtype."""
     dtype = getattr(arrays[0], "dtype", None)
-    return all(type(a) is np.ndarray and a.dtype == dtype and dtype.char in KINDS for a in arrays)
+    if dtype is None or dtype.char not in NUMPY_KINDS:
+        return False
+    return all([type(a) is np.ndarray and a.dtype == dtype for a in arrays])
 
 
 def in_blocks(function, count, numbers, dtype):
@@ -33,7 +34,7 @@ def in_blocks(function, count, numbers, dtype):
     dtype : numpy.dtype
         Of the numbers, float32 or float64.
     """
-    costs = machine(KINDS[dtype.char])
+    costs = machine(NUMPY_KINDS[dtype.char])
     pays = costs.pays(count * numbers * costs.add)
     if not pays and count * numbers <= limit(costs):
         return [function([slice(0, count)])]

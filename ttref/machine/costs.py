@@ -14,10 +14,12 @@ from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
+from ttref.contracts import CPU_FLOAT32, CPU_FLOAT64, Kind
 from ttref.errors import DataError
 
 SHIPPED = Path(__file__).with_name("costs.json")
 SIDES = (*[2**k for k in range(10)], 2**12)  # of the tabulated products; beyond, in proportion
+NUMPY_KINDS = {"f": CPU_FLOAT32, "d": CPU_FLOAT64}  # by the character of NumPy's dtype
 WORTH_THREADS = 8  # times what a part on another thread costs
 
 
@@ -38,7 +40,7 @@ class Machine(NamedTuple):
         """Seconds of the product of `slices` pairs of matrices, ``(m, k) @ (k, n)``."""
         return self.call + slices * _seconds(self.products, self.small, m, k, n)
 
-    def across(self, slices, m, k, n):
+    def product_nt(self, slices, m, k, n):
         """Seconds of the product of `slices` pairs of matrices, ``(m, k) @ (n, k).T``."""
         return self.call + slices * _seconds(self.products_across, self.small, m, k, n)
 
@@ -114,17 +116,18 @@ def user_file():
 
 
 @cache
-def machine(kind):
-    """The numbers of ``"cpu float32"``, ``"cpu float64"``, ``"gpu float32"``, ``"gpu float64"``.
+def machine(kind: Kind) -> Machine:
+    """The `Machine` of a `Kind`: by the user's calibration, else as shipped.
 
     Raises
     ------
     DataError
         If the user's file is damaged.
     """
-    found = stored(user_file())["machines"].get(kind) or stored(SHIPPED)["machines"].get(kind)
+    name = str(kind)
+    found = stored(user_file())["machines"].get(name) or stored(SHIPPED)["machines"].get(name)
     # a data-centre card by its data sheet: nothing of it was measured
-    return found or roofline(10e-6, 30e12, 3e12, 4 if "32" in kind else 8)
+    return found or roofline(10e-6, 30e12, 3e12, kind.itemsize)
 
 
 @cache

@@ -8,23 +8,40 @@ roundings only.
 
 Dimension key
     m k n      of a product (m, k) @ (k, n)
-    L c o R    of a step of a sweep: `ttref.fast.tt_plan.plan.Step`
+    L c o R    of a `ModeProduct`: a state (L, c, R), a matrix (c, o)
 """
 
 from functools import lru_cache, reduce
 from math import ceil
 from operator import iadd
+from typing import NamedTuple
 
 import numpy as np
 
-from ttref.machine.costs import machine
+from ttref.contracts import Kind
+from ttref.machine.costs import NUMPY_KINDS, machine
 
-STEP = 16  # rows, of which blocks have a multiple
+ROW_MULTIPLE = 16  # rows, of which blocks have a multiple
 FEWEST, FEWEST_ADDED = 32, 64  # rows of a block; of one whose product is added to others
 TERMS = 2**16  # numbers of the products of slices that are held before they are added
+OVERHEAD_CALLS = (
+    15  # of a `ModeProduct`, forward and backward: its Python code, in calls of products
+)
 
 
-def multiplied(a, b, out=None):
+class ModeProduct(NamedTuple):
+    """Sizes of the product of a state (L, c, R) by a matrix (c, o) along the state's middle axis.
+
+    With R = 1 it is one product of matrices, (L, c) @ (c, o).
+    """
+
+    L: int
+    c: int
+    o: int
+    R: int
+
+
+def matmul_nn(a, b, out=None):
     """``a @ b``."""
     (m, k), n = a.shape, b.shape[1]
     rows = m if m < 2 * FEWEST else rows_of_block(_kind(a), m, k * n, FEWEST)
@@ -39,18 +56,18 @@ def multiplied(a, b, out=None):
     return out
 
 
-def multiplied_across(a, b, out=None):
+def matmul_nt(a, b, out=None):
     """``a @ b.T``."""
     (m, k), n = a.shape, len(b)
     if m < 2 * FEWEST or rows_of_block(_kind(a), m, k * n, FEWEST) == m:
         return np.dot(a, b.T) if out is None else np.dot(a, b.T, out)
-    return multiplied(a, np.ascontiguousarray(b.T), out)
+    return matmul_nn(a, np.ascontiguousarray(b.T), out)
 
 
-def multiplied_along(a, b):
+def matmul_tn(a, b):
     """``a.T @ b``."""
     if b.shape[1] < a.shape[1]:  # a product with the longer side last is the faster
-        return multiplied_along(b, a).T
+        return matmul_tn(b, a).T
     (k, m), n = a.shape, b.shape[1]
     rows = k if k < 2 * FEWEST_ADDED else rows_of_block(_kind(a), k, m * n, FEWEST_ADDED)
     if rows == k:
@@ -63,12 +80,12 @@ def multiplied_along(a, b):
     return total
 
 
-def multiplied_slices(state, dstate):
+def matmul_nt_sum(state, dstate):
     """Sum of ``state[l] @ dstate[l].T`` over l, (c, o), of arrays (L, c, R) and (L, o, R)."""
     (L, c, R), o = state.shape, dstate.shape[1]
     if o > c:  # here, with the longer side first
-        return multiplied_slices(dstate, state).T
-    copied = slices_seconds(_kind(state), L, c, o, R)[1]
+        return matmul_nt_sum(dstate, state).T
+    copied = matmul_nt_sum_seconds(_kind(state), L, c, o, R)[1]
     chunk = max(1, TERMS // max(1, c * o) if copied else L)
     sums = []
     for start in range(0, max(1, L), chunk):
@@ -78,32 +95,45 @@ def multiplied_slices(state, dstate):
     return reduce(iadd, sums)
 
 
+def mode_product_seconds(product: ModeProduct, kind: Kind) -> float:
+    """Seconds of a `ModeProduct` forward, and of the two products of its backward pass."""
+    L, c, o, R = product
+    costs = machine(kind)
+    if R == 1:
+        found = matmul_nn_seconds(kind, L, c, o)
+        found += matmul_nt_seconds(kind, L, o, c) + matmul_tn_seconds(kind, c, L, o)
+    else:
+        found = costs.product(L, o, c, R) + costs.product(L, c, o, R)
+        found += matmul_nt_sum_seconds(kind, L, c, o, R)[0]
+    return found + OVERHEAD_CALLS * costs.call + 3 * costs.streaming(L * (c + o) * R)
+
+
 @lru_cache(maxsize=2**16)
 def rows_of_block(kind, rows, others, fewest):
     """Rows of the longest block whose product is a small one, `others` being its other sides.
 
     All `rows` where that would be fewer than `fewest`, or less than two blocks.
     """
-    longest = int(machine(kind).small // max(1, others)) // STEP * STEP
+    longest = int(machine(kind).small // max(1, others)) // ROW_MULTIPLE * ROW_MULTIPLE
     return longest if fewest <= longest <= rows // 2 else rows
 
 
-def seconds(kind, m, k, n):
-    """Time of `multiplied`."""
+def matmul_nn_seconds(kind, m, k, n):
+    """Time of `matmul_nn`."""
     rows, costs = rows_of_block(kind, m, k * n, FEWEST), machine(kind)
     return costs.product(ceil(m / max(1, rows)), rows, k, n)
 
 
-def across_seconds(kind, m, k, n):
-    """Time of `multiplied_across`, of (m, k) and (n, k)."""
+def matmul_nt_seconds(kind, m, k, n):
+    """Time of `matmul_nt`, of (m, k) and (n, k)."""
     costs = machine(kind)
     if rows_of_block(kind, m, k * n, FEWEST) == m:
-        return costs.across(1, m, k, n)
-    return costs.call + costs.copy * k * n + seconds(kind, m, k, n)
+        return costs.product_nt(1, m, k, n)
+    return costs.call + costs.copy * k * n + matmul_nn_seconds(kind, m, k, n)
 
 
-def along_seconds(kind, m, k, n):
-    """Time of `multiplied_along`, of (k, m) and (k, n)."""
+def matmul_tn_seconds(kind, m, k, n):
+    """Time of `matmul_tn`, of (k, m) and (k, n)."""
     rows, costs = rows_of_block(kind, k, m * n, FEWEST_ADDED), machine(kind)
     count = ceil(k / max(1, rows))
     added = costs.call + costs.add * count * m * n if count > 1 else 0
@@ -111,15 +141,15 @@ def along_seconds(kind, m, k, n):
 
 
 @lru_cache(maxsize=2**16)
-def slices_seconds(kind, L, c, o, R):
-    """``(seconds, copied)``: of `multiplied_slices`, whether the smaller operand is copied."""
+def matmul_nt_sum_seconds(kind, L, c, o, R):
+    """``(seconds, copied)``: of `matmul_nt_sum`, whether the smaller operand is copied."""
     costs = machine(kind)
     large, small = max(c, o), min(c, o)
     added = costs.call + costs.add * L * c * o if L > 1 else 0
     calls = 3 * ceil(L * c * o / TERMS) * costs.call
     copied = calls + costs.copy * L * R * small + costs.product(L, large, R, small)
-    return min((costs.across(L, large, R, small) + added, False), (copied + added, True))
+    return min((costs.product_nt(L, large, R, small) + added, False), (copied + added, True))
 
 
 def _kind(a):
-    return "cpu float32" if a.dtype.char == "f" else "cpu float64"
+    return NUMPY_KINDS[a.dtype.char]

@@ -10,7 +10,7 @@ import numpy as np
 
 from ttref.machine import threads
 from ttref.machine.costs import SIDES, Machine
-from ttref.machine.products import STEP
+from ttref.machine.products import ROW_MULTIPLE
 
 LARGEST = 2**27  # multiply-adds of a tabulated product that is measured; larger ones follow
 WORK = 2**19  # multiply-adds that are timed at least, as slices of one batched product
@@ -115,9 +115,9 @@ def _extended(table, unit):
 def _small(seconds, draw):
     """`SMALL`, if products are faster up to there; else 1."""
     sides = 256, 64
-    rows = SMALL // prod(sides) // STEP * STEP
+    rows = SMALL // prod(sides) // ROW_MULTIPLE * ROW_MULTIPLE
     rates = []
-    for m in (rows, rows + STEP):
+    for m in (rows, rows + ROW_MULTIPLE):
         a, b = draw(64, m, sides[0]), draw(*sides)
         out = np.empty((64, m, sides[1]), a.dtype)
         rates.append(m / seconds(lambda a=a, b=b, out=out: np.matmul(a, b, out=out)))

@@ -7,9 +7,9 @@ from ttref.fast.tt_plan.plan import (
     estimated_seconds,
     merged_size,
     merging_seconds,
-    step_seconds,
 )
 from ttref.fast.tt_plan.work import work_of
+from ttref.machine.products import mode_product_seconds
 from ttref.tables import table
 from ttref.tt.check import core_shapes
 
@@ -39,7 +39,7 @@ def explain(shape, plan=None):
     shapes = core_shapes(shape.in_modes, shape.out_modes, shape.ranks)
     x_shape = shape.batch, prod(shape.in_modes)
     work = work_of(shapes, x_shape, shape.kind, plan, shape.threads)
-    itemsize = 4 if "32" in shape.kind else 8
+    itemsize = shape.kind.itemsize
     order = range(len(plan.groups)) if plan.rightward else range(len(plan.groups))[::-1]
     rows = [_row(plan.groups[k], work.parts[-1].steps[k], shape) for k in order]
     steps = [step for part in work.parts for step in part.steps]
@@ -64,8 +64,8 @@ def explain(shape, plan=None):
 
 def _row(group, step, shape):
     L, c, o, R = step
-    itemsize = 4 if "32" in shape.kind else 8
-    seconds = merging_seconds(group, shape) + step_seconds(step, shape.kind)
+    itemsize = shape.kind.itemsize
+    seconds = merging_seconds(group, shape) + mode_product_seconds(step, shape.kind)
     return (
         _words([group]),
         L if R > 1 else 1,

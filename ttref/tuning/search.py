@@ -32,7 +32,7 @@ def tune(shape, candidates=8, rounds=20):
     list of (Plan, estimated seconds, measured seconds)
         The fastest first.
     """
-    d, dtype = len(shape.in_modes), shape.kind.split()[1]
+    d, dtype = len(shape.in_modes), shape.kind.dtype
     plans = all_plans(d, numbers_of_parts(shape)) if d <= MOST_CORES else [best_plan(shape)]
     plans = sorted(plans, key=lambda plan: estimated_seconds(plan, shape))[:candidates]
     rng = np.random.default_rng(0)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from tests.ops.problems import tt_problems
 from ttref import TTDense, TTMatrix
+from ttref.contracts import CPU_FLOAT32, Kind
 from ttref.errors import ShapeError
 from ttref.fast.tt_plan.plan import (
     Plan,
@@ -18,6 +19,7 @@ from ttref.fast.tt_plan.plan import (
     estimated_seconds,
     merged_size,
     numbers_of_parts,
+    plan_key,
 )
 from ttref.fast.tt_plan.work import work_of
 from ttref.tt.check import core_shapes
@@ -29,7 +31,7 @@ W1 = Shape((7, 4, 7, 4), (5, 5, 5, 5), (1, 4, 4, 4, 1), 64)
 
 def shape_of(problem, batch, threads=1):
     n, m, right = (tuple(c.shape[axis] for c in problem.params["cores"]) for axis in (1, 2, 3))
-    return Shape(n, m, (1, *right), batch, "cpu float32", threads)
+    return Shape(n, m, (1, *right), batch, CPU_FLOAT32, threads)
 
 
 def test_plans_cover_every_cut_in_both_directions():
@@ -45,7 +47,7 @@ def test_the_chosen_plan_merges_where_merging_pays():
 
 
 def test_on_a_card_the_batch_stays_whole():
-    assert best_plan(W1._replace(kind="gpu float32", batch=8192)).parts == 1
+    assert best_plan(W1._replace(kind=Kind("gpu", "float32"), batch=8192)).parts == 1
 
 
 @given(tt_problems(), st.integers(1, 100), st.integers(1, 3))
@@ -102,7 +104,7 @@ def test_an_explanation_names_parts_and_threads():
 
 
 def test_a_first_mode_is_not_cut_into_more_parts_than_it_has():
-    shape = Shape((2, 2), (3, 3), (1, 2, 1), 1, "cpu float32", 4)
+    shape = Shape((2, 2), (3, 3), (1, 2, 1), 1, CPU_FLOAT32, 4)
     assert estimated_seconds(Plan(((0, 1), (1, 2)), True, 4), shape) == inf
     assert best_plan(shape).parts in (1, 4)
 
@@ -116,7 +118,7 @@ def test_tuning_ranks_measured_plans():
 def test_a_measured_plan_is_used_from_then_on(own_cache):
     shape = Shape((2, 3), (3, 2), (1, 2, 1), 4)
     chosen = next(plan for plan in all_plans(2) if plan != best_plan(shape))
-    own_cache(plans={repr(tuple(shape)): chosen})
+    own_cache(plans={plan_key(shape): chosen})
     assert best_plan(shape) == chosen
 
 

@@ -91,8 +91,8 @@ def _pulled_back(kernels, djoint, left, right):
     """Cotangents of all cores in both halves."""
     (a, j, i, b), (_, k, h, c) = left.core.shape, right.core.shape
     djoint = kernels.reshape(djoint, (a * j * i, k * h * c))
-    dleft = kernels.dot_across(djoint, kernels.reshape(right.core, (b, k * h * c)))
-    dright = kernels.dot_along(kernels.reshape(left.core, (a * j * i, b)), djoint)
+    dleft = kernels.matmul_nt(djoint, kernels.reshape(right.core, (b, k * h * c)))
+    dright = kernels.matmul_tn(kernels.reshape(left.core, (a * j * i, b)), djoint)
     return [*_in_tree(kernels, dleft, left), *_in_tree(kernels, dright, right)]
 
 

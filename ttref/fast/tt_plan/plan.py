@@ -12,12 +12,13 @@ from itertools import combinations
 from math import ceil, inf, prod
 from typing import NamedTuple
 
+from ttref.contracts import CPU_FLOAT32, Kind
 from ttref.fast.tt_plan.merging import cut
 from ttref.machine import products
 from ttref.machine.costs import machine, stored, user_file
+from ttref.machine.products import ModeProduct, mode_product_seconds
 
 MERGE_CALLS = 4  # of products, in time: to merge a core, and to pull the gradient back
-STEP_CALLS = 15  # the same: of a step, forward and backward, beside its products
 PART_CALLS = 2  # the same: to go through another part on the same thread
 LEAST_ROWS = 4  # of a part of a batch
 
@@ -37,17 +38,8 @@ class Shape(NamedTuple):
     out_modes: tuple[int, ...]
     ranks: tuple[int, ...]
     batch: int
-    kind: str = "cpu float32"  # of `machine`
+    kind: Kind = CPU_FLOAT32  # of `machine`
     threads: int = 1
-
-
-class Step(NamedTuple):
-    """A state (L, c, R) times a matrix (c, o) along the middle axis."""
-
-    L: int
-    c: int
-    o: int
-    R: int
 
 
 @lru_cache(maxsize=4096)
@@ -57,7 +49,7 @@ def best_plan(shape):
     What a group costs does not depend on how the others are cut, so the best cut of the first k
     cores follows from the best cuts of fewer: O(d^2) groups, for 2^d plans.
     """
-    measured = stored(user_file())["plans"].get(repr(tuple(shape)))
+    measured = stored(user_file())["plans"].get(plan_key(shape))
     if measured:
         groups, rightward, parts = measured
         return Plan(tuple(map(tuple, groups)), rightward, parts)
@@ -77,6 +69,11 @@ def best_plan(shape):
             seconds, groups = best[-1]
             candidates.append((seconds, Plan(groups, rightward, parts)))
     return min(candidates)[1]
+
+
+def plan_key(shape: Shape) -> str:
+    """The key of a measured plan in the user's file."""
+    return repr((*shape[:4], str(shape.kind), shape.threads))
 
 
 def all_plans(d, parts=(1,)):
@@ -104,11 +101,11 @@ def group_seconds(group, rightward, parts, shape):
     rounds, step = ceil(parts / shape.threads), _largest_step(group, rightward, parts, shape)
     if step is None:
         return inf
-    return merging_seconds(group, shape) + rounds * step_seconds(step, shape.kind)
+    return merging_seconds(group, shape) + rounds * mode_product_seconds(step, shape.kind)
 
 
 def _largest_step(group, rightward, parts, shape):
-    """The `Step` of a group in the largest part; None if its mode cannot be cut into so many."""
+    """`ModeProduct` of a group in the largest part; None if its mode cannot be cut into so many."""
     (start, stop), (n, m, _, batch, *_) = group, shape
     a, j, i, b = merged_size(group, shape)
     outer = m if rightward else n
@@ -119,20 +116,8 @@ def _largest_step(group, rightward, parts, shape):
         parts = 1
     rows = ceil(batch * prod(outer[:start]) / parts)
     if rightward:
-        return Step(rows, a * j, i * b, prod(n[stop:]))
-    return Step(rows, j * b, a * i, prod(m[stop:]))
-
-
-def step_seconds(step, kind):
-    """Time of one product forward and two backward, in one part."""
-    (L, c, o, R), costs = step, machine(kind)
-    if R == 1:
-        found = products.seconds(kind, L, c, o)
-        found += products.across_seconds(kind, L, o, c) + products.along_seconds(kind, c, L, o)
-    else:
-        found = costs.product(L, o, c, R) + costs.product(L, c, o, R)
-        found += products.slices_seconds(kind, L, c, o, R)[0]
-    return found + STEP_CALLS * costs.call + 3 * costs.streaming(L * (c + o) * R)
+        return ModeProduct(rows, a * j, i * b, prod(n[stop:]))
+    return ModeProduct(rows, j * b, a * i, prod(m[stop:]))
 
 
 @lru_cache(maxsize=2**16)
@@ -149,9 +134,9 @@ def merging_seconds(group, shape):
     left, right = a * j * i, k * h * c
     kind = shape.kind
     own = (
-        products.seconds(kind, left, bond, right)
-        + products.along_seconds(kind, bond, left, right)
-        + products.across_seconds(kind, left, right, bond)
+        products.matmul_nn_seconds(kind, left, bond, right)
+        + products.matmul_tn_seconds(kind, bond, left, right)
+        + products.matmul_nt_seconds(kind, left, right, bond)
         + 2 * costs.copy * left * right
         + MERGE_CALLS * costs.call
     )

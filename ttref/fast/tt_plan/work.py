@@ -7,10 +7,11 @@ from typing import Any, NamedTuple
 
 from ttref.arrays import check_shape
 from ttref.checks import check_memory
-from ttref.fast.tt_plan.plan import Plan, Shape, Step, best_plan, estimated_seconds, merged_size
+from ttref.fast.tt_plan.plan import Plan, Shape, best_plan, estimated_seconds, merged_size
 from ttref.machine.blocks import parts_of
 from ttref.machine.costs import machine
 from ttref.machine.memory import keep_freed_memory
+from ttref.machine.products import ModeProduct
 from ttref.tt.check import check_cores
 
 WHOLE = slice(None)
@@ -24,7 +25,7 @@ class Part(NamedTuple):
     matrix: Any  # and of its part of the first group's matrix
     x_shape: tuple
     y_shape: tuple
-    steps: tuple[Step, ...]
+    steps: tuple[ModeProduct, ...]
 
 
 class Work(NamedTuple):
@@ -61,10 +62,10 @@ def work_of(shapes, x_shape, kind, plan=None, threads=None):
         if threads is None:
             heavy = machine(kind).pays(estimated_seconds(plan, shape))
     parts = tuple(_parts(plan, shape._replace(batch=batch)))
-    if kind.startswith("cpu"):
+    if kind.device == "cpu":
         kept = sum(step.L * step.c * step.R for part in parts for step in part.steps)
         what = f"forward of a TT layer {prod(n)} -> {prod(m)} on {batch} rows"
-        check_memory(what, kept + batch * prod(m), 4 if "32" in kind else 8)
+        check_memory(what, kept + batch * prod(m), kind.itemsize)
     return Work(plan, parts, tuple(x_shape), (batch, prod(m)), *_axes(plan, batch), heavy)
 
 
@@ -101,14 +102,14 @@ def _parts(plan, shape):
 
 
 def _steps(sizes, rightward, rows):
-    """The `Step` of each group, the groups merged to these sizes ``(a, j, i, b)``."""
+    """The `ModeProduct` of each group, the groups merged to these sizes ``(a, j, i, b)``."""
     j, i = ([size[axis] for size in sizes] for axis in (1, 2))
     if rightward:
         return tuple(
-            Step(rows * prod(i[:k]), a * j[k], i[k] * b, prod(j[k + 1 :]))
+            ModeProduct(rows * prod(i[:k]), a * j[k], i[k] * b, prod(j[k + 1 :]))
             for k, (a, _, _, b) in enumerate(sizes)
         )
     return tuple(
-        Step(rows * prod(j[:k]), j[k] * b, a * i[k], prod(i[k + 1 :]))
+        ModeProduct(rows * prod(j[:k]), j[k] * b, a * i[k], prod(i[k + 1 :]))
         for k, (a, _, _, b) in enumerate(sizes)
     )
