@@ -24,7 +24,7 @@ from ttref.experiments import digits, fibo, t3f_mnist
 from ttref.experiments.runner import Experiment, Options
 from ttref.layers import TTDense
 from ttref.optim import SGD
-from ttref.testing import CASES, cases
+from ttref.testing import CASES
 from ttref.testing.report import COLUMNS, MEASURES
 
 SHORT = ("--epochs", 1, "--limit", 64)
@@ -320,7 +320,7 @@ def wrong_linear(monkeypatch):
         return dparams | {"kernel": 2 * dparams["kernel"]}, dx
 
     wrong = SimpleNamespace(forward=ops.linear.forward, backward=backward)
-    monkeypatch.setitem(CASES, "linear", lambda draw, rng: cases.linear(draw, rng, wrong))
+    monkeypatch.setitem(CASES, "linear", CASES["linear"]._replace(operator=wrong))
 
 
 def test_check_exits_with_1_and_shows_the_first_failure_of_a_wrong_operator(cli, wrong_linear):
@@ -634,11 +634,11 @@ def test_the_demo_without_a_folder_leaves_nothing_here(cli, quick, monkeypatch, 
 def test_the_demo_fails_where_the_gradients_are_wrong(cli, quick, monkeypatch):
     right = CASES["tt_linear"]
 
-    def case(draw, rng):
-        case = right(draw, rng)
+    def make(draw, rng, op):
+        case = right(draw, rng, op)
         return case._replace(definition=lambda inputs: 1 + case.definition(inputs))
 
-    monkeypatch.setitem(CASES, "tt_linear", case)
+    monkeypatch.setitem(CASES, "tt_linear", right._replace(maker=make))
     assert cli("demo", "--out", "run").status == 1
 
 

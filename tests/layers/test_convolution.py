@@ -23,7 +23,7 @@ from ttref.layers import (
 from ttref.testing import check_op
 from ttref.testing.cases.case import integers
 from ttref.testing.cases.convolution import kernel_by_entries
-from ttref.testing.cases.layers import layer_case
+from ttref.testing.cases.layers import make_layer_case
 
 
 @pytest.mark.parametrize("name", ["Conv2d", "TTConv2d", "TTConv1d"])
@@ -52,7 +52,7 @@ IMAGE_LAYERS = [
 @pytest.mark.parametrize("layer", IMAGE_LAYERS, ids=str)
 def test_layers_on_images_are_exact_and_have_the_shape_that_they_say(layer):
     def cases(draw, rng, layer):
-        case = layer_case(layer, rng, (2, 4, 4, 2), lambda p, x: layer.forward(p, x)[0])
+        case = make_layer_case(layer, rng, (2, 4, 4, 2), lambda p, x: layer.forward(p, x)[0])
         return case._replace(unit=16)  # means of 4 and of 16 are integers
 
     report = check_op(layer, cases, examples=20)

@@ -17,7 +17,7 @@ from ttref.layers import (
 )
 from ttref.testing import check_op
 from ttref.testing.cases.case import integers
-from ttref.testing.cases.layers import layer_case
+from ttref.testing.cases.layers import make_layer_case
 
 
 def tt_dense(**options):
@@ -48,7 +48,7 @@ def test_the_gradients_of_layers_are_exact(layer):
     x_shape = (3, *(layer.in_shape or (2, 3)))
 
     def cases(draw, rng, layer):
-        case = layer_case(layer, rng, x_shape, lambda p, x: layer.forward(p, x)[0])
+        case = make_layer_case(layer, rng, x_shape, lambda p, x: layer.forward(p, x)[0])
         return case._replace(dy=5 * case.dy)  # so that hard_sigmoid's fifths are integers
 
     report = check_op(layer, cases, examples=20)

@@ -4,7 +4,7 @@ import numpy as np
 
 from ttref import ops
 from ttref.oracle import Adapter
-from ttref.testing.cases.affine import tt_problem
+from ttref.testing.cases.affine import make_tt_linear_of
 
 
 def forward(params, x):
@@ -73,4 +73,6 @@ def fortran(v, modes):
 
 def problem(n, m, r, B=2, bias=True, seed=0):
     """A case of these modes and ranks."""
-    return tt_problem(lambda low, high: int(bias), np.random.default_rng(seed), n, m, r, B)
+    return make_tt_linear_of(
+        lambda low, high: int(bias), np.random.default_rng(seed), n, m, r, B, ops.tt_linear
+    )

@@ -51,8 +51,8 @@ def test_trains_are_certified_by_every_plan(up_to_two, name):
 
 def test_every_shape_is_covered():
     """9 pairs of modes, 3 batches, with and without bias; with two cores 81 pairs and 3 ranks."""
-    assert len(list(every(partial(trains, 1)))) == 9 * 3 * 2
-    assert len(list(every(partial(trains, 2)))) == 81 * 3 * 3 * 2
+    assert len(list(every(partial(trains, 1, op=ops.tt_linear)))) == 9 * 3 * 2
+    assert len(list(every(partial(trains, 2, op=ops.tt_linear)))) == 81 * 3 * 3 * 2
     shapes = set()
     for draws in every(CASES["linear"]):
         case = CASES["linear"](certificate.replay(draws), np.random.default_rng(0))
@@ -138,7 +138,7 @@ def test_degrees_are_upper_bounds_of_the_polynomials_along_a_line(name):
     highest = certificate.Source(
         lambda low, high: high, lambda s: np.random.default_rng(1).integers(1, 99, s)
     )
-    make = partial(trains, 2) if name == "tt_linear" else CASES[name]
+    make = partial(trains, 2, op=ops.tt_linear) if name == "tt_linear" else CASES[name]
     case = make(highest.draw, highest)
     degree = certificate._degrees(make, IDENTITIES[name][0])["definition"]
     degree -= name == "dropout"  # whose mask is a variable, but not an input

@@ -148,7 +148,9 @@ def test_one_wrong_core_among_others_is_named():
 
     rng = np.random.default_rng(0)
     op = operator(ops.tt_linear.forward, backward)
-    case = cases.affine.tt_problem(from_generator(rng), rng, (2, 3), (3, 2), (1, 2, 1), 2, op)
+    case = cases.affine.make_tt_linear_of(
+        from_generator(rng), rng, (2, 3), (3, 2), (1, 2, 1), 2, op
+    )
     assert set(failures(exact.adjoint(case, rng))) == {"cores.1"}
 
 

@@ -29,8 +29,8 @@ from ttref.rng import generator
 from ttref.tables import table
 from ttref.testing import exact
 from ttref.testing.accuracy import results
-from ttref.testing.cases import CASES
-from ttref.testing.cases.affine import tt_problem
+from ttref.testing.cases import CASES, Family
+from ttref.testing.cases.affine import make_tt_linear_of
 from ttref.testing.report import group
 
 LARGEST = 2**61
@@ -178,14 +178,14 @@ def every_plan(case, source):
         yield f"{group(leaf)} of every plan", found, np.stack([expected[leaf]] * len(found))
 
 
-def trains(d, draw, rng, op=ops.tt_linear):
+def trains(d, draw, rng, op):
     """Problems of d cores, of every mode, rank and batch."""
     n, m = ([draw(1, MOST) for _ in range(d)] for _ in range(2))
     r = (1, *(draw(1, MOST) for _ in range(d - 1)), 1)
-    return tt_problem(draw, rng, n, m, r, draw(1, MOST), op)
+    return make_tt_linear_of(draw, rng, n, m, r, draw(1, MOST), op)
 
 
-def planned_trains(d, draw, rng, op=fast.tt_linear):
+def planned_trains(d, draw, rng, op):
     """The same for the fast operator; its results are those of all plans, stacked."""
 
     def forward(params, x):
@@ -199,8 +199,17 @@ def planned_trains(d, draw, rng, op=fast.tt_linear):
 
 
 IDENTITIES: dict[str, tuple] = {
-    "tt_linear": (definition_and_adjoint, [partial(trains, d) for d in range(1, MOST + 1)]),
-    "fast.tt_linear": (every_plan, [partial(planned_trains, d) for d in range(1, MOST + 1)]),
+    "tt_linear": (
+        definition_and_adjoint,
+        [Family("tt_linear", ops.tt_linear, partial(trains, d)) for d in range(1, MOST + 1)],
+    ),
+    "fast.tt_linear": (
+        every_plan,
+        [
+            Family("fast.tt_linear", fast.tt_linear, partial(planned_trains, d))
+            for d in range(1, MOST + 1)
+        ],
+    ),
     **{
         name: (definition_and_adjoint, [CASES[name]])
         for name in ("linear", "dropout", "l2", "mean_squared_error", "SGD")

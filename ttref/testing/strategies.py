@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from ttref.checks import check_choice
 from ttref.rng import generator
 from ttref.testing.cases import CASES
-from ttref.testing.cases.affine import tt_structure
+from ttref.testing.cases.affine import draw_structure
 from ttref.testing.cases.case import integers
 from ttref.testing.ladder import DTYPES, attempt, rungs
 
@@ -33,8 +33,8 @@ def generators():
 
 @st.composite
 def structures(draw):
-    """``(n, m, r)``: the modes and ranks of a small train, as `tt_structure` makes them."""
-    return tt_structure(_integers_of(draw))
+    """``(n, m, r)``: the modes and ranks of a small train, as `draw_structure` makes them."""
+    return draw_structure(_integers_of(draw))
 
 
 def modes():
@@ -84,9 +84,8 @@ def images(draw, dtype=object):
 def problems(draw, name, op=None):
     """Cases of `CASES`, for the real operator or for `op`, a suspect with its contract."""
     check_choice("operator", name, CASES)
-    arguments = () if op is None else (op,)
     seed = draw(st.integers(0, 2**32 - 1))
-    return CASES[name](_integers_of(draw), generator(seed), *arguments)
+    return CASES[name](_integers_of(draw), generator(seed), op)
 
 
 def assert_right(case, level="exact", dtypes=DTYPES):

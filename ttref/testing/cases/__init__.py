@@ -1,80 +1,75 @@
-"""Random small problems for every operator, each with its definition by loops.
+"""Random small cases of every operator, each with its definition by loops.
 
-A maker ``(draw, rng, op)`` returns a `Case`: structure from `draw`, which a generator or hypothesis
-may stand behind, values from `rng`, for the real operator by default or for a suspect.
+``CASES["linear"]`` is the `Family` of an operator: its name, the right operator and the maker of
+its cases. ``CASES["linear"](draw, rng)`` makes a case of the right operator, and
+``CASES["linear"](draw, rng, op)`` one of another operator with the same contract.
+`ttref.testing.cases.case` says what a case is, and what `draw` and `rng` are.
 """
 
-from ttref.testing.cases.affine import fast_linear, fast_tt_linear, linear, tt_linear
-from ttref.testing.cases.augmentation import contrast, crop_flip
-from ttref.testing.cases.case import Case, from_generator
-from ttref.testing.cases.cells import gru, lstm, rnn
-from ttref.testing.cases.convolution import (
-    conv2d,
-    fast_conv2d,
-    fast_tt_conv2d,
-    tt_conv2d,
-    tt_conv2d_full,
+from ttref import fast, ops
+from ttref import scan as scan_over_time
+from ttref.cells import GRUCell, LSTMCell, RNNCell, per_gate
+from ttref.layers import BatchNorm, Conv2d, Dense, Sequential, TTConv1d, TTConv2d, TTDense
+from ttref.optim import SGD, Adam
+from ttref.testing.cases import (
+    affine,
+    augmentation,
+    cells,
+    convolution,
+    elementwise,
+    image_layers,
+    layers,
+    losses,
+    normalization,
+    optimizers,
+    pooling,
+    sequences,
 )
-from ttref.testing.cases.elementwise import activation, dropout, smooth_activation, softmax
-from ttref.testing.cases.image_layers import (
-    batch_norm_layer,
-    conv2d_layer,
-    tt_conv1d_layer,
-    tt_conv2d_layer,
-)
-from ttref.testing.cases.layers import dense_layer, network, tt_dense_layer
-from ttref.testing.cases.losses import (
-    binary_cross_entropy,
-    l2,
-    mean_squared_error,
-    softmax_cross_entropy,
-)
-from ttref.testing.cases.normalization import batch_norm, fast_batch_norm
-from ttref.testing.cases.optimizers import adam, sgd
-from ttref.testing.cases.pooling import avg_pool, fast_max_pool, max_pool
-from ttref.testing.cases.sequences import hard_scan, scan, smooth_scan, train_per_gate
+from ttref.testing.cases.case import Case, Family, from_generator
 
-CASES = {
-    "linear": linear,
-    "fast.linear": fast_linear,
-    "tt_linear": tt_linear,
-    "fast.tt_linear": fast_tt_linear,
-    "conv2d": conv2d,
-    "tt_conv2d": tt_conv2d,
-    "tt_conv2d_full": tt_conv2d_full,
-    "fast.conv2d": fast_conv2d,
-    "fast.tt_conv2d": fast_tt_conv2d,
-    "max_pool": max_pool,
-    "fast.max_pool": fast_max_pool,
-    "avg_pool": avg_pool,
-    "batch_norm": batch_norm,
-    "fast.batch_norm": fast_batch_norm,
-    "crop_flip": crop_flip,
-    "contrast": contrast,
-    "activation": activation,
-    "smooth_activation": smooth_activation,
-    "softmax": softmax,
-    "dropout": dropout,
-    "l2": l2,
-    "mean_squared_error": mean_squared_error,
-    "binary_cross_entropy": binary_cross_entropy,
-    "softmax_cross_entropy": softmax_cross_entropy,
-    "per_gate": train_per_gate,
-    "rnn": rnn,
-    "gru": gru,
-    "lstm": lstm,
-    "scan": scan,
-    "hard_scan": hard_scan,
-    "smooth_scan": smooth_scan,
-    "Dense": dense_layer,
-    "TTDense": tt_dense_layer,
-    "Conv2d": conv2d_layer,
-    "TTConv2d": tt_conv2d_layer,
-    "TTConv1d": tt_conv1d_layer,
-    "BatchNorm": batch_norm_layer,
-    "Sequential": network,
-    "SGD": sgd,
-    "Adam": adam,
-}
+_FAMILIES = (
+    Family("linear", ops.linear, affine.make_linear),
+    Family("fast.linear", fast.linear, affine.make_linear),
+    Family("tt_linear", ops.tt_linear, affine.make_tt_linear),
+    Family("fast.tt_linear", fast.tt_linear, affine.make_tt_linear),
+    Family("conv2d", ops.conv2d, convolution.make_conv2d),
+    Family("tt_conv2d", ops.tt_conv2d, convolution.make_tt_conv2d),
+    Family("tt_conv2d_full", ops.tt_conv2d_full, convolution.make_tt_conv2d),
+    Family("fast.conv2d", fast.conv2d, convolution.make_conv2d),
+    Family("fast.tt_conv2d", fast.tt_conv2d, convolution.make_tt_conv2d),
+    Family("max_pool", ops.max_pool, pooling.make_max_pool),
+    Family("fast.max_pool", fast.max_pool, pooling.make_max_pool),
+    Family("avg_pool", ops.avg_pool, pooling.make_avg_pool),
+    Family("batch_norm", ops.batch_norm, normalization.make_batch_norm),
+    Family("fast.batch_norm", fast.batch_norm, normalization.make_batch_norm),
+    Family("crop_flip", ops.crop_flip, augmentation.make_crop_flip),
+    Family("contrast", ops.contrast, augmentation.make_contrast),
+    Family("activation", ops.activation, elementwise.make_activation),
+    Family("smooth_activation", ops.activation, elementwise.make_smooth_activation),
+    Family("softmax", ops.softmax, elementwise.make_softmax),
+    Family("dropout", ops.dropout, elementwise.make_dropout),
+    Family("l2", ops.l2, losses.make_l2),
+    Family("mean_squared_error", ops.mean_squared_error, losses.make_mean_squared_error),
+    Family("binary_cross_entropy", ops.binary_cross_entropy, losses.make_binary_cross_entropy),
+    Family("softmax_cross_entropy", ops.softmax_cross_entropy, losses.make_softmax_cross_entropy),
+    Family("per_gate", per_gate, sequences.make_per_gate),
+    Family("rnn", RNNCell, cells.make_rnn),
+    Family("gru", GRUCell, cells.make_gru),
+    Family("lstm", LSTMCell, cells.make_lstm),
+    Family("scan", scan_over_time, sequences.make_scan),
+    Family("hard_scan", scan_over_time, sequences.make_hard_scan),
+    Family("smooth_scan", scan_over_time, sequences.make_smooth_scan),
+    Family("Dense", Dense, layers.make_dense),
+    Family("TTDense", TTDense, layers.make_tt_dense),
+    Family("Conv2d", Conv2d, image_layers.make_conv2d),
+    Family("TTConv2d", TTConv2d, image_layers.make_tt_conv2d),
+    Family("TTConv1d", TTConv1d, image_layers.make_tt_conv1d),
+    Family("BatchNorm", BatchNorm, image_layers.make_batch_norm),
+    Family("Sequential", Sequential, layers.make_sequential),
+    Family("SGD", SGD, optimizers.make_sgd),
+    Family("Adam", Adam, optimizers.make_adam),
+)
 
-__all__ = ["CASES", "Case", "from_generator"]
+CASES = {family.name: family for family in _FAMILIES}
+
+__all__ = ["CASES", "Case", "Family", "from_generator"]

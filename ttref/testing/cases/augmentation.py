@@ -1,60 +1,84 @@
-"""Problems for moves, flips and contrast of images."""
+"""Cases of moves, flips and contrast of images."""
 
+from collections.abc import Callable
 from itertools import product
 
 import numpy as np
 
-from ttref import ops
-from ttref.testing.cases.case import Case, integers, like, quotient
+from ttref.contracts import Array, Cache
+from ttref.testing.cases.case import (
+    Case,
+    Draw,
+    IntegerSource,
+    Params,
+    Subject,
+    integers,
+    like,
+    quotient,
+)
 
 
-def crop_flip(draw, rng, op=ops.crop_flip):
-    """Images moved by up to two pixels, some of them out of sight, and mirrored."""
-    shape = draw(1, 3), draw(1, 4), draw(2, 4), draw(1, 2)
-    moves, flips = rng.integers(-2, 3, (shape[0], 2)), rng.integers(0, 2, shape[0])
+def make_crop_flip(draw: Draw, rng: IntegerSource, op: Subject) -> Case:
+    """Make a case of images moved by up to two pixels, some of them out of sight, and mirrored."""
+    shape = (draw(1, 3), draw(1, 4), draw(2, 4), draw(1, 2))
+    moves = np.asarray(rng.integers(-2, 3, (shape[0], 2)))
+    flips = np.asarray(rng.integers(0, 2, shape[0]))
 
-    def definition(inputs):
+    def definition(inputs: Params) -> Array:
         x = inputs["x"]
         _, H, W, _ = shape
         y = np.empty(shape, dtype=object)
         for n, h, w, c in np.ndindex(shape):
-            row, column = h + moves[n, 0], (W - 1 - w if flips[n] else w) + moves[n, 1]
+            row = h + moves[n, 0]
+            column = (W - 1 - w if flips[n] else w) + moves[n, 1]
             y[n, h, w, c] = x[n, row, column, c] if 0 <= row < H and 0 <= column < W else 0
         return y
 
-    options = [np.asarray(a) for a in (moves, flips)]
-    return _linear_in_x(rng, op, shape, options, definition, lambda a, x: _indices(a, x))
+    def forward(inputs: Params) -> tuple[Array, Cache]:
+        x = inputs["x"]
+        return op.forward({}, x, _indices(moves, x), _indices(flips, x))
+
+    return _linear_in_x(rng, op, shape, forward, definition)
 
 
-def contrast(draw, rng, op=ops.contrast):
-    """Contrast by integer factors; inputs are multiples of the number of pixels."""
-    shape = tuple(draw(1, 3) for _ in range(4))
-    factor = integers(rng, shape[:1])
+def make_contrast(draw: Draw, rng: IntegerSource, op: Subject) -> Case:
+    """Make a case of contrast by integer factors; inputs are multiples of the number of pixels."""
+    N, H, W, C = (draw(1, 3) for _ in range(4))
+    shape = (N, H, W, C)
+    factor = integers(rng, (N,))
 
-    def definition(inputs):
-        x, pixels = inputs["x"], shape[1] * shape[2]
+    def definition(inputs: Params) -> Array:
+        x = inputs["x"]
         y = np.empty(shape, dtype=object)
         for n, h, w, c in np.ndindex(shape):
-            mean = quotient(sum(x[n, i, j, c] for i, j in product(*map(range, shape[1:3]))), pixels)
+            pixels = product(range(H), range(W))
+            mean = quotient(sum(x[n, i, j, c] for i, j in pixels), H * W)
             y[n, h, w, c] = mean + factor[n] * (x[n, h, w, c] - mean)
         return y
 
-    case = _linear_in_x(rng, op, shape, [factor], definition, like)
-    return case._replace(unit=shape[1] * shape[2])
+    def forward(inputs: Params) -> tuple[Array, Cache]:
+        return op.forward({}, inputs["x"], like(factor, inputs["x"]))
+
+    return _linear_in_x(rng, op, shape, forward, definition)._replace(unit=H * W)
 
 
-def _linear_in_x(rng, op, shape, options, definition, placed):
-    """The case of a map that is linear in x, its other inputs `placed` beside x."""
-    return Case(
-        {"x": integers(rng, shape)},
-        integers(rng, shape),
-        lambda inputs: op.forward({}, inputs["x"], *(placed(a, inputs["x"]) for a in options)),
-        lambda dy, cache: {"x": op.backward(dy, cache)[1]},
-        definition,
-        degree=1,
-    )
+def _linear_in_x(
+    rng: IntegerSource,
+    op: Subject,
+    shape: tuple[int, ...],
+    forward: Callable[[Params], tuple[Array, Cache]],
+    definition: Callable[[Params], Array],
+) -> Case:
+    """Make the case of a map of images that is linear in x."""
+
+    def backward(dy: Array, cache: Cache) -> Params:
+        return {"x": op.backward(dy, cache)[1]}
+
+    x = integers(rng, shape)
+    dy = integers(rng, shape)
+    return Case({"x": x}, dy, forward, backward, definition, degree=1)
 
 
-def _indices(a, x):
-    """Machine integers, whatever the numbers of x."""
+def _indices(a: Array, x: Array) -> Array:
+    """Machine integers in the library of `x`; beside an object array, `a` as it is."""
     return a if x.dtype == object else like(a, x)

@@ -1,9 +1,12 @@
-"""Problems for one step of a cell.
+"""Cases of one step of a cell.
 
-The definitions go by entries, one sample at a time, and are written from the equations of
-docs/derivations, not from the code. What reads the hyper-parameters of a cell is a table of
-equations here, so a suspect's own are not asked.
+The definitions compute entry by entry, one sample at a time. They are written from the equations of
+docs/derivations, not from the code, and take the number of gates and the hyper-parameters from
+tables of their own, so that a wrong cell cannot change them.
 """
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -11,139 +14,232 @@ from ttref import tree
 from ttref.arithmetic.degree import Degree
 from ttref.arrays import namespace
 from ttref.cells import Cell, GRUCell, LSTMCell, RNNCell
+from ttref.contracts import Array, Cache
 from ttref.errors import InexactError
-from ttref.testing.cases.case import Case, choose, integers, like
-from ttref.testing.cases.elementwise import PIECEWISE_LINEAR, SMOOTH
+from ttref.testing.cases.case import (
+    Case,
+    Draw,
+    IntegerSource,
+    Number,
+    Options,
+    Params,
+    Subject,
+    choose,
+    integers,
+    like_if_any,
+)
+from ttref.testing.cases.elementwise import PIECEWISE_LINEAR, SMOOTH, hard_sigmoid
 
 CELLS: dict[str, type[Cell]] = {"rnn": RNNCell, "gru": GRUCell, "lstm": LSTMCell}
-GATES = {kind: cell.gates for kind, cell in CELLS.items()}
-STATES = {kind: cell.states for kind, cell in CELLS.items()}
-SCALARS = {kind: function for kind, (function, _, _) in {**PIECEWISE_LINEAR, **SMOOTH}.items()}
-SCALARS["hard_sigmoid"] = lambda v: PIECEWISE_LINEAR["hard_sigmoid"][0](v) + 0 * v  # of v's kind
-
-POLYNOMIAL = ["identity", "relu"]  # where it does not branch: on the lattice floats are exact
+GATES = {name: cell.gates for name, cell in CELLS.items()}
+STATES = {name: cell.states for name, cell in CELLS.items()}
 
 
-def rnn(draw, rng, op=RNNCell):
-    """One step of a simple recurrent cell."""
-    return _one_step(draw, rng, op, "rnn")
+def _hard_sigmoid(v: Number) -> Number:
+    return hard_sigmoid(v) + 0 * v  # a number of the kind of v, where the value is constant too
 
 
-def gru(draw, rng, op=GRUCell):
-    """One step of a GRU that resets before or after the product."""
-    return _one_step(draw, rng, op, "gru")
+SCALARS = {name: scalar.function for name, scalar in {**PIECEWISE_LINEAR, **SMOOTH}.items()}
+SCALARS["hard_sigmoid"] = _hard_sigmoid
+
+POLYNOMIAL = ["identity", "relu"]  # relu between its kinks: on the lattice floats are exact
+
+State: TypeAlias = list[list[Number]]
+"""The state of a cell for one sample: a list of numbers for h, and one for c of an LSTM."""
+
+MaskOfSample: TypeAlias = Callable[[int, int], Number]
+"""The recurrent mask of one sample, as a function of the gate and the unit."""
 
 
-def lstm(draw, rng, op=LSTMCell):
-    """One step of an LSTM."""
-    return _one_step(draw, rng, op, "lstm")
+def make_rnn(draw: Draw, rng: IntegerSource, op: Subject) -> Case:
+    """Make a case of one step of a simple recurrent cell."""
+    return _make_step(draw, rng, op, "rnn")
 
 
-def _one_step(draw, rng, op, kind):
-    options = cell_options(draw, kind, POLYNOMIAL, POLYNOMIAL)
-    cell, B, u = op(**options), draw(1, 3), draw(1, 3)
-    mask = mask_of_gates(draw, rng, kind, B, u)
-    names = ("h", "c")[: STATES[kind]]
-    params = recurrent_params(draw, integers, rng, options, kind, u)
-    inputs = params | {name: integers(rng, (B, u)) for name in names}
-    inputs["x"] = integers(rng, (B, GATES[kind] * u))
+def make_gru(draw: Draw, rng: IntegerSource, op: Subject) -> Case:
+    """Make a case of one step of a GRU that resets before or after the product."""
+    return _make_step(draw, rng, op, "gru")
 
-    def forward(inputs):
-        own = {name: inputs[name] for name in params}
-        state, cache = cell.forward(
-            own, tuple(inputs[name] for name in names), inputs["x"], like_if_any(mask, inputs["x"])
-        )
+
+def make_lstm(draw: Draw, rng: IntegerSource, op: Subject) -> Case:
+    """Make a case of one step of an LSTM."""
+    return _make_step(draw, rng, op, "lstm")
+
+
+def _make_step(draw: Draw, rng: IntegerSource, op: Subject, name: str) -> Case:
+    """Make a case of one step of the cell of that name."""
+    # structure
+    options = draw_cell_options(draw, name, POLYNOMIAL, POLYNOMIAL)
+    cell = op(**options)
+    B = draw(1, 3)
+    u = draw(1, 3)
+    parts = ("h", "c")[: STATES[name]]
+
+    # values
+    mask = draw_recurrent_mask(draw, rng, name, B, u)
+    params = draw_recurrent_params(draw, rng, integers, options, name, u)
+    inputs = params | {part: integers(rng, (B, u)) for part in parts}
+    inputs["x"] = integers(rng, (B, GATES[name] * u))
+
+    def forward(inputs: Params) -> tuple[Array, Cache]:
+        own = {key: inputs[key] for key in params}
+        state = tuple(inputs[part] for part in parts)
+        state, cache = cell.forward(own, state, inputs["x"], like_if_any(mask, inputs["x"]))
         return namespace(*state).concat(state, axis=1), cache
 
-    def backward(dy, cache):
-        dparams, dstate, dp = cell.backward(columns(dy, len(names)), cache)
-        return {**dparams, **dict(zip(names, dstate, strict=True)), "x": dp}
+    def backward(dy: Array, cache: Cache) -> Params:
+        dparams, dstate, dp = cell.backward(split_columns(dy, len(parts)), cache)
+        return {**dparams, **dict(zip(parts, dstate, strict=True)), "x": dp}
 
-    def definition(inputs):
-        rows = [
-            step_by_entries(
-                kind, options, inputs, [inputs[n][b] for n in names], p, of_sample(mask, b)
-            )
-            for b, p in enumerate(inputs["x"])
+    def definition(inputs: Params) -> Array:
+        rows = []
+        for b, p in enumerate(inputs["x"]):
+            state = [inputs[part][b] for part in parts]
+            state = step_by_entries(name, options, inputs, state, p, mask_of_sample(mask, b))
+            rows.append([v for part in state for v in part])
+        return object_array(rows)
+
+    dy = integers(rng, (B, len(parts) * u))
+    return with_degree(Case(inputs, dy, forward, backward, definition))
+
+
+class _Gates(NamedTuple):
+    """What the gates of one sample are computed from."""
+
+    params: Params
+    h: Sequence[Number]
+    p: Sequence[Number]  # the input's part, a block of u numbers for each gate
+    mask: MaskOfSample
+
+    @property
+    def units(self) -> range:
+        """The numbers of the units."""
+        return range(len(self.params["recurrent"]))
+
+    def of_input(self, gate: int, i: int) -> Number:
+        """The part of the input."""
+        return self.p[gate * len(self.units) + i]
+
+    def bias(self, gate: int, i: int) -> Number:
+        """The recurrent bias, 0 where there is none."""
+        if "recurrent_bias" not in self.params:
+            return 0
+        return self.params["recurrent_bias"][gate * len(self.units) + i]
+
+    def product(self, gate: int, i: int, reset: Sequence[Number] | None = None) -> Number:
+        """``((reset * h * mask_gate) U_gate)_i``."""
+        U = self.params["recurrent"]
+        column = gate * len(self.units) + i
+        kept = [
+            self.h[k] * self.mask(gate, k) * (1 if reset is None else reset[k]) for k in self.units
         ]
-        return object_array([[v for part in row for v in part] for row in rows])
+        return sum(kept[k] * U[k, column] for k in self.units)
 
-    return with_degree(
-        Case(inputs, integers(rng, (B, len(names) * u)), forward, backward, definition)
-    )
+    def argument(self, gate: int, i: int) -> Number:
+        """The argument of the activation of a gate."""
+        return self.of_input(gate, i) + self.product(gate, i) + self.bias(gate, i)
 
 
-def step_by_entries(kind, options, params, state, p, masks):
-    """The new state, lists of numbers, of one sample by the equations of its cell.
-
-    `masks` maps a gate's number to its recurrent mask.
-    """
-    U, (h, *c) = params["recurrent"], state
-    units = range(len(U))
-    u = len(units)
+def step_by_entries(
+    name: str,
+    options: Options,
+    params: Params,
+    state: Sequence[Sequence[Number]],
+    p: Sequence[Number],
+    mask: MaskOfSample,
+) -> State:
+    """The new state of one sample, by the equations of its cell."""
+    gates = _Gates(params, state[0], p, mask)
     act = SCALARS[options["activation"]]
-    s = SCALARS[options.get("recurrent_activation", "identity")]
+    if name == "rnn":
+        return [[act(gates.argument(0, i)) for i in gates.units]]
+    recurrent_act = SCALARS[options["recurrent_activation"]]
+    if name == "lstm":
+        return _lstm_by_entries(gates, state[1], act, recurrent_act)
+    return _gru_by_entries(gates, options["reset"], act, recurrent_act)
 
-    def b(q, i):
-        return params["recurrent_bias"][q * u + i] if "recurrent_bias" in params else 0
 
-    def product(q, i, reset=None):
-        """``((reset * h * mask_q) U_q)_i``."""
-        kept = [h[k] * masks(q, k) * (1 if reset is None else reset[k]) for k in units]
-        return sum(kept[k] * U[k, q * u + i] for k in units)
+def _lstm_by_entries(
+    gates: _Gates,
+    c_prev: Sequence[Number],
+    act: Callable[[Number], Number],
+    recurrent_act: Callable[[Number], Number],
+) -> State:
+    c = [
+        recurrent_act(gates.argument(1, i)) * c_prev[i]
+        + recurrent_act(gates.argument(0, i)) * act(gates.argument(2, i))
+        for i in gates.units
+    ]
+    h = [recurrent_act(gates.argument(3, i)) * act(c[i]) for i in gates.units]
+    return [h, c]
 
-    def a(q, i):
-        return p[q * u + i] + product(q, i) + b(q, i)
 
-    if kind == "rnn":
-        return [[act(a(0, i)) for i in units]]
-    if kind == "lstm":
-        c = [s(a(1, i)) * c[0][i] + s(a(0, i)) * act(a(2, i)) for i in units]
-        return [[s(a(3, i)) * act(c[i]) for i in units], c]
-    z, r = ([s(a(q, i)) for i in units] for q in (0, 1))
-    if options["reset"] == "before":
-        hh = [act(p[2 * u + i] + product(2, i, r)) for i in units]
+def _gru_by_entries(
+    gates: _Gates,
+    reset: str,
+    act: Callable[[Number], Number],
+    recurrent_act: Callable[[Number], Number],
+) -> State:
+    z = [recurrent_act(gates.argument(0, i)) for i in gates.units]
+    r = [recurrent_act(gates.argument(1, i)) for i in gates.units]
+    if reset == "before":
+        candidate = [act(gates.of_input(2, i) + gates.product(2, i, r)) for i in gates.units]
     else:
-        hh = [act(p[2 * u + i] + r[i] * (product(2, i) + b(2, i))) for i in units]
-    return [[z[i] * h[i] + (1 - z[i]) * hh[i] for i in units]]
+        candidate = [
+            act(gates.of_input(2, i) + r[i] * (gates.product(2, i) + gates.bias(2, i)))
+            for i in gates.units
+        ]
+    return [[z[i] * gates.h[i] + (1 - z[i]) * candidate[i] for i in gates.units]]
 
 
-def of_sample(recurrent_mask, b):
-    """The function of a gate and a unit that is a sample's recurrent mask."""
+def mask_of_sample(recurrent_mask: Array | None, b: int) -> MaskOfSample:
+    """The recurrent mask of the sample b: of none, one for all gates, or one for each gate."""
     if recurrent_mask is None:
-        return lambda q, k: 1
-    per_gate = recurrent_mask.ndim == 3
-    return lambda q, k: recurrent_mask[q, b, k] if per_gate else recurrent_mask[b, k]
+        return lambda gate, k: 1
+    if recurrent_mask.ndim == 3:
+        return lambda gate, k: recurrent_mask[gate, b, k]
+    return lambda gate, k: recurrent_mask[b, k]
 
 
-def cell_options(draw, kind, activations, recurrent_activations):
-    """Hyper-parameters of a cell."""
+def draw_cell_options(
+    draw: Draw, name: str, activations: Sequence[str], recurrent_activations: Sequence[str]
+) -> Options:
+    """Draw the hyper-parameters of a cell."""
     options = {"activation": choose(draw, activations)}
-    if kind != "rnn":
+    if name != "rnn":
         options["recurrent_activation"] = choose(draw, recurrent_activations)
-    if kind == "gru":
+    if name == "gru":
         options["reset"] = choose(draw, ["before", "after"])
     return options
 
 
-def recurrent_params(draw, values, rng, options, kind, u):
-    """The recurrent matrix, and every other time the bias of a cell that has one."""
-    params = {"recurrent": values(rng, (u, GATES[kind] * u))}
+def draw_recurrent_params(
+    draw: Draw,
+    rng: IntegerSource,
+    draw_values: Callable[[IntegerSource, Sequence[int]], Array],
+    options: Options,
+    name: str,
+    u: int,
+) -> Params:
+    """Draw the recurrent matrix and, every other time, the bias of a cell that has one."""
+    params = {"recurrent": draw_values(rng, (u, GATES[name] * u))}
     if options.get("reset") == "after" and draw(0, 1):
-        params["recurrent_bias"] = values(rng, (GATES[kind] * u,))
+        params["recurrent_bias"] = draw_values(rng, (GATES[name] * u,))
     return params
 
 
-def mask_of_gates(draw, rng, kind, B, u):
-    """None, one for all gates, or one for each; any numbers do, so they are integers."""
-    return choose(
-        draw,
-        [None, integers(rng, (B, u)), integers(rng, (GATES[kind], B, u))],
-    )
+def draw_recurrent_mask(draw: Draw, rng: IntegerSource, name: str, B: int, u: int) -> Array | None:
+    """Draw a recurrent mask: none, one for all gates, or one for each.
+
+    A mask may have any numbers, so it is drawn from the integers.
+    """
+    for_all_gates = integers(rng, (B, u))
+    for_each_gate = integers(rng, (GATES[name], B, u))
+    return choose(draw, [None, for_all_gates, for_each_gate])
 
 
-def with_degree(case):
-    """The case with its degree, if it is a polynomial."""
+def with_degree(case: Case) -> Case:
+    """The case with its degree, if y is a polynomial of the inputs."""
     variables = tree.map(lambda x: np.full(x.shape, Degree(), dtype=object), case.inputs)
     try:
         degrees = case.definition(variables)
@@ -152,20 +248,15 @@ def with_degree(case):
     return case._replace(degree=max(getattr(v, "top", 0) for v in degrees.flat))
 
 
-def like_if_any(constant, x):
-    """A constant as an array of the kind of `x`, if there is one."""
-    return None if constant is None else like(constant, x)
-
-
-def columns(dy, count):
-    """Blocks of columns, one for each part of a state."""
+def split_columns(dy: Array, count: int) -> tuple[Array, ...]:
+    """Split the columns into blocks, one for each part of a state."""
     u = dy.shape[1] // count
     return tuple(dy[:, k * u : (k + 1) * u] for k in range(count))
 
 
-def object_array(rows):
-    """Lists of numbers as an object array."""
+def object_array(rows: Sequence[Sequence[Number]]) -> Array:
+    """Make an object array of lists of numbers."""
     y = np.empty((len(rows), len(rows[0])), dtype=object)
-    for index in np.ndindex(y.shape):
-        y[index] = rows[index[0]][index[1]]
+    for i, j in np.ndindex(y.shape):
+        y[i, j] = rows[i][j]
     return y

@@ -1,99 +1,187 @@
-"""Problems for activations, softmax and dropout."""
+"""Cases of activations, softmax and dropout."""
 
+from collections.abc import Callable, Sequence
 from fractions import Fraction
+from operator import methodcaller, mul
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from ttref import ops
+from ttref.contracts import Array, Cache
 from ttref.testing.cases.case import (
     BALLS,
     EXACT,
     Case,
+    Draw,
+    IntegerSource,
+    Number,
+    Params,
+    Subject,
     choose,
     entrywise,
     integers,
     like,
     quotient,
     sixteenths,
+    total,
 )
 
-HALF = Fraction(1, 2)
 
-# kind: (y of one number, alpha, values at which the derivative jumps)
+class Scalar(NamedTuple):
+    """An activation by its definition, as a function of one number."""
+
+    function: Callable[[Number], Number]
+    alpha: int | None = None  # the parameter of the operator
+    kinks: tuple[int | Fraction, ...] = ()  # where the derivative jumps
+
+
+def identity(v: Number) -> Number:
+    """``v``."""
+    return v
+
+
+def relu(v: Number) -> Number:
+    """``max(v, 0)``."""
+    return v if v > 0 else 0 * v
+
+
+def _leaky_relu(v: Number) -> Number:
+    return v if v > 0 else 3 * v
+
+
+def hard_sigmoid(v: Number) -> Number:
+    """``clip(v / 5 + 1 / 2, 0, 1)``."""
+    if 2 * v <= -5:
+        return 0
+    return 1 if 2 * v > 5 else quotient(2 * v + 5, 10)
+
+
+def _tanh(v: Number) -> Number:
+    return 1 - 2 / ((2 * v).exp() + 1)
+
+
+def _sigmoid(v: Number) -> Number:
+    return 1 / (1 + (-v).exp())
+
+
+def _softplus(v: Number) -> Number:
+    return (1 + v.exp()).log()
+
+
+def _elu(v: Number) -> Number:
+    return v if v > 0 else 2 * (v.exp() - 1)
+
+
+def _gelu(v: Number) -> Number:
+    return v * (1 + (v / (v * 0 + 2).sqrt()).erf()) / 2
+
+
 PIECEWISE_LINEAR = {
-    "identity": (lambda v: v, None, ()),
-    "relu": (lambda v: v if v > 0 else 0 * v, None, (0,)),
-    "leaky_relu": (lambda v: v if v > 0 else 3 * v, 3, (0,)),
-    "hard_sigmoid": (
-        lambda v: 0 if 2 * v <= -5 else 1 if 2 * v > 5 else quotient(2 * v + 5, 10),
-        None,
-        (-5 * HALF, 5 * HALF),
-    ),
+    "identity": Scalar(identity),
+    "relu": Scalar(relu, kinks=(0,)),
+    "leaky_relu": Scalar(_leaky_relu, alpha=3, kinks=(0,)),
+    "hard_sigmoid": Scalar(hard_sigmoid, kinks=(Fraction(-5, 2), Fraction(5, 2))),
 }
-
 SMOOTH = {
-    "tanh": (lambda v: 1 - 2 / ((2 * v).exp() + 1), None, ()),
-    "sigmoid": (lambda v: 1 / (1 + (-v).exp()), None, ()),
-    "softplus": (lambda v: (1 + v.exp()).log(), None, ()),
-    "elu": (lambda v: v if v > 0 else 2 * (v.exp() - 1), 2, (0,)),
-    "gelu": (lambda v: v * (1 + (v / (v * 0 + 2).sqrt()).erf()) / 2, None, ()),
+    "tanh": Scalar(_tanh),
+    "sigmoid": Scalar(_sigmoid),
+    "softplus": Scalar(_softplus),
+    "elu": Scalar(_elu, alpha=2, kinks=(0,)),
+    "gelu": Scalar(_gelu),
 }
 
 
-def activation(draw, rng, op=ops.activation):
-    """A piecewise linear activation; the kinks of three of them lie on numbers drawn often."""
-    return _activation(draw, PIECEWISE_LINEAR, lambda s: integers(rng, s, 5), rng, op, EXACT)
+def make_activation(draw: Draw, rng: IntegerSource, op: Subject) -> Case:
+    """Make a case of a piecewise linear activation; its inputs are often on a kink."""
+
+    def draw_values(shape: Sequence[int]) -> Array:
+        return integers(rng, shape, 5)
+
+    return _make_activation(draw, PIECEWISE_LINEAR, draw_values, rng, op, EXACT)
 
 
-def smooth_activation(draw, rng, op=ops.activation):
-    """A transcendental activation."""
-    return _activation(draw, SMOOTH, lambda s: sixteenths(rng, s), rng, op, BALLS)
+def make_smooth_activation(draw: Draw, rng: IntegerSource, op: Subject) -> Case:
+    """Make a case of a transcendental activation."""
+
+    def draw_values(shape: Sequence[int]) -> Array:
+        return sixteenths(rng, shape)
+
+    return _make_activation(draw, SMOOTH, draw_values, rng, op, BALLS)
 
 
-def softmax(draw, rng, op=ops.softmax):
-    """Softmax over the last axis."""
-    shape = draw(1, 3), draw(1, 4)
+def make_softmax(draw: Draw, rng: IntegerSource, op: Subject) -> Case:
+    """Make a case of softmax over the last axis."""
+    shape = (draw(1, 3), draw(1, 4))
 
-    def definition(inputs):
-        powers = entrywise(lambda v: v.exp(), inputs["x"])
-        totals = [sum(row[1:], start=row[0]) for row in powers]
-        rows = zip(powers, totals, strict=True)
-        return np.stack([entrywise(lambda v, t=total: v / t, row) for row, total in rows])
+    def definition(inputs: Params) -> Array:
+        return np.stack([_softmax_by_entries(row) for row in inputs["x"]])
 
-    return _case_of_x(sixteenths(rng, shape), rng, op, (), definition, BALLS)
+    return _make_without_params(sixteenths(rng, shape), rng, op, (), definition, BALLS)
 
 
-def dropout(draw, rng, op=ops.dropout):
-    """``y = x * mask``; any mask does, so it is drawn from the integers."""
-    shape = draw(1, 4), draw(1, 4)
+def _softmax_by_entries(row: Array) -> Array:
+    powers = entrywise(methodcaller("exp"), row)
+    sum_of_powers = total(powers)
+
+    def normalise(power: Number) -> Number:
+        return power / sum_of_powers
+
+    return entrywise(normalise, powers)
+
+
+def make_dropout(draw: Draw, rng: IntegerSource, op: Subject) -> Case:
+    """Make a case of ``y = x * mask``; the mask may have any numbers, so it is drawn from them."""
+    shape = (draw(1, 4), draw(1, 4))
     mask = integers(rng, shape)
-    return Case(
-        {"x": integers(rng, shape)},
-        integers(rng, shape),
-        lambda inputs: op.forward({}, inputs["x"], like(mask, inputs["x"])),
-        lambda dy, cache: {"x": op.backward(dy, cache)[1]},
-        lambda inputs: entrywise(lambda v, k: v * k, inputs["x"], mask),
-        degree=1,
-    )
+
+    def forward(inputs: Params) -> tuple[Array, Cache]:
+        return op.forward({}, inputs["x"], like(mask, inputs["x"]))
+
+    def backward(dy: Array, cache: Cache) -> Params:
+        return {"x": op.backward(dy, cache)[1]}
+
+    def definition(inputs: Params) -> Array:
+        return entrywise(mul, inputs["x"], mask)
+
+    x = integers(rng, shape)
+    dy = integers(rng, shape)
+    return Case({"x": x}, dy, forward, backward, definition, degree=1)
 
 
-def _activation(draw, table, values, rng, op, numbers):
-    kind = choose(draw, list(table))
-    function, alpha, kinks = table[kind]
-    x = values((draw(1, 4), draw(1, 4)))
-    case = _case_of_x(
-        x, rng, op, (kind, alpha), lambda inputs: entrywise(function, inputs["x"]), numbers
-    )
-    return case._replace(kinks=kinks, degree=1 if kind == "identity" else None)
+def _make_activation(
+    draw: Draw,
+    table: dict[str, Scalar],
+    draw_values: Callable[[Sequence[int]], Array],
+    rng: IntegerSource,
+    op: Subject,
+    numbers: frozenset[str],
+) -> Case:
+    """Make the case of an activation of a table."""
+    name = choose(draw, list(table))
+    scalar = table[name]
+
+    def definition(inputs: Params) -> Array:
+        return entrywise(scalar.function, inputs["x"])
+
+    x = draw_values((draw(1, 4), draw(1, 4)))
+    case = _make_without_params(x, rng, op, (name, scalar.alpha), definition, numbers)
+    return case._replace(kinks=scalar.kinks, degree=1 if name == "identity" else None)
 
 
-def _case_of_x(x, rng, op, options, definition, numbers):
-    """The case of an operator without parameters whose y has the shape of x."""
-    return Case(
-        {"x": x},
-        integers(rng, x.shape),
-        lambda inputs: op.forward({}, inputs["x"], *options),
-        lambda dy, cache: {"x": op.backward(dy, cache)[1]},
-        definition,
-        numbers,
-    )
+def _make_without_params(
+    x: Array,
+    rng: IntegerSource,
+    op: Subject,
+    arguments: tuple[Any, ...],
+    definition: Callable[[Params], Array],
+    numbers: frozenset[str],
+) -> Case:
+    """Make the case of an operator without parameters whose y has the shape of x."""
+
+    def forward(inputs: Params) -> tuple[Array, Cache]:
+        return op.forward({}, inputs["x"], *arguments)
+
+    def backward(dy: Array, cache: Cache) -> Params:
+        return {"x": op.backward(dy, cache)[1]}
+
+    return Case({"x": x}, integers(rng, x.shape), forward, backward, definition, numbers)

@@ -1,91 +1,119 @@
-"""Problems for the layers of convolution and of batch normalisation."""
+"""Cases of the layers of convolution and of batch normalisation."""
 
+from collections.abc import Callable, Sequence
 from math import prod
+from operator import itemgetter
 
 import numpy as np
 
 from ttref import tree
-from ttref.layers import BatchNorm, Conv2d, TTConv1d, TTConv2d
-from ttref.testing.cases.case import BALLS, Case, choose, integers, sixteenths
+from ttref.contracts import Array, Cache, Layer
+from ttref.testing.cases.case import (
+    BALLS,
+    Case,
+    Draw,
+    IntegerSource,
+    Options,
+    Params,
+    Subject,
+    choose,
+    integers,
+    sixteenths,
+)
 from ttref.testing.cases.convolution import (
-    channel_structure,
     conv2d_by_entries,
-    geometry,
+    draw_channel_structure,
+    draw_geometry,
     kernel_by_entries,
 )
-from ttref.testing.cases.layers import layer_case
+from ttref.testing.cases.layers import make_layer_case
 from ttref.testing.cases.normalization import batch_norm_by_entries
 
-
-def conv2d_layer(draw, rng, op=Conv2d):
-    """The dense layer."""
-    shape, kernel, options = geometry(draw)
-    layer = op(kernel, shape[3], draw(1, 3), bias=bool(draw(0, 1)), **options)
-    return _convolution(layer, rng, shape, lambda p: p["kernel"], options)
+EPSILON = 2.0**-10
 
 
-def tt_conv2d_layer(draw, rng, op=TTConv2d):
-    """The TT layer in its three forms."""
-    n, m, r = channel_structure(draw)
+def make_conv2d(draw: Draw, rng: IntegerSource, op: Subject) -> Case:
+    """Make a case of the dense layer of convolution."""
+    geometry = draw_geometry(draw)
+    shape = geometry.shape
+    options = geometry.options
+    layer = op(geometry.kernel, shape[3], draw(1, 3), bias=bool(draw(0, 1)), **options)
+    return _make_convolution(layer, rng, shape, itemgetter("kernel"), options)
+
+
+def make_tt_conv2d(draw: Draw, rng: IntegerSource, op: Subject) -> Case:
+    """Make a case of the TT layer of convolution in one of its three forms."""
+    n, m, r = draw_channel_structure(draw)
     form = choose(draw, ["full", "sweep", "direct"])
-    shape, kernel, options = geometry(draw, prod(n))
+    geometry = draw_geometry(draw, prod(n))
+    kernel = geometry.kernel
+    options = geometry.options
     if form == "direct":
-        n, m, r = (prod(n),), (prod(m),), (1, draw(1, 3), draw(1, 3), draw(1, 3), 1)
+        n = (prod(n),)
+        m = (prod(m),)
+        r = (1, draw(1, 3), draw(1, 3), draw(1, 3), 1)
     layer = op(kernel, n, m, r, bias=bool(draw(0, 1)), form=form, **options)
-    return _convolution(layer, rng, shape, lambda p: kernel_by_entries(p, kernel), options)
+
+    def kernel_of(params: Params) -> Array:
+        return kernel_by_entries(params, kernel)
+
+    return _make_convolution(layer, rng, geometry.shape, kernel_of, options)
 
 
-def tt_conv1d_layer(draw, rng, op=TTConv1d):
-    """The TT layer on sequences (B, W, C): images of one row."""
-    n, m, r = channel_structure(draw)
-    (B, _, W, C), (_, kernel), options = geometry(draw, prod(n))
-    stride, dilation = options["strides"][1], options["dilation"][1]
-    layer = op(
-        kernel,
-        n,
-        m,
-        r,
-        stride,
-        options["padding"],
-        dilation=dilation,
-        form=choose(draw, ["full", "sweep"]),
-    )
-    options = options | {"strides": (1, stride), "dilation": (1, dilation)}
-    return _convolution(layer, rng, (B, W, C), lambda p: kernel_by_entries(p, (1, kernel)), options)
+def make_tt_conv1d(draw: Draw, rng: IntegerSource, op: Subject) -> Case:
+    """Make a case of the TT layer on sequences (B, W, C), which are images of one row."""
+    n, m, r = draw_channel_structure(draw)
+    geometry = draw_geometry(draw, prod(n))
+    B, _, W, C = geometry.shape
+    kernel = geometry.kernel[1]
+    stride = geometry.strides[1]
+    dilation = geometry.dilation[1]
+    padding = geometry.padding
+    form = choose(draw, ["full", "sweep"])
+    layer = op(kernel, n, m, r, stride, padding, dilation=dilation, form=form)
+
+    def kernel_of(params: Params) -> Array:
+        return kernel_by_entries(params, (1, kernel))
+
+    options = {"strides": (1, stride), "padding": padding, "dilation": (1, dilation)}
+    return _make_convolution(layer, rng, (B, W, C), kernel_of, options)
 
 
-def batch_norm_layer(draw, rng, op=BatchNorm):
-    """The layer in training; what it makes of the running statistics is no output."""
+def make_batch_norm(draw: Draw, rng: IntegerSource, op: Subject) -> Case:
+    """Make a case of the layer in training; its running statistics are no output."""
     shape = choose(draw, [(3, 2), (2, 1, 2, 2)])
-    layer = op(2, scale=bool(draw(0, 1)), offset=bool(draw(0, 1)), epsilon=2.0**-10)
-    inputs = {"params": layer.init(0), "x": sixteenths(rng, shape)}
-    inputs["params"] = tree.map(lambda p: sixteenths(rng, p.shape), inputs["params"])
+    layer = op(2, scale=bool(draw(0, 1)), offset=bool(draw(0, 1)), epsilon=EPSILON)
 
-    def backward(dy, cache):
+    def forward(inputs: Params) -> tuple[Array, Cache]:
+        return layer.forward(inputs["params"], inputs["x"], train=True)
+
+    def backward(dy: Array, cache: Cache) -> Params:
         dparams, dx = layer.backward(dy, cache)
         return {"params": dparams, "x": dx}
 
-    def definition(inputs):
+    def definition(inputs: Params) -> Array:
         params = {k: v for k, v in inputs["params"].items() if k != "statistics"}
-        return batch_norm_by_entries(params, inputs["x"], 2.0**-10)
+        return batch_norm_by_entries(params, inputs["x"], EPSILON)
 
-    return Case(
-        inputs,
-        integers(rng, shape),
-        lambda inputs: layer.forward(inputs["params"], inputs["x"], train=True),
-        backward,
-        definition,
-        BALLS,
-    )
+    x = sixteenths(rng, shape)
+    params = tree.map(lambda p: sixteenths(rng, p.shape), layer.init(0))
+    inputs = {"params": params, "x": x}
+    return Case(inputs, integers(rng, shape), forward, backward, definition, BALLS)
 
 
-def _convolution(layer, rng, shape, kernel_of, options):
-    """The case of a layer of convolution; `kernel_of` its parameters."""
+def _make_convolution(
+    layer: Layer,
+    rng: IntegerSource,
+    shape: Sequence[int],
+    kernel_of: Callable[[Params], Array],
+    options: Options,
+) -> Case:
+    """Make the case of a layer of convolution; `kernel_of` makes the kernel of its parameters."""
 
-    def definition(params, x):
+    def definition(params: Params, x: Array) -> Array:
         x = np.asarray(x)
         images = x if x.ndim == 4 else x[:, None]
         y = conv2d_by_entries(kernel_of(params), images, params.get("bias"), **options)
         return y if x.ndim == 4 else y[:, 0]
 
-    return layer_case(layer, rng, shape, definition)
+    return make_layer_case(layer, rng, shape, definition)

@@ -1,25 +1,47 @@
-"""Problems for the optimisers: some steps with given gradients, against the recursion by entries.
+"""Cases of the optimisers: some steps with given gradients, against the recursion by entries.
 
 An optimiser has no gradient of its own, so these cases have no `backward`.
 """
 
+from collections.abc import Callable, Sequence
 from fractions import Fraction
+from typing import TypeAlias
 
 import numpy as np
 
-from ttref.optim import SGD, Adam
-from ttref.testing.cases.case import BALLS, Case, choose, integers, sixteenths
+from ttref.contracts import Array, Optimizer, Tree
+from ttref.testing.cases.case import (
+    BALLS,
+    Case,
+    Draw,
+    IntegerSource,
+    Number,
+    Params,
+    Subject,
+    choose,
+    integers,
+    sixteenths,
+)
 
 INTEGERS = frozenset({"integers", "balls"})
 
+Convert: TypeAlias = Callable[[Number], Number]
+"""Converts a hyper-parameter to the kind of number in which the steps are computed."""
 
-def sgd(draw, rng, op=SGD):
-    """Plain, momentum, Nesterov, weight decay; rates are dyadic, so floats are exact."""
+Recursion: TypeAlias = Callable[[Number, Sequence[Number], Convert], Number]
+"""The last value of one parameter, of its first value and its gradients."""
+
+
+def make_sgd(draw: Draw, rng: IntegerSource, op: Subject) -> Case:
+    """Make a case of SGD: plain, momentum or Nesterov, with and without weight decay.
+
+    The hyper-parameters are dyadic, so that floats are exact.
+    """
     momentum, nesterov = choose(draw, [(0, False), (Fraction(1, 2), False), (Fraction(1, 2), True)])
     settings = {"lr": Fraction(1, 4), "momentum": momentum, "weight_decay": draw(0, 2)}
 
-    def definition(p, gradients, number):
-        lr, mu, decay = map(number, settings.values())
+    def definition(p: Number, gradients: Sequence[Number], number: Convert) -> Number:
+        lr, mu, decay = (number(v) for v in settings.values())
         velocity = 0 * p
         for gradient in gradients:
             g = gradient + decay * p
@@ -27,63 +49,84 @@ def sgd(draw, rng, op=SGD):
             p = p - lr * (g + mu * velocity if nesterov else velocity)
         return p
 
-    def make(number):
+    def make_optimizer(number: Convert) -> Optimizer:
         return op(nesterov=nesterov, **{name: number(v) for name, v in settings.items()})
 
-    # four steps divide by 4 and by 2 each
-    return _steps(draw, integers, rng, make, definition, INTEGERS)._replace(unit=2**12)
+    # Each of up to four steps divides by 4 and by 2.
+    case = _make_steps(draw, rng, integers, make_optimizer, definition, INTEGERS)
+    return case._replace(unit=2**12)
 
 
-def adam(draw, rng, op=Adam):
-    """Bias-corrected as at the end of the paper's section 2; its rates are floats."""
-    lr, beta1, beta2, eps, decay = 0.25, 0.875, 0.96875, 0.125, draw(0, 1)
+def make_adam(draw: Draw, rng: IntegerSource, op: Subject) -> Case:
+    """Make a case of Adam, bias-corrected as at the end of section 2 of the paper.
 
-    def definition(p, gradients, number):
-        m, v = p * 0, p * 0
+    Its hyper-parameters are floats.
+    """
+    lr = 0.25
+    beta1 = 0.875
+    beta2 = 0.96875
+    eps = 0.125
+    decay = draw(0, 1)
+
+    def definition(p: Number, gradients: Sequence[Number], number: Convert) -> Number:
+        m = p * 0
+        v = p * 0
         for t, gradient in enumerate(gradients, start=1):
             g = gradient + decay * p
-            m, v = beta1 * m + (1 - beta1) * g, beta2 * v + (1 - beta2) * g * g
+            m = beta1 * m + (1 - beta1) * g
+            v = beta2 * v + (1 - beta2) * g * g
             correction = (1 - beta2**t) ** 0.5
             p = p - lr * correction / (1 - beta1**t) * m / (v.sqrt() + eps * correction)
         return p
 
-    def make(number):
+    def make_optimizer(number: Convert) -> Optimizer:
         return op(lr, beta1, beta2, eps, decay)
 
-    return _steps(draw, sixteenths, rng, make, definition, BALLS)
+    return _make_steps(draw, rng, sixteenths, make_optimizer, definition, BALLS)
 
 
-def _steps(draw, values, rng, make, definition, numbers):
-    """Up to four steps from a start of two leaves."""
-    count, shapes = draw(1, 4), ((2,), (draw(1, 3), 2))
+def _make_steps(
+    draw: Draw,
+    rng: IntegerSource,
+    draw_values: Callable[[IntegerSource, Sequence[int]], Array],
+    make_optimizer: Callable[[Convert], Optimizer],
+    recursion: Recursion,
+    numbers: frozenset[str],
+) -> Case:
+    """Make a case of up to four steps, from parameters of two leaves."""
+    count = draw(1, 4)
+    shapes = ((2,), (draw(1, 3), 2))
     inputs = {
-        name: tuple(values(rng, shape) for shape in shapes)
+        name: tuple(draw_values(rng, shape) for shape in shapes)
         for name in ("start", *(f"gradient{t}" for t in range(count)))
     }
 
-    def forward(inputs):
-        start, *gradients = inputs.values()
-        optimizer = make(_number(start[0]))
-        state = optimizer.init(start)
+    def forward(inputs: Params) -> tuple[Array, None]:
+        params, *gradients = inputs.values()
+        optimizer = make_optimizer(_converter(params[0]))
+        state = optimizer.init(params)
         for gradient in gradients:
-            start, state = optimizer.step(start, gradient, state)
-        return _joined(start), None
+            params, state = optimizer.step(params, gradient, state)
+        return _join(params), None
 
-    def by_definition(inputs):
-        start, *gradients = (_joined(leaves) for leaves in inputs.values())
-        found, number = np.empty(start.shape, dtype=object), _number(start)
+    def definition(inputs: Params) -> Array:
+        start, *gradients = (_join(leaves) for leaves in inputs.values())
+        number = _converter(start)
+        found = np.empty(start.shape, dtype=object)
         for k in range(len(start)):
-            found[k] = definition(start[k], [gradient[k] for gradient in gradients], number)
+            found[k] = recursion(start[k], [gradient[k] for gradient in gradients], number)
         return found
 
-    return Case(inputs, None, forward, None, by_definition, numbers)
+    return Case(inputs, None, forward, None, definition, numbers)
 
 
-def _joined(leaves):
+def _join(leaves: Tree) -> Array:
+    """Join the leaves to one vector."""
     return np.concatenate([leaf.reshape(-1) for leaf in leaves])
 
 
-def _number(x):
-    """What settings are made of: Fractions as they are beside integers, floats otherwise."""
-    whole = x.dtype == object and all(isinstance(v, int) for v in x.flat)
-    return (lambda v: v) if whole else float
+def _converter(x: Array) -> Convert:
+    """The conversion of hyper-parameters: Fractions stay beside integers, else they are floats."""
+    if x.dtype == object and all(isinstance(v, int) for v in x.flat):
+        return lambda v: v
+    return float

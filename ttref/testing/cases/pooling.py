@@ -1,62 +1,66 @@
-"""Problems for max and average pooling."""
+"""Cases of max and average pooling."""
 
-from itertools import product
+from collections.abc import Callable
 from math import lcm
 
 import numpy as np
 
-from ttref import fast, ops
-from ttref.testing.cases.case import Case, integers, quotient
-from ttref.testing.cases.convolution import geometry, windows_by_definition
+from ttref.contracts import Array, Cache
+from ttref.testing.cases.case import (
+    Case,
+    Draw,
+    IntegerSource,
+    Number,
+    Params,
+    Subject,
+    integers,
+    quotient,
+    total,
+)
+from ttref.testing.cases.convolution import draw_geometry, windows_by_definition
 
 
-def max_pool(draw, rng, op=ops.max_pool):
-    """The largest of a window; small integers tie often."""
-    return _pooling(draw, rng, op, lambda values: max(values))
+def make_max_pool(draw: Draw, rng: IntegerSource, op: Subject) -> Case:
+    """Make a case of max pooling; its integers are so small that pixels are often equal."""
+    return _make_pooling(draw, rng, op, max)
 
 
-def fast_max_pool(draw, rng, op=fast.max_pool):
-    """The problems of `max_pool` for the operator that the layer runs."""
-    return max_pool(draw, rng, op)
-
-
-def avg_pool(draw, rng, op=ops.avg_pool):
-    """The mean of a window's pixels, at the border fewer than elsewhere."""
-
-    def mean(values):
-        return quotient(sum(values[1:], start=values[0]), len(values))
-
-    case = _pooling(draw, rng, op, mean)
+def make_avg_pool(draw: Draw, rng: IntegerSource, op: Subject) -> Case:
+    """Make a case of average pooling; windows at the border have fewer pixels."""
+    case = _make_pooling(draw, rng, op, _mean)
     return case._replace(unit=lcm(*range(1, 10)), degree=1)
 
 
-def _pooling(draw, rng, op, value):
-    """The case of a pooling, `value` of a list of pixels."""
-    shape, kernel, options = geometry(draw)
-    del options["dilation"]
-    padding = options["padding"]
-    shape = shape[0], *map(max, zip(shape[1:3], kernel, strict=True)), shape[3]
+def _mean(values: list[Number]) -> Number:
+    return quotient(total(values), len(values))
 
-    def definition(inputs):
+
+def _make_pooling(
+    draw: Draw, rng: IntegerSource, op: Subject, reduce: Callable[[list[Number]], Number]
+) -> Case:
+    """Make the case of a pooling that reduces the pixels of a window to one number."""
+    geometry = draw_geometry(draw)
+    kernel = geometry.kernel
+    strides = geometry.strides
+    padding = geometry.padding
+    B, H, W, C = geometry.shape
+    shape = (B, max(H, kernel[0]), max(W, kernel[1]), C)  # an image has room for a window
+
+    def definition(inputs: Params) -> Array:
         x = inputs["x"]
-        axes = zip(shape[1:3], kernel, options["strides"], (padding,) * 2, strict=True)
-        rows, columns = (windows_by_definition(*axis) for axis in axes)
-        y = np.empty((shape[0], len(rows), len(columns), shape[3]), dtype=object)
+        rows = windows_by_definition(shape[1], kernel[0], strides[0], padding)
+        columns = windows_by_definition(shape[2], kernel[1], strides[1], padding)
+        y = np.empty((B, len(rows), len(columns), C), dtype=object)
         for n, i, j, c in np.ndindex(y.shape):
-            seen = product(rows[i], columns[j])
-            y[n, i, j, c] = value([x[n, h, w, c] for (_, h), (_, w) in seen])
+            y[n, i, j, c] = reduce([x[n, h, w, c] for _, h in rows[i] for _, w in columns[j]])
         return y
 
-    def forward(inputs):
-        return op.forward({}, inputs["x"], kernel, **options)
+    def forward(inputs: Params) -> tuple[Array, Cache]:
+        return op.forward({}, inputs["x"], kernel, strides=strides, padding=padding)
+
+    def backward(dy: Array, cache: Cache) -> Params:
+        return {"x": op.backward(dy, cache)[1]}
 
     inputs = {"x": integers(rng, shape)}
     dy = integers(rng, forward(inputs)[0].shape)
-    return Case(
-        inputs,
-        dy,
-        forward,
-        lambda dy, cache: {"x": op.backward(dy, cache)[1]},
-        definition,
-        rows=True,
-    )
+    return Case(inputs, dy, forward, backward, definition, rows=True)

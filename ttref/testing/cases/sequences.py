@@ -1,129 +1,193 @@
-"""Problems for cells over time, and for one train per gate; definitions go by entries, too."""
+"""Cases of cells over time, and of one tensor train per gate; definitions are by entries, too."""
 
+from collections.abc import Callable, Sequence
 from math import prod
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
 from ttref import ops
-from ttref import scan as scan_module
 from ttref.arrays import namespace
 from ttref.cells import per_gate
-from ttref.testing.cases.affine import affine, affine_by_entries, matrix_by_entries
-from ttref.testing.cases.case import BALLS, Case, choose, integers, sixteenths
+from ttref.contracts import Array, Cache, Tree
+from ttref.testing.cases.affine import (
+    affine_by_entries,
+    draw_cores,
+    make_affine,
+    matrix_by_entries,
+)
+from ttref.testing.cases.case import (
+    BALLS,
+    Case,
+    Draw,
+    IntegerSource,
+    Options,
+    Params,
+    Subject,
+    choose,
+    integers,
+    like_if_any,
+    sixteenths,
+)
 from ttref.testing.cases.cells import (
     CELLS,
     GATES,
     POLYNOMIAL,
     STATES,
-    cell_options,
-    columns,
-    like_if_any,
-    mask_of_gates,
+    draw_cell_options,
+    draw_recurrent_mask,
+    draw_recurrent_params,
+    mask_of_sample,
     object_array,
-    of_sample,
-    recurrent_params,
+    split_columns,
     step_by_entries,
     with_degree,
 )
 
-OPERATIONS = {"kernel": ops.linear, "cores": ops.tt_linear, "trains": per_gate}
+INPUT_MAPS = {"kernel": ops.linear, "cores": ops.tt_linear, "trains": per_gate}
 STEEP = [*POLYNOMIAL, "hard_sigmoid"]
+HARD = ["hard_sigmoid"]
 SQUASHING = ["tanh", "sigmoid", "hard_sigmoid"]
 
-
-def scan(draw, rng, op=scan_module):
-    """Cells over time, of which floats of integers are exact."""
-    kind = choose(draw, list(CELLS))
-    options = cell_options(draw, kind, POLYNOMIAL, POLYNOMIAL)
-    return with_degree(sequence_case(draw, rng, op, kind, options))
+DrawValues: TypeAlias = Callable[[IntegerSource, Sequence[int]], Array]
+"""Draws the entries of an array of that shape."""
 
 
-def hard_scan(draw, rng, op=scan_module):
-    """Cells over time with hard sigmoids for gates: exact on rationals."""
-    kind = choose(draw, list(CELLS))
-    hard = STEEP[-1:]
-    options = cell_options(draw, kind, hard if kind == "rnn" else STEEP, hard)
-    return sequence_case(draw, rng, op, kind, options, _small)._replace(lattice=False)
+def make_scan(draw: Draw, rng: IntegerSource, op: Subject) -> Case:
+    """Make a case of cells over time of which floats of integers are exact."""
+    name = choose(draw, list(CELLS))
+    options = draw_cell_options(draw, name, POLYNOMIAL, POLYNOMIAL)
+    return with_degree(_make_sequence(draw, rng, op, name, options, integers))
 
 
-def smooth_scan(draw, rng, op=scan_module):
-    """Cells over time with tanh and sigmoids."""
-    kind = choose(draw, list(CELLS))
-    options = cell_options(draw, kind, SQUASHING[:1], SQUASHING)
-    case = sequence_case(draw, rng, op, kind, options, _small)
+def make_hard_scan(draw: Draw, rng: IntegerSource, op: Subject) -> Case:
+    """Make a case of cells over time with hard sigmoids for gates: exact on rationals."""
+    name = choose(draw, list(CELLS))
+    options = draw_cell_options(draw, name, HARD if name == "rnn" else STEEP, HARD)
+    case = _make_sequence(draw, rng, op, name, options, _draw_small)
+    return case._replace(lattice=False)
+
+
+def make_smooth_scan(draw: Draw, rng: IntegerSource, op: Subject) -> Case:
+    """Make a case of cells over time with tanh and sigmoids."""
+    name = choose(draw, list(CELLS))
+    options = draw_cell_options(draw, name, ["tanh"], SQUASHING)
+    case = _make_sequence(draw, rng, op, name, options, _draw_small)
     return case._replace(numbers=BALLS)
 
 
-def sequence_case(draw, rng, op, kind, options, values=integers):
-    """The case of a cell over a few steps: every option of `ttref.scan`, drawn.
+class InputMap(NamedTuple):
+    """The map from the input of a step to the gates of a cell."""
 
-    A `truncate` is drawn from those that cut nothing: otherwise the gradient is none of forward.
+    name: str  # a key of INPUT_MAPS
+    weights: Tree
+    inputs: int  # N
+    units: int  # u
+
+    @property
+    def params(self) -> Params:
+        """The weights as parameters of a scan."""
+        return {"kernel" if self.name == "kernel" else "cores": self.weights}
+
+
+def _make_sequence(
+    draw: Draw,
+    rng: IntegerSource,
+    op: Subject,
+    name: str,
+    options: Options,
+    draw_values: DrawValues,
+) -> Case:
+    """Make the case of the cell of that name over a few steps, with every option of `ttref.scan`.
+
+    `truncate` is drawn from those values that cut nothing: otherwise the gradient is not that of
+    forward.
     """
-    B, T = draw(1, 2), draw(1, 3 if kind == "rnn" else 2)  # the degree triples, or more, in a step
-    name, weights, N, u = _input_map(draw, rng, kind, values)
-    params = {"kernel" if name == "kernel" else "cores": weights}
+    # parameters; T is small because each step at least triples the degree
+    B = draw(1, 2)
+    T = draw(1, 3 if name == "rnn" else 2)
+    input_map = _draw_input_map(draw, rng, name, draw_values)
+    N = input_map.inputs
+    u = input_map.units
+    params = input_map.params
     if draw(0, 1):
-        params["bias"] = values(rng, (GATES[kind] * u,))
-    params |= recurrent_params(draw, values, rng, options, kind, u)
+        params["bias"] = draw_values(rng, (GATES[name] * u,))
+    params |= draw_recurrent_params(draw, rng, draw_values, options, name, u)
+
+    # options and inputs
     masks = {
-        "mask": _padding(draw, rng, B, T),
+        "mask": _draw_padding(draw, rng, B, T),
         "input_mask": integers(rng, (B, N)) if draw(0, 1) else None,
-        "recurrent_mask": mask_of_gates(draw, rng, kind, B, u),
+        "recurrent_mask": draw_recurrent_mask(draw, rng, name, B, u),
     }
     order = {"go_backwards": bool(draw(0, 1)), "truncate": choose(draw, [None, T, T + 1])}
-    inputs = params | {"x": values(rng, (B, T, N))}
+    inputs = params | {"x": draw_values(rng, (B, T, N))}
     if draw(0, 1):
-        inputs["state"] = tuple(values(rng, (B, u)) for _ in range(STATES[kind]))
+        inputs["state"] = tuple(draw_values(rng, (B, u)) for _ in range(STATES[name]))
 
-    def forward(inputs):
+    def forward(inputs: Params) -> tuple[Array, Cache]:
         x = inputs["x"]
-        (ys, state), cache = op.forward(
-            CELLS[kind](**options),
-            {name: inputs[name] for name in params},
+        out, cache = op.forward(
+            CELLS[name](**options),
+            {key: inputs[key] for key in params},
             x,
-            input_map=OPERATIONS[name],
+            input_map=INPUT_MAPS[input_map.name],
             state=inputs.get("state"),
-            **{name: like_if_any(mask, x) for name, mask in masks.items()},
+            **{key: like_if_any(mask, x) for key, mask in masks.items()},
             **order,
         )
+        ys, state = out
         xp = namespace(ys)
         return xp.concat([xp.reshape(ys, (B, T * u)), *state], axis=1), cache
 
-    def backward(dy, cache):
+    def backward(dy: Array, cache: Cache) -> Params:
         dys = namespace(dy).reshape(dy[:, : T * u], (B, T, u))
-        dstate = columns(dy[:, T * u :], STATES[kind])
+        dstate = split_columns(dy[:, T * u :], STATES[name])
         dparams, dx, dstate = op.backward((dys, dstate), cache)
         return {**dparams, "x": dx} | ({"state": dstate} if "state" in inputs else {})
 
-    def definition(inputs):
-        return sequence_by_entries(kind, options, inputs, order["go_backwards"], **masks)
+    def definition(inputs: Params) -> Array:
+        return sequence_by_entries(name, options, inputs, bool(order["go_backwards"]), **masks)
 
-    dy = integers(rng, (B, (T + STATES[kind]) * u))
+    dy = integers(rng, (B, (T + STATES[name]) * u))
     return Case(inputs, dy, forward, backward, definition)
 
 
-def sequence_by_entries(kind, options, inputs, backwards, mask, input_mask, recurrent_mask):
+def sequence_by_entries(
+    name: str,
+    options: Options,
+    inputs: Params,
+    go_backwards: bool,
+    mask: Array | None,
+    input_mask: Array | None,
+    recurrent_mask: Array | None,
+) -> Array:
     """A row for each sample: its outputs, in the order of processing, then its last state."""
-    W, state = matrix_of(inputs), inputs.get("state")
+    W = matrix_of(inputs)
+    u = W.shape[1] // GATES[name]
     x = inputs["x"] if input_mask is None else inputs["x"] * input_mask[:, None]
-    u = W.shape[1] // GATES[kind]
+    times = range(x.shape[1])[:: -1 if go_backwards else 1]
     rows = []
     for b, sample in enumerate(x):
         p = affine_by_entries(W, sample, inputs.get("bias"))
-        h = [[0] * u] * STATES[kind] if state is None else [part[b] for part in state]
-        outputs = [[0] * u]
-        for t in range(len(sample))[:: -1 if backwards else 1]:
+        if "state" in inputs:
+            state = [part[b] for part in inputs["state"]]
+        else:
+            state = [[0] * u] * STATES[name]
+        outputs = [[0] * u]  # what padding repeats before the first step
+        for t in times:
             if mask is None or mask[b, t]:
-                h = step_by_entries(kind, options, inputs, h, p[t], of_sample(recurrent_mask, b))
-                outputs.append(h[0])
+                of_sample = mask_of_sample(recurrent_mask, b)
+                state = step_by_entries(name, options, inputs, state, p[t], of_sample)
+                outputs.append(state[0])
             else:
                 outputs.append(outputs[-1])
-        rows.append([v for part in [*outputs[1:], *h] for v in part])
+        rows.append([v for part in [*outputs[1:], *state] for v in part])
     return object_array(rows)
 
 
-def matrix_of(params):
-    """The input map's matrix, from a kernel, a train or a train per gate, by the definition."""
+def matrix_of(params: Params) -> Array:
+    """The matrix of the input map, of a kernel, a tensor train or one per gate, by definition."""
     if "kernel" in params:
         return params["kernel"]
     first = params["cores"][0]
@@ -132,45 +196,62 @@ def matrix_of(params):
     return matrix_by_entries(params["cores"])
 
 
-def train_per_gate(draw, rng, op=per_gate):
-    """``y = [x W_1, ..., x W_g] + b``."""
+def make_per_gate(draw: Draw, rng: IntegerSource, op: Subject) -> Case:
+    """Make a case of ``y = [x W_1, ..., x W_g] + b``, each W a tensor train."""
     gates = draw(1, 4)
-    trains, N, u = _trains(draw, rng, integers, gates)
-    B, degree = draw(1, 3), len(trains[0]) + 1
-    return affine(draw, rng, op, {"cores": trains}, (B, N), (B, gates * u), matrix_of, degree)
+    trains = _draw_trains(draw, rng, integers, gates)
+    B = draw(1, 3)
+    params = {"cores": trains.cores}
+    x_shape = (B, trains.inputs)
+    y_shape = (B, gates * trains.outputs)
+    return make_affine(
+        draw, rng, op, params, x_shape, y_shape, matrix_of, degree=len(trains.cores[0]) + 1
+    )
 
 
-def _input_map(draw, rng, kind, values):
-    """``(name, weights, N, u)`` of an input map to the gates of a cell."""
-    g, name = GATES[kind], choose(draw, list(OPERATIONS))
-    if name == "kernel":
-        N, u = draw(1, 3), draw(1, 2)
-        return name, values(rng, (N, g * u)), N, u
-    if name == "cores":
-        (train,), N, M = _trains(draw, rng, values, 1, g)
-        return name, train, N, M // g
-    return name, *_trains(draw, rng, values, g)
+class Trains(NamedTuple):
+    """Tensor trains of one shape (N, M)."""
+
+    cores: tuple[tuple[Array, ...], ...]
+    inputs: int  # N
+    outputs: int  # M
 
 
-def _trains(draw, rng, values, count, widening=1):
-    """``(trains, N, M)``: so many of one shape, the first output mode so many times as wide."""
+def _draw_input_map(draw: Draw, rng: IntegerSource, name: str, draw_values: DrawValues) -> InputMap:
+    """Draw an input map to the gates of the cell of that name."""
+    gates = GATES[name]
+    map_name = choose(draw, list(INPUT_MAPS))
+    if map_name == "kernel":
+        N = draw(1, 3)
+        u = draw(1, 2)
+        return InputMap(map_name, draw_values(rng, (N, gates * u)), N, u)
+    if map_name == "cores":
+        trains = _draw_trains(draw, rng, draw_values, 1, gates)
+        return InputMap(map_name, trains.cores[0], trains.inputs, trains.outputs // gates)
+    trains = _draw_trains(draw, rng, draw_values, gates)
+    return InputMap(map_name, trains.cores, trains.inputs, trains.outputs)
+
+
+def _draw_trains(
+    draw: Draw, rng: IntegerSource, draw_values: DrawValues, count: int, widening: int = 1
+) -> Trains:
+    """Draw tensor trains of one shape, their first output mode `widening` times as wide."""
     d = draw(1, 2)
     n, m = ([draw(1, 2) for _ in range(d)] for _ in range(2))
     m[0] *= widening
     r = [1, *(draw(1, 2) for _ in range(d - 1)), 1]
-    shapes = list(zip(r[:-1], n, m, r[1:], strict=True))
-    trains = tuple(tuple(values(rng, shape) for shape in shapes) for _ in range(count))
-    return trains, prod(n), prod(m)
+    cores = tuple(draw_cores(rng, n, m, r, draw_values) for _ in range(count))
+    return Trains(cores, prod(n), prod(m))
 
 
-def _padding(draw, rng, B, T):
-    """No mask, padding in front, or padding anywhere but for one step."""
+def _draw_padding(draw: Draw, rng: IntegerSource, B: int, T: int) -> Array | None:
+    """Draw a mask of padding: none, padding in front, or padding anywhere but at one step."""
     in_front = np.arange(T) >= rng.integers(0, T, (B, 1))
     anywhere = rng.integers(0, 2, (B, T)) > 0
     anywhere[0, rng.integers(T)] = True
     return choose(draw, [None, in_front, anywhere])
 
 
-def _small(rng, shape):
-    """Multiples of 1/16 where tanh and the sigmoids are neither flat nor straight."""
+def _draw_small(rng: IntegerSource, shape: Sequence[int]) -> Array:
+    """Draw multiples of 1/16 at which tanh and the sigmoids are neither flat nor straight."""
     return sixteenths(rng, shape, 24)
