@@ -64,7 +64,7 @@ class Case(NamedTuple):
     ----------
     inputs : dict
         A tree of object arrays of exact numbers: everything that has a gradient, parameters too.
-    dy : array or None
+    dy : array, or None
         The cotangent of y; None if there is no `backward`.
     forward : callable
         ``inputs -> (y, cache)``.
@@ -88,7 +88,7 @@ class Case(NamedTuple):
     """
 
     inputs: Params
-    dy: Array | None
+    dy: Array
     forward: Callable[[Params], tuple[Array, Cache]]
     backward: Callable[[Array, Cache], Params] | None
     definition: Callable[[Params], Array]
