@@ -4,8 +4,8 @@ A `Protocol` is met by shape, not by inheritance: any module with these function
 any object with these methods is an `Optimizer`.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 
@@ -42,6 +42,14 @@ Cache: TypeAlias = Any
 
 Shape: TypeAlias = tuple[int | None, ...]
 """Sizes of the axes of an array; None stands for any size."""
+
+
+Schedule: TypeAlias = Callable[[int], float]
+"""The learning rate as a function of the number of steps taken before (`ttref.schedules`)."""
+
+OptimizerState: TypeAlias = dict[str, Any]
+"""``"step"``, the number of steps taken, and vectors in the order of `ttref.tree.ravel`; a vector
+that an optimiser does without is None."""
 
 
 class Kind(NamedTuple):
@@ -131,20 +139,26 @@ class Layer(Protocol):
 class Optimizer(Protocol):
     """A rule that updates parameters by their gradients (`ttref.optim`)."""
 
-    def init(self, params: Tree) -> dict[str, Any]:
+    @property
+    def lr(self) -> float | Schedule:
+        """The learning rate, or the function that gives it."""
+
+    def init(self, params: Tree) -> OptimizerState:
         """State before the first step."""
 
-    def step(self, params: Tree, grads: Tree, state: dict[str, Any]) -> tuple[Tree, dict[str, Any]]:
+    def step(self, params: Tree, grads: Tree, state: OptimizerState) -> tuple[Tree, OptimizerState]:
         """``(params, state)`` after one step; the arguments stay as they are."""
 
-    def advance(
-        self, p: Array, g: Array, state: dict[str, Any], rates: Array | None = None
-    ) -> tuple[Array, dict[str, Any]]:
-        """`step` on vectors of all parameters, which it may overwrite."""
+    def advance(self, p: Array, g: Array, state: OptimizerState) -> tuple[Array, OptimizerState]:
+        """``(p, state)`` after one step on vectors of all parameters, which it may overwrite."""
 
 
+@runtime_checkable
 class Source(Protocol):
-    """Samples that are read when their turn comes, from disk or from elsewhere."""
+    """Samples that are read when their turn comes, from disk or from elsewhere.
+
+    `repr` of a source identifies its data: a run of training that is resumed compares it.
+    """
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -153,5 +167,9 @@ class Source(Protocol):
     def __len__(self) -> int:
         """How many samples there are."""
 
-    def batch(self, numbers: Sequence[int], dtype: Dtype) -> Array:
-        """The samples of these numbers as a NumPy array ``(len(numbers), *shape)``."""
+    def batch(self, numbers: Array, dtype: Dtype) -> Array:
+        """Read the samples of these numbers, a NumPy vector of integers.
+
+        The result is a NumPy array, shape ``(len(numbers), *shape)``; where the samples differ in
+        length, the second axis is only as long as the longest of them.
+        """

@@ -4,12 +4,16 @@ So a seed means the same weights, the same shuffling and the same masks on every
 """
 
 import zlib
+from typing import Any, TypeAlias
 
 import numpy as np
 from array_api_compat import device
 
 from ttref.arrays import namespace, numpy_namespace
 from ttref.errors import ConventionError, DtypeError
+
+RNG: TypeAlias = Any
+"""A `numpy.random.Generator`, or an object with its methods (`ttref.train.graph.Draws`)."""
 
 
 def generator(seed):

@@ -536,7 +536,8 @@ def test_a_folder_that_cannot_be_written_is_refused_in_one_line(cli, out):
 def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_trained(cli, monkeypatch):
     steps = []
     monkeypatch.setattr("ttref.train.step.Stepper.take_step", lambda *args: steps.append(args))
-    monkeypatch.setattr("ttref.train.epoch.means", lambda sums: {"loss": 1.0, "accuracy": 0.5})
+    scores = {"loss": 1.0, "accuracy": 0.5}
+    monkeypatch.setattr("ttref.train.epoch.compute_means", lambda sums: scores)
     Path("file").write_text("old")
     assert cli("train", "digits", *SHORT, "--out", "file").status == 2
     assert steps == []

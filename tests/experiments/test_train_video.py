@@ -185,13 +185,14 @@ def test_the_protocol_of_avletters(letters, tmp_path, monkeypatch):
     monkeypatch.setattr(runner, "fit", fake)
     monkeypatch.setattr(Experiment, "init", lambda self, model, stage: ())
     avletters.run(Options(out=tmp_path / "run", cell="lstm", progress=False))
-    for model, (numbers, labels), optimizer, epochs, settings in calls:
+    for model, (clips, labels), optimizer, epochs, settings in calls:
+        numbers = clips.source.numbers[clips.numbers]
         assert (optimizer, epochs, settings["batch_size"]) == (Adam(1e-3), 60, 16)
         assert settings["l2"] == {"1.kernel": 0.01}
-        assert (numbers.shape, settings["validation"][0].shape) == ((520, 1), (260, 1))
-        assert len(set(numbers.ravel())) == 520
+        assert (len(clips), len(settings["validation"][0])) == (520, 260)
+        assert len(set(numbers)) == 520
         clip_labels = np.repeat(np.arange(26), 30)
-        assert np.array_equal(labels, clip_labels[numbers[:, 0].astype(int)])
-        layer = model.net.layers[0]
+        assert np.array_equal(labels, clip_labels[numbers])
+        layer = model.layers[0]
         assert (layer.dropout, layer.recurrent_dropout, layer.mask_value) == (0.25, 0.25, 0)
     assert len(calls) == 2

@@ -17,7 +17,6 @@ from ttref.layers import (
     TimeDistributed,
     TTDense,
 )
-from ttref.layers.streamed import Streamed
 from ttref.train import evaluate
 
 U = 2.0**-53
@@ -179,25 +178,15 @@ def test_cores_are_merged_once_an_evaluation_and_the_scores_are_the_same(monkeyp
     assert abs(found["loss"] - exact) <= 8 * U * exact
 
 
-class Rows:
-    """Samples that are read when their turn comes."""
-
-    shape = (6,)
-    rows = np.random.default_rng(0).integers(-1, 2, (11, 6))
-
-    def batch(self, numbers, dtype):
-        return self.rows[numbers].astype(dtype)
-
-
+ROWS = np.random.default_rng(0).integers(-1, 2, (11, 6))
 TT = TTDense([2, 3], [3, 2], 2)
 
 
 @pytest.mark.parametrize(
     ("model", "x"),
     [
-        (Sequential([TT], names=("tt",)), Rows.rows),
-        (Streamed(Rows(), TT, batch_size=4), np.arange(11)[:, None]),
-        (TimeDistributed(TT), Rows.rows[:, None].repeat(2, axis=1)),
+        (Sequential([TT], names=("tt",)), ROWS),
+        (TimeDistributed(TT), ROWS[:, None].repeat(2, axis=1)),
     ],
     ids=lambda value: type(value).__name__,
 )

@@ -16,8 +16,8 @@ PROGRAM = """
 import hashlib
 import numpy as np
 from ttref.fast import linear
-from ttref.machine import threads
 from ttref.layers import Dense, Sequential, TTDense
+from ttref.machine import threads
 from ttref.optim import Adam
 from ttref.train import evaluate, fit
 from ttref import tree

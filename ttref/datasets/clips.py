@@ -35,6 +35,9 @@ class Clips:
         """Shape of a sample, (T, N), its padding included."""
         return self.max_frames, self.size
 
+    def __len__(self):
+        return len(self.sources)
+
     def __repr__(self):
         frames = int(self.lengths.sum())
         return (

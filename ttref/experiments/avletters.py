@@ -10,9 +10,9 @@ from ttref.datasets import avletters
 from ttref.experiments.cells import DROPOUT, cell_option, recurrent, train_rows
 from ttref.experiments.runner import Experiment
 from ttref.layers import Dense, Sequential
-from ttref.layers.streamed import Streamed
 from ttref.optim import Adam
 from ttref.rng import stream
+from ttref.train import Subset
 
 DESCRIPTION = "AVLetters: TT and dense recurrent cells on real video, which letter do the lips say"
 NEEDS_DATA = True
@@ -28,16 +28,16 @@ def run(options):
     def network(cell, dense):
         settings = {"mask_value": 0, **DROPOUT}
         layer = recurrent(cell, dense, (6, 10, 8, 10), (4, 4, 4, 4), 4, **settings)
-        return Streamed(clips, Sequential([layer, Dense(256, 26)]))
+        return Sequential([layer, Dense(256, 26)])
 
     train_rows(
         experiment,
         (True,) if options.dense else (False, True),
         network,
-        experiment.limited(train[order, None], y_train[order]),
+        experiment.limited(Subset(clips, train[order]), y_train[order]),
         Adam(1e-3),
         60,
-        validation=(experiment.put(test[:, None]), experiment.xp.asarray(y_test)),
+        validation=(Subset(clips, test), experiment.xp.asarray(y_test)),
         batch_size=16,
         l2={"1.kernel": 0.01},
     )

@@ -12,11 +12,12 @@ from pathlib import Path
 from ttref import storage
 from ttref.arrays import device_namespace, numpy_namespace
 from ttref.checks import check_count
+from ttref.contracts import Source
 from ttref.errors import CheckpointError, DivergenceError
 from ttref.rng import check_seed, stream, to_device
 from ttref.tables import table
-from ttref.train import Interrupted, fit
-from ttref.train.run import CHECKPOINT
+from ttref.train import Interrupted, Subset, fit
+from ttref.train.checkpoint import CHECKPOINT
 
 
 @dataclass(frozen=True)
@@ -122,8 +123,13 @@ class Experiment:
         return to_device(x, self.options.dtype, self.xp)
 
     def limited(self, x, y):
-        """The training samples that ``--limit`` leaves, on the device."""
-        return self.put(x[: self.options.limit]), self.xp.asarray(y[: self.options.limit])
+        """The training samples that ``--limit`` leaves; arrays are moved to the device."""
+        limit = self.options.limit
+        if isinstance(x, Source):
+            x = Subset(x, range(len(x))[:limit])
+        else:
+            x = self.put(x[:limit])
+        return x, self.xp.asarray(y[:limit])
 
     def init(self, model, stage):
         """Initial parameters of a stage, from the seed."""
@@ -132,7 +138,9 @@ class Experiment:
 
     def train(self, stage, model, params, data, optimizer, epochs, folder="", **settings):
         """`fit`, with the options' epochs, seed and folder; prints what is trained."""
-        print(f"\n{stage}: {optimizer}\n{model.summary(data[0].shape[1:])}")
+        x = data[0]
+        sample_shape = x.shape if isinstance(x, Source) else x.shape[1:]
+        print(f"\n{stage}: {optimizer}\n{model.summary(sample_shape)}")
         try:
             history = fit(
                 model,

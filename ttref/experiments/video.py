@@ -21,9 +21,9 @@ from ttref.experiments.cells import DROPOUT, cell_option, recurrent, train_rows
 from ttref.experiments.metrics import average_precision
 from ttref.experiments.runner import Experiment
 from ttref.layers import Dense, Dropout, Sequential
-from ttref.layers.streamed import Streamed
 from ttref.optim import Adam
 from ttref.rng import stream
+from ttref.train import Subset, predict
 
 OUT_MODES = (4, 4, 4, 4)
 FOLD = {"type": int, "choices": range(5), "default": 0, "help": "which fifth is the test set (0)"}
@@ -68,15 +68,15 @@ class VideoExperiment:
         cache = options.cache or beside.with_name(f"{beside.name}-frames")
         clips = video.decode_all(listing, self.frames, cache, options.progress)
         train = stream(options.seed, "order").permutation(listing.train)
-        test = experiment.put(listing.test[:, None])
+        test = Subset(clips, listing.test)
         multilabel = listing.targets.ndim == 2
 
         def network(cell, dense):
-            net = self.network(cell, dense, len(listing.classes))
-            return Streamed(clips, net, self.batch_size)
+            return self.network(cell, dense, len(listing.classes))
 
         def mean_precision(net, params):
-            scores, targets = to_numpy(net.forward(params, test)[0]), listing.targets[listing.test]
+            scores = to_numpy(predict(net, params, test, self.batch_size))
+            targets = listing.targets[listing.test]
             found = [average_precision(*both) for both in zip(scores.T, targets.T, strict=True)]
             return "average precision", float(np.mean(found))
 
@@ -84,7 +84,7 @@ class VideoExperiment:
             experiment,
             [options.dense],
             network,
-            experiment.limited(train[:, None], listing.targets[train]),
+            experiment.limited(Subset(clips, train), listing.targets[train]),
             self.optimizer,
             self.epochs,
             score=mean_precision if multilabel else None,

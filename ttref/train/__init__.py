@@ -1,9 +1,10 @@
 """Training: `fit`, with progress, history, checkpoints and bit-exact resume; and `evaluate`."""
 
-from ttref.train.evaluation import evaluate
+from ttref.train.evaluation import evaluate, predict
+from ttref.train.history import History
 from ttref.train.interrupt import Interrupted
 from ttref.train.loop import fit
-from ttref.train.run import History
+from ttref.train.source import Subset
 from ttref.train.stopping import EarlyStopping
 
-__all__ = ["EarlyStopping", "History", "Interrupted", "evaluate", "fit"]
+__all__ = ["EarlyStopping", "History", "Interrupted", "Subset", "evaluate", "fit", "predict"]

@@ -1,32 +1,36 @@
 """Where a number that is not finite came from."""
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from ttref import tree
 from ttref.arrays import namespace
+from ttref.contracts import Array, Tree
+from ttref.layers import Layer
 
 
-def first_not_finite(model, params, batches):
-    """A clause that names the first layer whose output, outside training, is not finite."""
-    for x in batches:
+def find_first_not_finite(model: Layer, params: Tree, inputs: Iterable[Array]) -> str:
+    """Name the first layer whose output, outside training, is not finite, as a clause."""
+    for x in inputs:
         for name, own, y in model.outputs(params, x):
-            if not _finite(y):
-                broken = not_finite(own)
+            if not _is_finite(y):
+                broken = find_not_finite(own)
                 cause = f" (its {', '.join(broken)} already not)" if broken else ""
                 return f"the first output that is not finite is that of {name}{cause}"
     return "the outputs of all layers are finite, the loss is not"
 
 
-def not_finite(params):
+def find_not_finite(params: Tree) -> list[str]:
     """Names of the leaves that hold a NaN or an infinity."""
-    return [name for name, leaf in tree.flatten(params).items() if not _finite(leaf)]
+    return [name for name, leaf in tree.flatten(params).items() if not _is_finite(leaf)]
 
 
-def _finite(x):
+def _is_finite(x: Array) -> bool:
     xp = namespace(x)
     return bool(xp.all(xp.isfinite(x)))
 
 
-def loud_later():
-    """No warning where a number stops being finite: the loss is looked at after every step."""
+def ignore_overflow() -> np.errstate:
+    """A context without NumPy's warnings of overflow; the loss is checked after every step."""
     return np.errstate(over="ignore", invalid="ignore")

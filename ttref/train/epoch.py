@@ -2,6 +2,10 @@
 
 import math
 import time
+from collections.abc import Callable
+from typing import Protocol
+
+import numpy as np
 
 from ttref import tree
 from ttref.arrays import namespace, numpy_namespace
@@ -9,107 +13,156 @@ from ttref.errors import DivergenceError
 from ttref.optim import rate_at
 from ttref.rng import generator
 from ttref.train.data import batches
-from ttref.train.diagnosis import first_not_finite, not_finite
+from ttref.train.diagnosis import find_first_not_finite, find_not_finite
 from ttref.train.evaluation import evaluate_checked
-from ttref.train.run import History
-from ttref.train.sums import collect, means, new_sums
+from ttref.train.graph import GraphStepper
+from ttref.train.history import History, Row
+from ttref.train.state import TrainingState
+from ttref.train.step import Stepper
+from ttref.train.stopping import EarlyStopping
+from ttref.train.sums import collect, compute_means, new_sums
+from ttref.train.training import Training
 
 LOOK = 20  # steps between looks at the running means
 
 
-def train_epoch(stepper, run, bar, interrupted):
+class ProgressBar(Protocol):
+    """What an epoch asks of tqdm's bar."""
+
+    def update(self, n: int = 1) -> object:
+        """Move the bar by `n` steps."""
+
+    def set_postfix(self, ordered_dict: dict[str, str], refresh: bool = True) -> None:
+        """Show these words behind the bar."""
+
+
+def train_epoch(
+    stepper: Stepper | GraphStepper,
+    state: TrainingState,
+    bar: ProgressBar,
+    interrupted: Callable[[], bool],
+) -> bool:
     """Take the steps that are left of this epoch; False if Ctrl-C came before the end.
 
-    NumPy's losses are looked at before each update. On a device, which would have to wait for
-    that, they are looked at every `LOOK` steps; if one is not finite, the epoch is taken again
-    from here, with a look at every step, to find out which.
+    The losses of NumPy are looked at before each update. A device would have to be waited for, so
+    its losses are looked at every `LOOK` steps only. If one of them is not finite, the epoch is
+    taken again from here with a look at every step, which finds the step to blame.
     """
-    if namespace(run.vectors["params"]) is numpy_namespace:
-        take_steps(stepper, run, bar, interrupted, careful=True)
+    if namespace(state.vectors["params"]) is numpy_namespace:
+        take_steps(stepper, state, bar, interrupted, careful=True)
     else:
-        kept = run.copy()
-        if not take_steps(stepper, run, bar, interrupted, careful=False):
-            bar.update(kept.step - run.step)
-            run.restore(kept)
-            take_steps(stepper, run, bar, interrupted, careful=True)
-    return run.step == stepper.training.steps_per_epoch
+        kept = state.copy()
+        if not take_steps(stepper, state, bar, interrupted, careful=False):
+            bar.update(kept.step - state.step)
+            state.restore(kept)
+            take_steps(stepper, state, bar, interrupted, careful=True)
+    return state.step == stepper.training.steps_per_epoch
 
 
-def take_steps(stepper, run, bar, interrupted, careful):
-    """Take steps to the epoch's end or Ctrl-C; False at once where a loss seen is not finite."""
-    rng, training = generator(0), stepper.training
-    rng.bit_generator.state = run.epoch_generator
-    order = rng.permutation(training.data[0].shape[0])
-    if run.step:
-        rng.bit_generator.state = run.generator
-    began = time.perf_counter() - run.seconds
+def take_steps(
+    stepper: Stepper | GraphStepper,
+    state: TrainingState,
+    bar: ProgressBar,
+    interrupted: Callable[[], bool],
+    careful: bool,
+) -> bool:
+    """Take steps to the epoch's end or Ctrl-C; False at once if a loss seen is not finite."""
+    training = stepper.training
+    rng, order = _restore_shuffle(training, state)
+    began = time.perf_counter() - state.seconds
     finite = True
-    for batch in batches(training.data, training.batch_size, order, run.step):
+    for batch in batches(training.data, training.batch_size, order, state.step):
         if interrupted() or not finite:
             break
         if batch.total > 0:
-            stepper.take_step(run, batch, rng, careful)
-        run.step += 1
+            stepper.take_step(state, batch, rng, careful)
+        state.step += 1
         bar.update()
-        if run.step % LOOK == 0:
-            finite = collect(run.sums, run.pending)
-            bar.set_postfix(_shown(means(run.sums)), refresh=False)
-    run.generator, run.seconds = rng.bit_generator.state, time.perf_counter() - began
-    return collect(run.sums, run.pending)
+        if state.step % LOOK == 0:
+            finite = collect(state.sums, state.pending)
+            bar.set_postfix(_format(compute_means(state.sums)), refresh=False)
+    state.generator = rng.bit_generator.state
+    state.seconds = time.perf_counter() - began
+    return collect(state.sums, state.pending)
 
 
-def finish_epoch(training, run):
-    """Evaluate, add a row to the history, and look whether it is time to stop."""
-    broken = not_finite(run.params)
-    if broken:  # by the last step; the next one's loss would have told
+def _restore_shuffle(
+    training: Training, state: TrainingState
+) -> tuple[np.random.Generator, np.ndarray]:
+    """The generator as it is before the next step, and the order of the epoch's samples."""
+    rng = generator(0)
+    rng.bit_generator.state = state.epoch_generator
+    order = rng.permutation(training.data.samples)
+    if state.step:
+        rng.bit_generator.state = state.generator
+    return rng, order
+
+
+def finish_epoch(training: Training, state: TrainingState) -> None:
+    """Evaluate, add a row to the history, and decide whether training stops early."""
+    # The last step may have made weights that only the next step's loss would reveal.
+    broken = find_not_finite(state.params)
+    if broken:
         raise DivergenceError(
-            f"the weights {', '.join(broken)} are not finite after epoch {run.epoch + 1}; "
+            f"the weights {', '.join(broken)} are not finite after epoch {state.epoch + 1}; "
             "lower the learning rate, or clip the gradient (clip_norm)"
         )
-    row = {"epoch": run.epoch + 1, **means(run.sums)}
-    if training.validation is not None:
-        row |= _validate(training, run)
-    row["lr"] = float(rate_at(training.optimizer.lr, run.optimizer["step"]))
-    row["seconds"] = run.seconds
+    # The row of the history.
+    row: Row = {"epoch": state.epoch + 1, **compute_means(state.sums)}
+    row |= _validate(training, state)
+    row["lr"] = float(rate_at(training.optimizer.lr, state.optimizer["step"]))
+    row["seconds"] = state.seconds
     if training.early_stopping is not None:
-        _look_for_best(training.early_stopping, run, row)
-    run.rows = (*run.rows, row)
-    run.epoch, run.step, run.sums, run.seconds = run.epoch + 1, 0, new_sums(), 0.0
-    run.epoch_generator = run.generator
+        _update_best(training.early_stopping, state, row)
+    state.rows = (*state.rows, row)
+    # The next epoch.
+    state.epoch += 1
+    state.step = 0
+    state.sums = new_sums()
+    state.seconds = 0.0
+    state.epoch_generator = state.generator
 
 
-def _validate(training, run):
-    weights = run.params if run.average is None else run.average
-    model, data, size = training.model, training.validation, training.batch_size
-    scores = evaluate_checked(model, weights, data, training.loss, size)
+def _validate(training: Training, state: TrainingState) -> Row:
+    """Scores on the validation data, if there are any."""
+    data = training.validation
+    if data is None:
+        return {}
+    weights = state.params if state.average is None else state.average
+    model = training.model
+    scores = evaluate_checked(model, weights, data, training.loss, training.batch_size)
     if not math.isfinite(scores["loss"]):
-        where = first_not_finite(model, weights, (batch.x for batch in batches(data, size)))
+        inputs = (batch.x for batch in batches(data, training.batch_size))
+        where = find_first_not_finite(model, weights, inputs)
         raise DivergenceError(
-            f"the validation loss is {scores['loss']} after epoch {run.epoch + 1}: {where}; "
+            f"the validation loss is {scores['loss']} after epoch {state.epoch + 1}: {where}; "
             "lower the learning rate, or clip the gradient (clip_norm)"
         )
     return {f"val_{name}": value for name, value in scores.items()}
 
 
-def _look_for_best(stopping, run, row):
-    if stopping.improves(row, run.best and run.best["value"]):
-        weights = {name: tree.copy(getattr(run, name)) for name in run.vectors}
-        run.best = {
+def _update_best(stopping: EarlyStopping, state: TrainingState, row: Row) -> None:
+    """Keep the weights of the best epoch; finish the run when patience has run out."""
+    best = state.best
+    if best is None or stopping.improves(row, best["value"]):
+        best = {
             "value": row[stopping.monitor],
-            "epoch": row["epoch"],
-            "average": None,
-            **weights,
+            "epoch": int(row["epoch"]),
+            "average": None if state.average is None else tree.copy(state.average),
+            "params": tree.copy(state.params),
         }
-    if row["epoch"] - run.best["epoch"] >= stopping.patience:
-        run.finished = True
+        state.best = best
+    if row["epoch"] - best["epoch"] >= stopping.patience:
+        state.finished = True
 
 
-def history(training, run):
-    """The result so far; of the best epoch, where early stopping is to restore it."""
-    if run.best and training.early_stopping.restore_best:
-        return History(run.rows, run.best["params"], run.best["average"])
-    return History(run.rows, run.params, run.average)
+def make_history(training: Training, state: TrainingState) -> History:
+    """The result so far; of the best epoch, if early stopping is to restore it."""
+    stopping, best = training.early_stopping, state.best
+    if stopping is not None and stopping.restore_best and best is not None:
+        return History(state.rows, best["params"], best["average"])
+    return History(state.rows, state.params, state.average)
 
 
-def _shown(numbers):
+def _format(numbers: dict[str, float]) -> dict[str, str]:
     return {name: f"{value:.4f}" for name, value in numbers.items()}

@@ -1,13 +1,25 @@
-"""A model's loss and accuracy on data, in batches."""
+"""A model's loss, accuracy and predictions on data, in batches."""
 
+import numpy as np
+
+from ttref.arrays import namespace
 from ttref.checks import check_count
+from ttref.contracts import Array, Source, Tree
+from ttref.layers import Layer
 from ttref.losses import LOSSES
 from ttref.machine import threads
-from ttref.train.data import batches, check_data
-from ttref.train.sums import collect, count_right, means, new_sums
+from ttref.train.data import Data, Samples, batches, check_data
+from ttref.train.source import Reader
+from ttref.train.sums import BatchScore, collect, compute_means, count_right, new_sums
 
 
-def evaluate(model, params, data, loss="softmax_cross_entropy", batch_size=1000):
+def evaluate(
+    model: Layer,
+    params: Tree,
+    data: Samples,
+    loss: str = "softmax_cross_entropy",
+    batch_size: int = 1000,
+) -> dict[str, float]:
     """Mean loss, and accuracy where the loss has one.
 
     Parameters
@@ -15,6 +27,7 @@ def evaluate(model, params, data, loss="softmax_cross_entropy", batch_size=1000)
     model : Layer
     params : tree of arrays
     data : ``(x, target)`` or ``(x, target, sample_weight)``
+        x is an array, shape (S, ...), or a `Source`, of which one batch at a time is in memory.
     loss : str
         softmax_cross_entropy, binary_cross_entropy or mean_squared_error.
     batch_size : int
@@ -23,21 +36,60 @@ def evaluate(model, params, data, loss="softmax_cross_entropy", batch_size=1000)
     -------
     dict
         ``"loss"`` and, for the two cross-entropies, ``"accuracy"``: the share of samples, or of
-        entries, that are classified right.
+        entries, whose class is predicted correctly.
+
+    Raises
+    ------
+    ShapeError, DataError, DtypeError, ConventionError
+        If the arguments do not fit each other.
     """
     check_count("batch_size", batch_size)
-    return evaluate_checked(model, params, check_data(model, data, loss), loss, batch_size)
+    checked = check_data(model, params, data, loss)
+    return evaluate_checked(model, params, checked, loss, batch_size)
 
 
-def evaluate_checked(model, params, data, loss, batch_size):
-    """As `evaluate`, for data that has been through `check_data`."""
-    sums, pending = new_sums(), []
+def evaluate_checked(
+    model: Layer, params: Tree, data: Data, loss: str, batch_size: int
+) -> dict[str, float]:
+    """As `evaluate`, for data that `check_data` returned."""
+    sums = new_sums()
+    pending: list[BatchScore] = []
     with threads.owned():
-        params = model.prepare(params, min(batch_size, data[0].shape[0]))
+        params = model.prepare(params, min(batch_size, data.samples))
         for batch in batches(data, batch_size):
             if batch.total > 0:
                 prediction, _ = model.forward(params, batch.x)
                 value, _ = LOSSES[loss].forward(prediction, batch.target, batch.weight)
-                pending.append((value, *count_right(loss, prediction, batch), batch.total))
+                right, answers = count_right(loss, prediction, batch)
+                pending.append(BatchScore(value, right, answers, batch.total))
     collect(sums, pending)
-    return means(sums)
+    return compute_means(sums)
+
+
+def predict(model: Layer, params: Tree, x: Array | Source, batch_size: int = 1000) -> Array:
+    """The model's outputs outside training, computed in batches.
+
+    Parameters
+    ----------
+    model : Layer
+    params : tree of arrays
+    x : array, shape (S, ...), or Source
+        Of a source, one batch at a time is in memory.
+    batch_size : int
+
+    Returns
+    -------
+    y : array, shape (S, ...)
+    """
+    check_count("batch_size", batch_size)
+    samples = len(x) if isinstance(x, Source) else x.shape[0]
+    starts = range(0, max(samples, 1), batch_size)
+    slices = [slice(start, min(start + batch_size, samples)) for start in starts]
+    if isinstance(x, Source):
+        reader = Reader.for_params(x, params)
+        numbers = np.arange(samples)
+        parts = (reader.read(numbers[part]) for part in slices)
+    else:
+        parts = (x[part, ...] for part in slices)
+    outputs = [model.forward(params, part)[0] for part in parts]
+    return namespace(*outputs).concat(outputs, axis=0)

@@ -1,41 +1,50 @@
 """`fit`: the training loop."""
 
+from collections.abc import Mapping
+from os import PathLike
+
 from ttref.arrays import namespace
 from ttref.checks import check_count
+from ttref.contracts import Optimizer, Tree
 from ttref.errors import CheckpointError
+from ttref.layers import Layer
 from ttref.machine import threads
 from ttref.machine.memory import keep_freed_memory
 from ttref.optim import EMA
 from ttref.rng import stream
-from ttref.train.diagnosis import loud_later
-from ttref.train.epoch import finish_epoch, history, train_epoch
+from ttref.train.checkpoint import RunFolder
+from ttref.train.data import Samples
+from ttref.train.diagnosis import ignore_overflow
+from ttref.train.epoch import finish_epoch, make_history, train_epoch
 from ttref.train.graph import GraphStepper
-from ttref.train.interrupt import Interrupted, deferred_interrupt
-from ttref.train.run import Folder
+from ttref.train.history import History
+from ttref.train.interrupt import Interrupted, defer_interrupt
+from ttref.train.state import TrainingState
 from ttref.train.step import Stepper
-from ttref.train.training import Training
+from ttref.train.stopping import EarlyStopping
+from ttref.train.training import Training, check_model, prepare_data
 
 
 def fit(
-    model,
-    params,
-    data,
-    optimizer,
-    epochs,
+    model: Layer,
+    params: Tree,
+    data: Samples,
+    optimizer: Optimizer,
+    epochs: int,
     *,
-    batch_size=64,
-    loss="softmax_cross_entropy",
-    validation=None,
-    l2=None,
-    clip_norm=None,
-    ema=None,
-    early_stopping=None,
-    seed=0,
-    out=None,
-    resume=False,
-    progress=True,
-    graph=False,
-):
+    batch_size: int = 64,
+    loss: str = "softmax_cross_entropy",
+    validation: Samples | None = None,
+    l2: Mapping[str, float] | None = None,
+    clip_norm: float | None = None,
+    ema: float | None = None,
+    early_stopping: EarlyStopping | None = None,
+    seed: int = 0,
+    out: str | PathLike[str] | None = None,
+    resume: bool = False,
+    progress: bool = True,
+    graph: bool = False,
+) -> History:
     """Train `model` from `params` on `data`.
 
     Parameters
@@ -44,7 +53,9 @@ def fit(
     params : tree of arrays
         As ``model.init`` makes it; not changed.
     data : ``(x, target)`` or ``(x, target, sample_weight)``
-        Arrays of the parameters' namespace and dtype; the first axis counts samples.
+        Arrays of the parameters' namespace and dtype; the first axis counts samples. In place of
+        the array x, a `ttref.contracts.Source` reads the samples of each batch when it is needed:
+        its data may be larger than memory, and its values are not checked.
     optimizer : SGD or Adam
     epochs : int
         Passes over the data in all, those before a resume included.
@@ -88,55 +99,79 @@ def fit(
     DivergenceError
         If the loss is not finite; names the first layer whose output is not.
     Interrupted
-        On Ctrl-C, after the step at hand; a `KeyboardInterrupt` with the history so far.
+        On Ctrl-C, after the current step; a `KeyboardInterrupt` with the history so far.
     """
+    # Check everything before anything is written.
     check_count("epochs", epochs)
     average = None if ema is None else EMA(ema)
+    check_model(model, params, optimizer)
+    checked = prepare_data(model, params, data, loss)
+    held_out = None if validation is None else prepare_data(model, params, validation, loss)
     training = Training(
-        model, data, validation, optimizer, batch_size, loss, l2, clip_norm, average, early_stopping
-    ).checked(params)
-    run = training.start(params, stream(seed, "shuffle and dropout"))
-    folder = Folder(out, training.settings(params, seed) if out is not None else {})
+        model=model,
+        data=checked,
+        validation=held_out,
+        optimizer=optimizer,
+        batch_size=batch_size,
+        loss=loss,
+        l2=l2,
+        clip_norm=clip_norm,
+        average=average,
+        early_stopping=early_stopping,
+    )
+    training.check(params)
+    # Start, or resume the run in the folder.
+    state = training.start(params, stream(seed, "shuffle and dropout"))
+    settings = {} if out is None else training.settings(params, seed)
+    folder = RunFolder(out, settings)
     folder.prepare(resume)
-    run = _not_beyond(epochs, folder.resume(namespace(run.vectors["params"])) or run, folder)
+    state = folder.resume(namespace(state.vectors["params"])) or state
+    _check_not_beyond(epochs, state, folder)
+    # Train.
     keep_freed_memory()
-    plain = Stepper(training, run)
-    stepper = GraphStepper(plain, run) if graph else plain
-    _train(stepper, training, run, epochs, folder, progress)
-    return history(training, run)
+    plain = Stepper(training, state.params)
+    stepper = GraphStepper(plain, state) if graph else plain
+    _train_epochs(stepper, state, epochs, folder, progress)
+    return make_history(training, state)
 
 
-def _train(stepper, training, run, epochs, folder, progress):
-    """Bring `run` to the end, or to Ctrl-C, and save it after every epoch."""
+def _train_epochs(
+    stepper: Stepper | GraphStepper,
+    state: TrainingState,
+    epochs: int,
+    folder: RunFolder,
+    progress: bool,
+) -> None:
+    """Bring `state` to the end, or to Ctrl-C, and save it after every epoch."""
     from tqdm import tqdm
 
+    training = stepper.training
     steps = training.steps_per_epoch
-    done = run.epoch * steps + run.step
+    done = state.epoch * steps + state.step
     with (
-        deferred_interrupt() as interrupted,
+        defer_interrupt() as interrupted,
         tqdm(total=epochs * steps, initial=done, unit="step", disable=not progress) as bar,
-        loud_later(),
+        ignore_overflow(),
         threads.owned(),
     ):
-        while run.epoch < epochs and not run.finished:
-            bar.set_description(f"epoch {run.epoch + 1}/{epochs}")
-            if train_epoch(stepper, run, bar, interrupted):
-                finish_epoch(training, run)
-            folder.save(run)
+        while state.epoch < epochs and not state.finished:
+            bar.set_description(f"epoch {state.epoch + 1}/{epochs}")
+            if train_epoch(stepper, state, bar, interrupted):
+                finish_epoch(training, state)
+            folder.save(state)
             if interrupted():
                 saved = f"; {folder.checkpoint} can be resumed" if folder.checkpoint else ""
                 raise Interrupted(
-                    f"stopped after epoch {run.epoch}, step {run.step}{saved}",
-                    history(training, run),
+                    f"stopped after epoch {state.epoch}, step {state.step}{saved}",
+                    make_history(training, state),
                 )
 
 
-def _not_beyond(epochs, run, folder):
-    """The run, if it has not taken more steps than are asked for."""
-    if run.epoch > epochs or (run.epoch == epochs and run.step):
-        steps = f" and {run.step} steps" if run.step else ""
+def _check_not_beyond(epochs: int, state: TrainingState, folder: RunFolder) -> None:
+    """Raise `CheckpointError` if the run has taken more steps than are asked for."""
+    if state.epoch > epochs or (state.epoch == epochs and state.step):
+        steps = f" and {state.step} steps" if state.step else ""
         raise CheckpointError(
-            f"{folder.checkpoint} has {run.epoch} epochs{steps} already, more than the {epochs} "
+            f"{folder.checkpoint} has {state.epoch} epochs{steps} already, more than the {epochs} "
             "asked for"
         )
-    return run

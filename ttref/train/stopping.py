@@ -1,9 +1,11 @@
 """Early stopping."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ttref.checks import check_count, check_number
 from ttref.errors import ConventionError
+from ttref.train.history import Row
 
 
 @dataclass(frozen=True)
@@ -17,7 +19,7 @@ class EarlyStopping:
     patience : int
         Epochs without improvement before training stops.
     min_delta : float
-        What counts as an improvement.
+        A change counts as an improvement if it is larger than this.
     restore_best : bool
         Whether the best epoch's weights are returned, rather than the last one's.
     """
@@ -27,11 +29,11 @@ class EarlyStopping:
     min_delta: float = 0.0
     restore_best: bool = True
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_count("patience", self.patience)
         check_number("min_delta", self.min_delta, "a number >= 0", lambda v: v >= 0)
 
-    def check(self, columns):
+    def check(self, columns: Sequence[str]) -> None:
         """Raise `ConventionError` unless `monitor` is among the columns of the history."""
         if self.monitor not in columns:
             raise ConventionError(
@@ -39,9 +41,11 @@ class EarlyStopping:
                 f"but the history has {', '.join(columns)}"
             )
 
-    def improves(self, row, best):
+    def improves(self, row: Row, best: float | None) -> bool:
         """Whether the history row `row` beats the value `best`; the first epoch always does."""
         if best is None:
             return True
         gain = row[self.monitor] - best
-        return (gain if self.monitor.endswith("accuracy") else -gain) > self.min_delta
+        if not self.monitor.endswith("accuracy"):
+            gain = -gain
+        return gain > self.min_delta

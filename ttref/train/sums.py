@@ -1,57 +1,88 @@
 """Sums over batches, from which mean loss and accuracy come."""
 
 import math
+from typing import NamedTuple, TypedDict
 
 import numpy as np
 
 from ttref.arrays import namespace, to_numpy
+from ttref.contracts import Array
+from ttref.train.data import Batch
 
 
-def new_sums():
+class Sums(TypedDict):
     """Running sums over batches: plain numbers, so that a checkpoint can hold them."""
+
+    loss: float  # each batch's mean loss times its weight
+    weight: float
+    right: int  # correct answers
+    answers: int
+
+
+class BatchScore(NamedTuple):
+    """What one batch adds to `Sums`; its first two numbers may still be on a device."""
+
+    loss: Array | float  # mean of the batch
+    right: Array | int
+    answers: int
+    weight: float
+
+
+class Answers(NamedTuple):
+    """How many answers of a batch are correct, and how many there are."""
+
+    right: Array | int
+    answers: int
+
+
+def new_sums() -> Sums:
+    """Sums over no batches."""
     return {"loss": 0.0, "weight": 0.0, "right": 0, "answers": 0}
 
 
-def count_right(loss, prediction, batch):
-    """``(right, all)`` answers of a batch; (0, 0) where the loss has no notion of right ones.
+def count_right(loss: str, prediction: Array, batch: Batch) -> Answers:
+    """Count the correct answers of a batch; (0, 0) where the loss does not define any.
 
     Samples of weight 0 do not count. `right` stays on the device.
     """
-    xp, target = namespace(prediction), batch.target
+    xp = namespace(prediction)
+    target = batch.target
     if loss == "softmax_cross_entropy":
         labels = target if target.ndim == 1 else xp.argmax(target, axis=1)
         right = xp.argmax(prediction, axis=1) == labels
     elif loss == "binary_cross_entropy":
         right = (prediction > 0) == (target > 1 / 2)
     else:
-        return 0, 0
+        return Answers(0, 0)
     if batch.weight is not None:
         right = right & xp.reshape(batch.weight > 0, (-1, *[1] * (right.ndim - 1)))
-    return xp.count_nonzero(right), batch.answers * math.prod(right.shape[1:])
+    return Answers(xp.count_nonzero(right), batch.answers * math.prod(right.shape[1:]))
 
 
-def collect(sums, pending):
-    """Add ``(loss, right, all, weight)`` of each pending batch to `sums`, and forget them.
+def collect(sums: Sums, pending: list[BatchScore]) -> bool:
+    """Add the scores of pending batches to `sums`, and empty the list.
 
-    All that is ever read from a device; False if the sum of losses is not finite.
+    Nothing else is read from a device. The result is False if the sum of losses is not finite.
     """
-    for loss, right, answers, weight in zip(*map(_read, zip(*pending, strict=True)), strict=True):
-        sums["loss"] += loss * weight
-        sums["weight"] += weight
-        sums["right"] += right
-        sums["answers"] += answers
+    columns = [_read(column) for column in zip(*pending, strict=True)]
+    for row in zip(*columns, strict=True):
+        score = BatchScore(*row)
+        sums["loss"] += score.loss * score.weight
+        sums["weight"] += score.weight
+        sums["right"] += score.right
+        sums["answers"] += score.answers
     pending.clear()
     return math.isfinite(sums["loss"])
 
 
-def _read(values):
-    """Numbers as Python's own, off their device in one transfer."""
+def _read(values: tuple[Array | float, ...]) -> list[float]:
+    """Convert to numbers of Python, from a device in one transfer."""
     if isinstance(values[0], int | float | np.generic | np.ndarray):
         return [v.item() if hasattr(v, "item") else v for v in values]
     return to_numpy(namespace(values[0]).stack(values)).tolist()
 
 
-def means(sums):
+def compute_means(sums: Sums) -> dict[str, float]:
     """Mean loss and accuracy, as far as there was anything to average."""
     result = {"loss": sums["loss"] / sums["weight"]} if sums["weight"] else {}
     if sums["answers"]:
