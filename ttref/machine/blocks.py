@@ -15,7 +15,7 @@ LARGEST = 2**26  # numbers of a block on a GPU
 def is_fast(*arrays):
     """Whether these are floats of NumPy, all of one dtype."""
     dtype = getattr(arrays[0], "dtype", None)
-    if dtype is None or dtype.char not in NUMPY_KINDS:
+    if getattr(dtype, "char", None) not in NUMPY_KINDS:  # other libraries' dtypes have no char
         return False
     return all([type(a) is np.ndarray and a.dtype == dtype for a in arrays])
 
