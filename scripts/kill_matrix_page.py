@@ -4,7 +4,7 @@ from pathlib import Path
 
 import matplotlib
 
-from ttref.testing.mutants import FAMILIES, KINDS, MUTANTS
+from ttref.testing.mutants import GROUPS, KINDS, MUTANTS
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
@@ -164,9 +164,9 @@ def markdown(header, rows):
 
 
 def summary_table(results, dtype):
-    """Mutants found by kind and by family, and false alarms."""
+    """Mutants found by kind and by group, and false alarms."""
     groups = {kind: [m.name for m in MUTANTS.values() if m.kind == kind] for kind in KINDS}
-    groups |= {name: [m.name for m in family] for name, family in FAMILIES.items()}
+    groups |= {name: [m.name for m in group] for name, group in GROUPS.items()}
     header = [dtype, *(f"{name} ({len(group)})" for name, group in groups.items())]
     rows = [
         [

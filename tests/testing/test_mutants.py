@@ -8,8 +8,8 @@ from ttref.rng import generator
 from ttref.testing import CASES, MUTANTS, exact, ladder_checker
 from ttref.testing.accuracy import on_floats, results
 from ttref.testing.cases import from_generator
-from ttref.testing.mutants import FAMILIES, KINDS
-from ttref.testing.mutants.mutant import narrow, rewired, stored_as
+from ttref.testing.mutants import GROUPS, KINDS
+from ttref.testing.mutants.mutant import narrow, reorder, stored_as
 from ttref.testing.score import real
 
 LINEAR = {"linear", "tt_linear", "fast.tt_linear", "Dense", "TTDense", "Sequential"}
@@ -38,7 +38,7 @@ def parametrized(mutants):
 def test_every_operator_has_mutants_of_its_own_and_there_are_more_than_sixty():
     assert {m.operator for m in MUTANTS.values()} == set(CASES)
     assert {m.kind for m in MUTANTS.values()} == set(KINDS)
-    assert len(MUTANTS) == sum(map(len, FAMILIES.values())) >= 60
+    assert len(MUTANTS) == sum(map(len, GROUPS.values())) >= 60
 
 
 @parametrized(MUTANTS.values())
@@ -89,7 +89,7 @@ def test_the_matrix_in_the_docs_has_every_mutant_and_no_survivor_of_ours():
 
 
 def test_an_order_in_which_nothing_moves_is_the_real_operator():
-    op = rewired(real("linear"), kernel=stored_as(0, 1))
+    op = reorder(real("linear"), kernel=stored_as(0, 1))
     assert not ladder_checker("exact", 20)(op, "linear", 0, "float64")
 
 

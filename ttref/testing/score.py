@@ -13,7 +13,7 @@ from ttref.rng import generator
 from ttref.testing.cases import CASES, from_generator
 from ttref.testing.ladder import attempt, rungs
 from ttref.testing.mutants import MUTANTS
-from ttref.testing.mutants.mutant import Operator
+from ttref.testing.mutants.mutant import Pair
 
 LAST_DECADE = {"float64": 15, "float32": 7}  # 1 + 10^-k is 1 beyond
 OPTIMIZERS = ("SGD", "Adam")  # no gradient of theirs to plant an error in
@@ -157,7 +157,7 @@ def planted(op, leaf, decade):
 
     if is_class:
         return type(op.__name__, (op,), {"backward": backward})
-    return Operator(op.forward, backward)
+    return Pair(op.forward, backward)
 
 
 def _known(found):

@@ -1,8 +1,8 @@
 """Wrong operators, to test checks with: each an error that somebody has made, or could.
 
 ``MUTANTS["tt_linear.bonds"].op`` has the contract of ``ttref.ops.tt_linear``, and
-``CASES["tt_linear"](draw, rng, op)`` makes its cases. A family of operators has a file or a few;
-a new one joins by its list.
+``CASES["tt_linear"](draw, rng, op)`` makes its cases. A mutant joins by the list ``MUTANTS`` of its
+module, and a module by its group here.
 """
 
 from ttref.testing.mutants import (
@@ -25,7 +25,7 @@ from ttref.testing.mutants import (
 )
 from ttref.testing.mutants.mutant import KINDS, Mutant
 
-FAMILIES = {
+GROUPS = {
     "affine maps": [*affine.MUTANTS, *trains.MUTANTS],
     "images": [
         *convolution.MUTANTS,
@@ -46,6 +46,6 @@ FAMILIES = {
     "layers": layers.MUTANTS,
     "optimisers": optimizers.MUTANTS,
 }
-MUTANTS = {mutant.name: mutant for family in FAMILIES.values() for mutant in family}
+MUTANTS = {mutant.name: mutant for group in GROUPS.values() for mutant in group}
 
-__all__ = ["FAMILIES", "KINDS", "MUTANTS", "Mutant"]
+__all__ = ["GROUPS", "KINDS", "MUTANTS", "Mutant"]

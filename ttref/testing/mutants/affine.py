@@ -1,32 +1,32 @@
-"""Mutants of the dense affine map, and what those of trains share with them."""
+"""Mutants of the dense affine map, and what those of tensor trains share with them."""
 
 import numpy as np
 
 from ttref import fast, ops
 from ttref.testing.mutants.mutant import (
-    Operator,
+    Pair,
     batch_mean,
-    family,
-    last_axis,
     leafwise,
+    make_mutants,
     misread,
     narrow,
-    negative,
-    rewired,
+    negate,
+    permute_last_axis,
+    reorder,
     slightly_off,
+    spoil_forward,
+    spoil_gradient,
     stored_as,
-    wrong_forward,
-    wrong_gradient,
 )
 
 
-def scaled_bias(op, factor):
+def scale_bias(op, factor):
     """`op` that adds the bias `factor` times, forward and backward."""
 
     def forward(params, x):
         return op.forward({k: factor * v if k == "bias" else v for k, v in params.items()}, x)
 
-    return wrong_gradient(Operator(forward, op.backward), bias=times(factor))
+    return spoil_gradient(Pair(forward, op.backward), bias=multiply_by(factor))
 
 
 def bias_in_first_row(y, params, x):
@@ -45,86 +45,86 @@ def first_row(gradient, dy, cache):
     return dy[0]
 
 
-def times(factor):
-    """A change of a gradient: multiplied."""
+def multiply_by(factor):
+    """A change of a gradient: it is multiplied by `factor`."""
     return leafwise(lambda g: factor * g)
 
 
 linear = ops.linear
-backwards = last_axis(lambda order: order[..., ::-1])
-rolled = last_axis(lambda order: np.roll(order, 1, axis=-1))
+backwards = permute_last_axis(lambda order: order[..., ::-1])
+rolled = permute_last_axis(lambda order: np.roll(order, 1, axis=-1))
 
 MUTANTS = [
-    *family(
+    *make_mutants(
         "linear",
         "forward",
         {
-            "bias_subtracted": ("y = x W - b", wrong_forward(linear, bias_subtracted)),
+            "bias_subtracted": ("y = x W - b", spoil_forward(linear, bias_subtracted)),
             "bias_in_first_row": (
                 "b added to one sample",
-                wrong_forward(linear, bias_in_first_row),
+                spoil_forward(linear, bias_in_first_row),
             ),
         },
     ),
-    *family(
+    *make_mutants(
         "linear",
         "gradient",
         {
             "kernel_mean": (
                 "mean over the batch for the sum",
-                wrong_gradient(linear, kernel=batch_mean),
+                spoil_gradient(linear, kernel=batch_mean),
             ),
             "bias_mean": (
                 "mean over the batch for the sum",
-                wrong_gradient(linear, bias=batch_mean),
+                spoil_gradient(linear, bias=batch_mean),
             ),
-            "bias_first_row": ("dy[0] for its sum", wrong_gradient(linear, bias=first_row)),
+            "bias_first_row": ("dy[0] for its sum", spoil_gradient(linear, bias=first_row)),
             "kernel_transposed": (
                 "dy^T x for x^T dy",
-                wrong_gradient(linear, kernel=misread(1, 0)),
+                spoil_gradient(linear, kernel=misread(1, 0)),
             ),
-            "dx_layout": ("dx comes out as (N, B)", wrong_gradient(linear, x=misread(1, 0))),
-            "dx_sign": ("-dx", wrong_gradient(linear, x=leafwise(negative))),
+            "dx_layout": ("dx comes out as (N, B)", spoil_gradient(linear, x=misread(1, 0))),
+            "dx_sign": ("-dx", spoil_gradient(linear, x=leafwise(negate))),
             "kernel_off": (
                 "off by 1 + 1e-6",
-                wrong_gradient(linear, kernel=leafwise(slightly_off)),
+                spoil_gradient(linear, kernel=leafwise(slightly_off)),
             ),
-            "bias_off": ("off by 1 + 1e-6", wrong_gradient(linear, bias=leafwise(slightly_off))),
+            "bias_off": ("off by 1 + 1e-6", spoil_gradient(linear, bias=leafwise(slightly_off))),
             "kernel_narrow": (
                 "rounded to half the bits",
-                wrong_gradient(linear, kernel=leafwise(narrow)),
+                spoil_gradient(linear, kernel=leafwise(narrow)),
             ),
         },
     ),
-    *family(
+    *make_mutants(
         "linear",
         "consistent",
         {
-            "kernel_layout": ("kernel stored as (M, N)", rewired(linear, kernel=stored_as(1, 0))),
-            "x_layout": ("x stored as (N, B)", rewired(linear, x=stored_as(1, 0))),
-            "y_reversed": ("columns of y reversed", rewired(linear, y=backwards)),
-            "bias_rolled": ("b added one column off", rewired(linear, bias=rolled)),
-            "bias_twice": ("b added twice", scaled_bias(linear, 2)),
-            "bias_missing": ("b not added", scaled_bias(linear, 0)),
+            "kernel_layout": ("kernel stored as (M, N)", reorder(linear, kernel=stored_as(1, 0))),
+            "x_layout": ("x stored as (N, B)", reorder(linear, x=stored_as(1, 0))),
+            "y_reversed": ("columns of y reversed", reorder(linear, y=backwards)),
+            "bias_rolled": ("b added one column off", reorder(linear, bias=rolled)),
+            "bias_twice": ("b added twice", scale_bias(linear, 2)),
+            "bias_missing": ("b not added", scale_bias(linear, 0)),
         },
     ),
-    *family(
+    *make_mutants(
         "fast.linear",
         "gradient",
         {
             "kernel_off": (
                 "off by 1 + 1e-6",
-                wrong_gradient(fast.linear, kernel=leafwise(slightly_off)),
+                spoil_gradient(fast.linear, kernel=leafwise(slightly_off)),
             ),
             "dx_narrow": (
                 "rounded to half the bits",
-                wrong_gradient(fast.linear, x=leafwise(narrow)),
+                spoil_gradient(fast.linear, x=leafwise(narrow)),
             ),
         },
     ),
-    *family(
+    *make_mutants(
         "fast.linear",
         "consistent",
-        {"bias_twice": ("b added twice", scaled_bias(fast.linear, 2))},
+        {"bias_twice": ("b added twice", scale_bias(fast.linear, 2))},
     ),
 ]

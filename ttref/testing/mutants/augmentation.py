@@ -4,18 +4,19 @@ import numpy as np
 
 from ttref import functions as F
 from ttref import ops
-from ttref.testing.mutants.elementwise import wrong_dx
-from ttref.testing.mutants.mutant import Operator, family
+from ttref.testing.mutants.elementwise import spoil_dx
+from ttref.testing.mutants.mutant import Pair, make_mutants
 
-crop, contrast = ops.crop_flip, ops.contrast
+crop = ops.crop_flip
+contrast = ops.contrast
 
 
 def contrast_without_mean(dy, cache):
-    """``factor dy``."""
+    """``factor dy``: the term of the mean is left out."""
     return cache.factor * dy
 
 
-def about_mean_over(axes):
+def contrast_about_mean_over(axes):
     """Contrast about the mean over these axes; its own adjoint, too."""
 
     def scaled(x, factor):
@@ -28,75 +29,80 @@ def about_mean_over(axes):
         factor = np.reshape(factor, (len(x), 1, 1, 1))
         return scaled(x, factor), (factor,)
 
-    return Operator(forward, lambda dy, cache: ({}, scaled(dy, *cache)))
+    return Pair(forward, lambda dy, cache: ({}, scaled(dy, *cache)))
 
 
-def other_moves(change):
+def change_moves(change):
     """`crop_flip` by other moves and flips."""
-    return Operator(
+    return Pair(
         lambda params, x, moves, flips: crop.forward(params, x, *change(moves, flips)),
         crop.backward,
     )
 
 
-def pulled_by(change):
+def change_moves_back(change):
     """`crop_flip` whose gradient is pulled back by other moves and flips."""
 
     def backward(dy, cache):
         moves, flips = change(cache.moves, cache.flips)
         return crop.backward(dy, cache._replace(moves=moves, flips=flips))
 
-    return Operator(crop.forward, backward)
+    return Pair(crop.forward, backward)
 
 
 def around(params, x, moves, flips):
     """What leaves the image on one side comes in on the other."""
-    images = [
-        np.roll(image[:, ::-1] if flip else image, (-down, right if flip else -right), (0, 1))
-        for image, (down, right), flip in zip(x, moves, flips, strict=True)
-    ]
+    images = []
+    for image, move, flip in zip(x, moves, flips, strict=True):
+        down, right = move
+        source = image[:, ::-1] if flip else image
+        images.append(np.roll(source, (-down, right if flip else -right), (0, 1)))
     return np.stack(images), (moves, flips)
 
 
 def around_backward(dy, cache):
     """Its derivative."""
     images = []
-    for image, (down, right), flip in zip(dy, *cache, strict=True):
+    for image, move, flip in zip(dy, *cache, strict=True):
+        down, right = move
         rolled_back = np.roll(image, (down, -right if flip else right), (0, 1))
         images.append(rolled_back[:, ::-1] if flip else rolled_back)
     return {}, np.stack(images)
 
 
 MUTANTS = [
-    *family(
+    *make_mutants(
         "crop_flip",
         "gradient",
         {
-            "moves_again": ("moves again instead of back", pulled_by(lambda m, f: (-m, f))),
-            "flips_missing": ("not flipped back", pulled_by(lambda m, f: (m, 0 * f))),
-            "moves_missing": ("not moved back", pulled_by(lambda m, f: (0 * m, f))),
+            "moves_again": ("moves again instead of back", change_moves_back(lambda m, f: (-m, f))),
+            "flips_missing": ("not flipped back", change_moves_back(lambda m, f: (m, 0 * f))),
+            "moves_missing": ("not moved back", change_moves_back(lambda m, f: (0 * m, f))),
         },
     ),
-    *family(
+    *make_mutants(
         "crop_flip",
         "consistent",
         {
-            "sign": ("moved the other way", other_moves(lambda m, f: (-m, f))),
-            "axes": ("rows and columns exchanged", other_moves(lambda m, f: (m[:, ::-1], f))),
-            "around": ("pixels come in again on the other side", Operator(around, around_backward)),
+            "sign": ("moved the other way", change_moves(lambda m, f: (-m, f))),
+            "axes": ("rows and columns exchanged", change_moves(lambda m, f: (m[:, ::-1], f))),
+            "around": ("pixels come in again on the other side", Pair(around, around_backward)),
         },
     ),
-    *family(
+    *make_mutants(
         "contrast",
         "gradient",
-        {"mean_term": ("dx = factor dy", wrong_dx(contrast, contrast_without_mean))},
+        {"mean_term": ("dx = factor dy", spoil_dx(contrast, contrast_without_mean))},
     ),
-    *family(
+    *make_mutants(
         "contrast",
         "consistent",
         {
-            "mean_of_channels": ("about the mean of all channels", about_mean_over((1, 2, 3))),
-            "mean_of_rows": ("about the mean of each column", about_mean_over((1,))),
+            "mean_of_channels": (
+                "about the mean of all channels",
+                contrast_about_mean_over((1, 2, 3)),
+            ),
+            "mean_of_rows": ("about the mean of each column", contrast_about_mean_over((1,))),
         },
     ),
 ]

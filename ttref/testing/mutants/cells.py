@@ -1,27 +1,27 @@
-"""Mutants of one train per gate and of the simple cell, and what those of all cells share."""
+"""Mutants of one tensor train per gate and of the simple cell, and what all cells share."""
 
 import numpy as np
 
 from ttref.cells import RNNCell, per_gate
 from ttref.testing.mutants.mutant import (
     batch_mean,
-    family,
     in_order,
     leafwise,
-    rewired,
+    make_mutants,
+    reorder,
     slightly_off,
-    wrong_gradient,
+    spoil_gradient,
     zero,
 )
 
 
 def gates_reversed(shape, params):
-    """The wire of y whose blocks of columns are taken from the last gate on."""
+    """The order of y whose blocks of columns go from the last gate to the first."""
     order = in_order(shape, params)
     return np.concat(np.split(order, len(params["cores"]), axis=-1)[::-1], axis=-1)
 
 
-def remembers(cell, change):
+def change_cache(cell, change):
     """The cell whose backward reads ``change(cache)``."""
 
     def backward(self, dstate, cache):
@@ -30,7 +30,7 @@ def remembers(cell, change):
     return type(cell.__name__, (cell,), {"backward": backward})
 
 
-def pulls(cell, change):
+def change_gradients(cell, change):
     """The cell whose gradients are ``change(dparams, dstate, dp)``."""
 
     def backward(self, dstate, cache):
@@ -39,24 +39,24 @@ def pulls(cell, change):
     return type(cell.__name__, (cell,), {"backward": backward})
 
 
-def reads(cell, change, names=("recurrent", "p")):
+def change_blocks(cell, change, names=("recurrent", "p")):
     """The cell that reads U, and p, with ``change(blocks)`` of columns, forward and backward.
 
     `change` is its own inverse.
     """
 
-    def changed(name, x):
+    def change_tensor(name, x):
         blocks = np.split(x, cell.gates, axis=-1)
         return np.concat(change(blocks), axis=-1) if name in names else x
 
     def forward(self, params, state, p, recurrent_mask=None):
-        params = params | {"recurrent": changed("recurrent", params["recurrent"])}
-        return cell.forward(self, params, state, changed("p", p), recurrent_mask)
+        params = params | {"recurrent": change_tensor("recurrent", params["recurrent"])}
+        return cell.forward(self, params, state, change_tensor("p", p), recurrent_mask)
 
     def backward(self, dstate, cache):
         dparams, dstate, dp = cell.backward(self, dstate, cache)
-        dparams = dparams | {"recurrent": changed("recurrent", dparams["recurrent"])}
-        return dparams, dstate, changed("p", dp)
+        dparams = dparams | {"recurrent": change_tensor("recurrent", dparams["recurrent"])}
+        return dparams, dstate, change_tensor("p", dp)
 
     return type(cell.__name__, (cell,), {"forward": forward, "backward": backward})
 
@@ -66,7 +66,7 @@ def turned(blocks):
     return [np.permute_dims(x, (1, 0)) for x in blocks]
 
 
-def masked_by(cell, change):
+def change_recurrent_mask(cell, change):
     """The cell whose recurrent mask is ``change(mask)``, forward and backward."""
 
     def forward(self, params, state, p, recurrent_mask=None):
@@ -77,8 +77,23 @@ def masked_by(cell, change):
 
 
 def path_dropped(dparams, dstate, dp):
-    """No gradient of h, but for what goes by on other ways."""
+    """No gradient of the previous state."""
     return dparams, tuple(map(zero, dstate)), dp
+
+
+def next_output(cache):
+    """The new h remembered for the one before."""
+    return cache._replace(kept=cache.activation.y)
+
+
+def untransposed(cache):
+    """The transpose of U remembered for U."""
+    return cache._replace(recurrent=cache.recurrent.transpose(1, 0))
+
+
+def without_mask(cache):
+    """The recurrent mask forgotten."""
+    return cache._replace(mask=None)
 
 
 def recurrent_mean(dparams, dstate, dp):
@@ -92,56 +107,65 @@ def recurrent_off(dparams, dstate, dp):
 
 
 MUTANTS = [
-    *family(
+    *make_mutants(
         "per_gate",
         "gradient",
         {
             "trains_slots": (
                 "gradients of trains in the order of backward",
-                wrong_gradient(per_gate, cores=lambda g, dy, cache: g[::-1]),
+                spoil_gradient(per_gate, cores=lambda g, dy, cache: g[::-1]),
             ),
             "bias_mean": (
                 "mean over the batch for the sum",
-                wrong_gradient(per_gate, bias=batch_mean),
+                spoil_gradient(per_gate, bias=batch_mean),
             ),
             "dx_off": (
                 "off by 1 + 1e-6",
-                wrong_gradient(per_gate, x=leafwise(slightly_off)),
+                spoil_gradient(per_gate, x=leafwise(slightly_off)),
             ),
         },
     ),
-    *family(
+    *make_mutants(
         "per_gate",
         "consistent",
-        {"gates_reversed": ("the last gate first", rewired(per_gate, y=gates_reversed))},
+        {"gates_reversed": ("the last gate first", reorder(per_gate, y=gates_reversed))},
     ),
-    *family(
+    *make_mutants(
         "rnn",
         "gradient",
         {
             "recurrent_of_next": (
                 "dU from h_t for h_(t-1)",
-                remembers(RNNCell, lambda c: c._replace(kept=c.activation.y)),
+                change_cache(RNNCell, next_output),
             ),
             "recurrent_untransposed": (
                 "da U for da U^T",
-                remembers(RNNCell, lambda c: c._replace(recurrent=c.recurrent.transpose(1, 0))),
+                change_cache(RNNCell, untransposed),
             ),
             "mask_forgotten": (
                 "no recurrent mask in backward",
-                remembers(RNNCell, lambda c: c._replace(mask=None)),
+                change_cache(RNNCell, without_mask),
             ),
-            "path_dropped": ("dh = 0", pulls(RNNCell, path_dropped)),
-            "recurrent_mean": ("mean over the batch for the sum", pulls(RNNCell, recurrent_mean)),
-            "recurrent_off": ("off by 1 + 1e-6", pulls(RNNCell, recurrent_off)),
+            "path_dropped": ("dh = 0", change_gradients(RNNCell, path_dropped)),
+            "recurrent_mean": (
+                "mean over the batch for the sum",
+                change_gradients(RNNCell, recurrent_mean),
+            ),
+            "recurrent_off": ("off by 1 + 1e-6", change_gradients(RNNCell, recurrent_off)),
         },
     ),
-    *family(
+    *make_mutants(
         "rnn",
         "consistent",
         {
-            "recurrent_layout": ("U stored transposed", reads(RNNCell, turned, ("recurrent",))),
-            "mask_ignored": ("no recurrent mask", masked_by(RNNCell, lambda mask: None)),
+            "recurrent_layout": (
+                "U stored transposed",
+                change_blocks(RNNCell, turned, ("recurrent",)),
+            ),
+            "mask_ignored": (
+                "no recurrent mask",
+                change_recurrent_mask(RNNCell, lambda mask: None),
+            ),
         },
     ),
 ]

@@ -5,44 +5,46 @@ import numpy as np
 from ttref import fast, ops
 from ttref.testing.mutants.affine import bias_subtracted
 from ttref.testing.mutants.mutant import (
-    Operator,
+    Pair,
     batch_mean,
-    family,
     in_order,
     leafwise,
+    make_mutants,
     misread,
     narrow,
-    rewired,
+    reorder,
     slightly_off,
+    spoil_forward,
+    spoil_gradient,
     stored_as,
-    wrong_forward,
-    wrong_gradient,
 )
 
-conv, fast_conv = ops.conv2d, fast.conv2d
+conv = ops.conv2d
+fast_conv = fast.conv2d
 
 
 def flipped(*axes):
-    """The wire of a tensor whose axes are reversed."""
+    """The order of a tensor whose axes are reversed."""
     return lambda shape, params: np.flip(in_order(shape, params), axes)
 
 
 def rolled(axis):
-    """The wire of a tensor that is moved along an axis by one."""
+    """The order of a tensor that is moved along an axis by one."""
     return lambda shape, params: np.roll(in_order(shape, params), 1, axis)
 
 
-def other_windows(op, dx_only=False, **change):
-    """`op` that pulls back through windows with other fields, of x only if so told."""
+def change_windows(op, dx_only=False, **change):
+    """`op` whose backward has windows with other fields; with `dx_only`, for dx alone."""
 
     def backward(dy, cache, *rest):
-        axes = tuple(
-            axis._replace(**{name: to(axis) for name, to in change.items()}) for axis in cache.axes
-        )
-        dparams, dx = op.backward(dy, cache._replace(axes=axes), *rest)
+        axes = []
+        for axis in cache.axes:
+            fields = {name: value_of(axis) for name, value_of in change.items()}
+            axes.append(axis._replace(**fields))
+        dparams, dx = op.backward(dy, cache._replace(axes=tuple(axes)), *rest)
         return (op.backward(dy, cache)[0] if dx_only else dparams), dx
 
-    return Operator(op.forward, backward)
+    return Pair(op.forward, backward)
 
 
 def one(axis):
@@ -55,14 +57,14 @@ def one_more(axis):
     return axis.before + 1
 
 
-def turned_kernel_in_dx(op):
-    """`op` whose dx comes from the kernel turned by half, where it already is turned."""
+def turn_kernel_in_dx(op):
+    """`op` whose dx comes from the kernel turned by half once too often."""
 
     def backward(dy, cache, input_gradient=True):
         turned = cache._replace(kernel=np.flip(cache.kernel, (0, 1)))
         return op.backward(dy, cache)[0], op.backward(dy, turned)[1]
 
-    return Operator(op.forward, backward)
+    return Pair(op.forward, backward)
 
 
 def first_image(gradient, dy, cache):
@@ -81,98 +83,98 @@ def turned(filters):
 
 
 MUTANTS = [
-    *family(
+    *make_mutants(
         "conv2d",
         "forward",
-        {"bias_subtracted": ("K x - b", wrong_forward(conv, bias_subtracted))},
+        {"bias_subtracted": ("K x - b", spoil_forward(conv, bias_subtracted))},
     ),
-    *family(
+    *make_mutants(
         "conv2d",
         "gradient",
         {
-            "stride": ("stride 1 in backward", other_windows(conv, stride=one)),
-            "dilation": ("dilation 1 in backward", other_windows(conv, dilation=one)),
+            "stride": ("stride 1 in backward", change_windows(conv, stride=one)),
+            "dilation": ("dilation 1 in backward", change_windows(conv, dilation=one)),
             "padding_dx": (
                 "dx off by a pixel",
-                other_windows(conv, dx_only=True, before=one_more),
+                change_windows(conv, dx_only=True, before=one_more),
             ),
-            "kernel_turned_dx": ("dx from the turned kernel", turned_kernel_in_dx(conv)),
+            "kernel_turned_dx": ("dx from the turned kernel", turn_kernel_in_dx(conv)),
             "dkernel_turned": (
                 "gradient of the kernel turned",
-                wrong_gradient(conv, kernel=leafwise(turned)),
+                spoil_gradient(conv, kernel=leafwise(turned)),
             ),
             "dkernel_spatial": (
                 "rows and columns of the kernel exchanged",
-                wrong_gradient(conv, kernel=misread(1, 0, 2, 3)),
+                spoil_gradient(conv, kernel=misread(1, 0, 2, 3)),
             ),
             "dkernel_channels": (
                 "gradient stored as (kh, kw, S, C)",
-                wrong_gradient(conv, kernel=misread(0, 1, 3, 2)),
+                spoil_gradient(conv, kernel=misread(0, 1, 3, 2)),
             ),
             "kernel_mean": (
                 "mean over the batch for the sum",
-                wrong_gradient(conv, kernel=batch_mean),
+                spoil_gradient(conv, kernel=batch_mean),
             ),
-            "kernel_off": ("off by 1 + 1e-6", wrong_gradient(conv, kernel=leafwise(slightly_off))),
+            "kernel_off": ("off by 1 + 1e-6", spoil_gradient(conv, kernel=leafwise(slightly_off))),
             "bias_first_image": (
                 "of the first image only",
-                wrong_gradient(conv, bias=first_image),
+                spoil_gradient(conv, bias=first_image),
             ),
-            "bias_first_pixel": ("of one pixel only", wrong_gradient(conv, bias=first_pixel)),
+            "bias_first_pixel": ("of one pixel only", spoil_gradient(conv, bias=first_pixel)),
             "dx_layout": (
                 "dx comes out as (B, C, H, W)",
-                wrong_gradient(conv, x=misread(0, 3, 1, 2)),
+                spoil_gradient(conv, x=misread(0, 3, 1, 2)),
             ),
-            "dx_narrow": ("rounded to half the bits", wrong_gradient(conv, x=leafwise(narrow))),
+            "dx_narrow": ("rounded to half the bits", spoil_gradient(conv, x=leafwise(narrow))),
         },
     ),
-    *family(
+    *make_mutants(
         "conv2d",
         "consistent",
         {
             "kernel_turned": (
                 "the convolution of mathematics",
-                rewired(conv, kernel=flipped(0, 1)),
+                reorder(conv, kernel=flipped(0, 1)),
             ),
-            "padding": ("padding off by one", rewired(conv, x=rolled(1))),
+            "padding": ("padding off by one", reorder(conv, x=rolled(1))),
             "padding_side": (
                 "the odd row and column of padding at the top and left",
-                rewired(conv, kernel=flipped(0, 1), x=flipped(1, 2), y=flipped(1, 2)),
+                reorder(conv, kernel=flipped(0, 1), x=flipped(1, 2), y=flipped(1, 2)),
             ),
             "kernel_oihw": (
                 "kernel stored as (S, C, kh, kw)",
-                rewired(conv, kernel=stored_as(3, 2, 0, 1)),
+                reorder(conv, kernel=stored_as(3, 2, 0, 1)),
             ),
             "kernel_channels": (
                 "kernel stored as (kh, kw, S, C)",
-                rewired(conv, kernel=stored_as(0, 1, 3, 2)),
+                reorder(conv, kernel=stored_as(0, 1, 3, 2)),
             ),
-            "x_nchw": ("x stored as (B, C, H, W)", rewired(conv, x=stored_as(0, 3, 1, 2))),
+            "x_nchw": ("x stored as (B, C, H, W)", reorder(conv, x=stored_as(0, 3, 1, 2))),
         },
     ),
-    *family(
+    *make_mutants(
         "fast.conv2d",
         "gradient",
         {
-            "stride": ("stride 1 in backward", other_windows(fast_conv, stride=one)),
-            "dilation": ("dilation 1 in backward", other_windows(fast_conv, dilation=one)),
+            "stride": ("stride 1 in backward", change_windows(fast_conv, stride=one)),
+            "dilation": ("dilation 1 in backward", change_windows(fast_conv, dilation=one)),
             "padding_dx": (
                 "dx off by a pixel",
-                other_windows(fast_conv, dx_only=True, before=one_more),
+                change_windows(fast_conv, dx_only=True, before=one_more),
             ),
             "dkernel_turned": (
                 "offsets of a phase in the wrong order",
-                wrong_gradient(fast_conv, kernel=leafwise(turned)),
+                spoil_gradient(fast_conv, kernel=leafwise(turned)),
             ),
             "dx_narrow": (
                 "rounded to half the bits",
-                wrong_gradient(fast_conv, x=leafwise(narrow)),
+                spoil_gradient(fast_conv, x=leafwise(narrow)),
             ),
         },
     ),
-    *family(
+    *make_mutants(
         "fast.conv2d",
         "consistent",
-        {"padding": ("padding off by one", rewired(fast_conv, x=rolled(1)))},
+        {"padding": ("padding off by one", reorder(fast_conv, x=rolled(1)))},
     ),
 ]

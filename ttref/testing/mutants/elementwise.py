@@ -4,13 +4,18 @@ import numpy as np
 
 from ttref import functions as F
 from ttref import ops
-from ttref.testing.mutants.mutant import Operator, family, slightly_off
+from ttref.testing.mutants.mutant import Pair, make_mutants, slightly_off
 
-activation, softmax, dropout = ops.activation, ops.softmax, ops.dropout
+activation = ops.activation
+softmax = ops.softmax
+dropout = ops.dropout
 
 
-def only(kind, y=None, slope=None):
-    """The activations, of which `kind` has another y of (x, alpha) or dx of (dy, cache)."""
+def change_activation(kind, y=None, slope=None):
+    """The activations, but that of the name `kind` has another ``y(x, alpha)`` or another dx.
+
+    dx is then ``slope(dy, cache)``.
+    """
 
     def forward(params, x, asked, alpha=None):
         value, cache = activation.forward(params, x, asked, alpha)
@@ -24,12 +29,12 @@ def only(kind, y=None, slope=None):
             return activation.backward(dy, cache)
         return {}, slope(dy, cache)
 
-    return Operator(forward, backward)
+    return Pair(forward, backward)
 
 
-def wrong_dx(op, change):
+def spoil_dx(op, change):
     """`op`, but dx is ``change(dy, cache)``."""
-    return Operator(op.forward, lambda dy, cache: ({}, change(dy, cache)))
+    return Pair(op.forward, lambda dy, cache: ({}, change(dy, cache)))
 
 
 def relu_from_the_right(dy, cache):
@@ -60,7 +65,8 @@ def gelu_by_tanh(x, alpha):
 
 def gelu_by_tanh_slope(dy, cache):
     """Its derivative."""
-    x, t = cache.x, F.tanh(gelu_inner(cache.x))
+    x = cache.x
+    t = F.tanh(gelu_inner(x))
     inner_slope = 2 * F.normal_pdf(0 * x) * (1 + F.divide(3 * 44715 * x * x, 10**6))
     return dy * (1 + t + x * (1 - t * t) * inner_slope) / 2
 
@@ -87,56 +93,60 @@ def transposed(mask):
     return np.reshape(np.permute_dims(np.reshape(mask, mask.shape[::-1]), (1, 0)), mask.shape)
 
 
-def with_mask(change, forward=True):
-    """Dropout by a changed mask, backward, and forward too unless told otherwise."""
+def change_mask(change, forward=True):
+    """Dropout by a changed mask, backward and, if `forward`, forward."""
 
     def run(params, x, mask):
         y, _ = dropout.forward(params, x, change(mask) if forward else mask)
         return y, dropout.Cache(change(mask))
 
-    return Operator(run, dropout.backward)
+    return Pair(run, dropout.backward)
 
 
 MUTANTS = [
-    *family(
+    *make_mutants(
         "activation",
         "gradient",
         {
-            "relu_kink": ("relu'(0) = 1", only("relu", slope=relu_from_the_right)),
+            "relu_kink": ("relu'(0) = 1", change_activation("relu", slope=relu_from_the_right)),
             "relu_side": (
                 "passes where x < 0",
-                only("relu", slope=lambda dy, c: F.where_positive(c.x, 0 * dy, dy)),
+                change_activation("relu", slope=lambda dy, c: F.where_positive(c.x, 0 * dy, dy)),
             ),
             "relu_of_dy": (
                 "passes where dy > 0",
-                only("relu", slope=lambda dy, c: F.where_positive(dy, dy, 0 * dy)),
+                change_activation("relu", slope=lambda dy, c: F.where_positive(dy, dy, 0 * dy)),
             ),
-            "relu_open": ("passes everywhere", only("relu", slope=lambda dy, c: dy)),
+            "relu_open": ("passes everywhere", change_activation("relu", slope=lambda dy, c: dy)),
             "leaky_relu_shut": (
                 "alpha taken for 0",
-                only("leaky_relu", slope=lambda dy, c: F.where_positive(c.x, dy, 0 * dy)),
+                change_activation(
+                    "leaky_relu", slope=lambda dy, c: F.where_positive(c.x, dy, 0 * dy)
+                ),
             ),
             "leaky_relu_squared": (
                 "alpha^2 for alpha",
-                only("leaky_relu", slope=lambda dy, c: F.where_positive(c.x, dy, c.alpha**2 * dy)),
+                change_activation(
+                    "leaky_relu", slope=lambda dy, c: F.where_positive(c.x, dy, c.alpha**2 * dy)
+                ),
             ),
             "hard_sigmoid_open": (
                 "slope 1/5 outside the ramp too",
-                only("hard_sigmoid", slope=lambda dy, c: F.divide(dy, 5)),
+                change_activation("hard_sigmoid", slope=lambda dy, c: F.divide(dy, 5)),
             ),
             "identity_off": (
                 "off by 1 + 1e-6",
-                only("identity", slope=lambda dy, c: slightly_off(dy)),
+                change_activation("identity", slope=lambda dy, c: slightly_off(dy)),
             ),
         },
     ),
-    *family(
+    *make_mutants(
         "activation",
         "consistent",
         {
             "leaky_relu_sides": (
                 "alpha on the positive side",
-                only(
+                change_activation(
                     "leaky_relu",
                     lambda x, alpha: F.where_positive(x, alpha * x, x),
                     lambda dy, c: F.where_positive(c.x, c.alpha * dy, dy),
@@ -144,65 +154,68 @@ MUTANTS = [
             ),
             "hard_sigmoid_sixth": (
                 "slope 1/6 for 1/5",
-                only("hard_sigmoid", lambda x, alpha: sixth(x), sixth_slope),
+                change_activation("hard_sigmoid", lambda x, alpha: sixth(x), sixth_slope),
             ),
         },
     ),
-    *family(
+    *make_mutants(
         "smooth_activation",
         "forward",
         {
             "sigmoid_off": (
                 "off by 1 + 1e-6",
-                only("sigmoid", lambda x, alpha: slightly_off(F.sigmoid(x))),
+                change_activation("sigmoid", lambda x, alpha: slightly_off(F.sigmoid(x))),
             ),
         },
     ),
-    *family(
+    *make_mutants(
         "smooth_activation",
         "gradient",
         {
             "tanh_not_squared": (
                 "1 - y for 1 - y^2",
-                only("tanh", slope=lambda dy, c: dy * (1 - c.y)),
+                change_activation("tanh", slope=lambda dy, c: dy * (1 - c.y)),
             ),
             "tanh_of_x": (
                 "1 - x^2 for 1 - y^2",
-                only("tanh", slope=lambda dy, c: dy * (1 - c.x * c.x)),
+                change_activation("tanh", slope=lambda dy, c: dy * (1 - c.x * c.x)),
             ),
-            "sigmoid_factor": ("y for y (1 - y)", only("sigmoid", slope=lambda dy, c: dy * c.y)),
+            "sigmoid_factor": (
+                "y for y (1 - y)",
+                change_activation("sigmoid", slope=lambda dy, c: dy * c.y),
+            ),
             "sigmoid_tanh": (
                 "1 - y^2, which is tanh's",
-                only("sigmoid", slope=lambda dy, c: dy * (1 - c.y * c.y)),
+                change_activation("sigmoid", slope=lambda dy, c: dy * (1 - c.y * c.y)),
             ),
             "softplus_of_y": (
                 "sigmoid(y) for sigmoid(x)",
-                only("softplus", slope=lambda dy, c: dy * F.sigmoid(c.y)),
+                change_activation("softplus", slope=lambda dy, c: dy * F.sigmoid(c.y)),
             ),
             "elu_alpha": (
                 "alpha missing",
-                only(
+                change_activation(
                     "elu",
                     slope=lambda dy, c: F.where_positive(c.x, dy, dy * F.exp(F.negative_part(c.x))),
                 ),
             ),
             "gelu_density": (
                 "x pdf(x) missing",
-                only("gelu", slope=lambda dy, c: dy * F.normal_cdf(c.x)),
+                change_activation("gelu", slope=lambda dy, c: dy * F.normal_cdf(c.x)),
             ),
         },
     ),
-    *family(
+    *make_mutants(
         "smooth_activation",
         "consistent",
         {
             "gelu_by_tanh": (
                 "the tanh approximation",
-                only("gelu", gelu_by_tanh, gelu_by_tanh_slope),
+                change_activation("gelu", gelu_by_tanh, gelu_by_tanh_slope),
             ),
             "tanh_argument": (
                 "2 sigmoid(x) - 1 for 2 sigmoid(2 x) - 1",
-                only(
+                change_activation(
                     "tanh",
                     lambda x, alpha: 2 * F.sigmoid(x) - 1,
                     lambda dy, c: dy * 2 * F.sigmoid(c.x) * F.sigmoid(-c.x),
@@ -210,7 +223,7 @@ MUTANTS = [
             ),
             "elu_alpha_one": (
                 "alpha taken for 1",
-                only(
+                change_activation(
                     "elu",
                     lambda x, alpha: F.where_positive(x, x, F.expm1(F.negative_part(x))),
                     lambda dy, c: F.where_positive(c.x, dy, dy * F.exp(F.negative_part(c.x))),
@@ -218,53 +231,53 @@ MUTANTS = [
             ),
         },
     ),
-    *family(
+    *make_mutants(
         "softmax",
         "gradient",
         {
-            "no_inner": ("y dy", wrong_dx(softmax, lambda dy, c: c.y * dy)),
-            "diagonal": ("y (1 - y) dy", wrong_dx(softmax, lambda dy, c: c.y * (1 - c.y) * dy)),
+            "no_inner": ("y dy", spoil_dx(softmax, lambda dy, c: c.y * dy)),
+            "diagonal": ("y (1 - y) dy", spoil_dx(softmax, lambda dy, c: c.y * (1 - c.y) * dy)),
             "inner_sign": (
                 "y (dy + <dy, y>)",
-                wrong_dx(softmax, lambda dy, c: c.y * (dy + inner(dy, c))),
+                spoil_dx(softmax, lambda dy, c: c.y * (dy + inner(dy, c))),
             ),
             "inner_over_batch": (
                 "<dy, y> summed over the batch",
-                wrong_dx(softmax, lambda dy, c: c.y * (dy - np.sum(dy * c.y))),
+                spoil_dx(softmax, lambda dy, c: c.y * (dy - np.sum(dy * c.y))),
             ),
             "off": (
                 "off by 1 + 1e-6",
-                wrong_dx(softmax, lambda dy, c: slightly_off(c.y * (dy - inner(dy, c)))),
+                spoil_dx(softmax, lambda dy, c: slightly_off(c.y * (dy - inner(dy, c)))),
             ),
         },
     ),
-    *family(
+    *make_mutants(
         "softmax",
         "consistent",
-        {"over_batch": ("over the first axis", Operator(over_batch, over_batch_backward))},
+        {"over_batch": ("over the first axis", Pair(over_batch, over_batch_backward))},
     ),
-    *family(
+    *make_mutants(
         "dropout",
         "gradient",
         {
-            "mask_missing": ("dx = dy", with_mask(lambda mask: 0 * mask + 1, forward=False)),
+            "mask_missing": ("dx = dy", change_mask(lambda mask: 0 * mask + 1, forward=False)),
             "scale_missing": (
                 "1 for 1 / (1 - rate)",
-                with_mask(lambda mask: 0 * mask + (mask != 0), forward=False),
+                change_mask(lambda mask: 0 * mask + (mask != 0), forward=False),
             ),
-            "mask_layout": ("mask stored as (C, B)", with_mask(transposed, forward=False)),
+            "mask_layout": ("mask stored as (C, B)", change_mask(transposed, forward=False)),
         },
     ),
-    *family(
+    *make_mutants(
         "dropout",
         "consistent",
         {
-            "mask_twice": ("x mask^2", with_mask(lambda mask: mask * mask)),
+            "mask_twice": ("x mask^2", change_mask(lambda mask: mask * mask)),
             "mask_of_batch": (
                 "the first sample's mask",
-                with_mask(lambda mask: 0 * mask + mask[:1]),
+                change_mask(lambda mask: 0 * mask + mask[:1]),
             ),
-            "mask_stored": ("mask stored as (C, B)", with_mask(transposed)),
+            "mask_stored": ("mask stored as (C, B)", change_mask(transposed)),
         },
     ),
 ]

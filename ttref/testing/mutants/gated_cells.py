@@ -4,18 +4,18 @@ import numpy as np
 
 from ttref.cells import GRUCell, LSTMCell
 from ttref.testing.mutants.cells import (
-    masked_by,
+    change_blocks,
+    change_cache,
+    change_gradients,
+    change_recurrent_mask,
     path_dropped,
-    pulls,
-    reads,
     recurrent_off,
-    remembers,
     turned,
 )
-from ttref.testing.mutants.mutant import family, zero
+from ttref.testing.mutants.mutant import make_mutants, zero
 
 
-def steps_to(cell, change):
+def change_output(cell, change):
     """The cell whose new h is ``change(state, cache)``, forward alone."""
 
     def forward(self, params, state, p, recurrent_mask=None):
@@ -25,12 +25,14 @@ def steps_to(cell, change):
     return type(cell.__name__, (cell,), {"forward": forward})
 
 
-def swapped(q, r):
-    """Two gates exchanged."""
+def exchange(q, r):
+    """A change of blocks: those of two gates are exchanged."""
 
     def change(blocks):
-        blocks[q], blocks[r] = blocks[r], blocks[q]
-        return blocks
+        order = list(range(len(blocks)))
+        order[q] = r
+        order[r] = q
+        return [blocks[k] for k in order]
 
     return change
 
@@ -57,12 +59,52 @@ def other_gate(q, change):
 
 
 def ones(x):
-    """All through."""
+    """Ones in place of `x`."""
     return 0 * x + 1
 
 
+def complement(z):
+    """``1 - z``."""
+    return 1 - z
+
+
+def mix_swapped(state, cache):
+    """``(1 - z) h + z hh`` for ``z h + (1 - z) hh``."""
+    return cache.h + cache.gates[2] - state[0]
+
+
+def mix_masked(state, cache):
+    """The mix takes the masked h."""
+    return state[0] + cache.gates[0] * (cache.operands[0] - cache.h)
+
+
+def unsquashed(state, cache):
+    """``o c`` for ``o act(c)``."""
+    return cache.gates[3] * state[1]
+
+
+def operand_unreset(cache):
+    """The factor of U_r remembered for that of U_h."""
+    return cache._replace(operands=(*cache.operands[:2], cache.operands[1]))
+
+
+def old_cell_squashed(cache):
+    """The cell before remembered as the argument of the activation."""
+    return cache._replace(squashed_cache=cache.squashed_cache._replace(x=cache.c, y=cache.c))
+
+
+def new_cell(cache):
+    """The new cell remembered for the one before."""
+    return cache._replace(c=cache.squashed_cache.x)
+
+
+def output_unsquashed(cache):
+    """The new cell remembered for its activation."""
+    return cache._replace(squashed=cache.squashed_cache.x)
+
+
 def block_negated(q, gates):
-    """The gradient of p of a gate with the wrong sign."""
+    """A change of gradients: that of p has the wrong sign in the block of one gate."""
 
     def change(dparams, dstate, dp):
         blocks = np.split(dp, gates, axis=-1)
@@ -73,7 +115,7 @@ def block_negated(q, gates):
 
 
 def bias_outside(dparams, dstate, dp):
-    """The gradient of the recurrent bias as that of the input's."""
+    """The gradient of the recurrent bias taken for that of the input's bias."""
     if "recurrent_bias" in dparams:
         dparams = dparams | {"recurrent_bias": np.sum(dp, axis=0)}
     return dparams, dstate, dp
@@ -107,113 +149,121 @@ class BiasOutside(GRUCell):
 
     def backward(self, dstate, cache):
         """Pull back."""
-        cache, has_bias = cache
-        dparams, dstate, dp = super().backward(dstate, cache)
-        return dparams | ({"recurrent_bias": np.sum(dp, axis=0)} if has_bias else {}), dstate, dp
+        cache_of_cell, has_bias = cache
+        dparams, dstate, dp = super().backward(dstate, cache_of_cell)
+        if has_bias:
+            dparams = dparams | {"recurrent_bias": np.sum(dp, axis=0)}
+        return dparams, dstate, dp
 
 
 MUTANTS = [
-    *family(
+    *make_mutants(
         "gru",
         "forward",
         {
             "mix_swapped": (
                 "(1 - z) h + z hh",
-                steps_to(GRUCell, lambda new, c: c.h + c.gates[2] - new[0]),
+                change_output(GRUCell, mix_swapped),
             ),
             "mix_dropped": (
                 "the mix takes the masked h",
-                steps_to(GRUCell, lambda new, c: new[0] + c.gates[0] * (c.operands[0] - c.h)),
+                change_output(GRUCell, mix_masked),
             ),
         },
     ),
-    *family(
+    *make_mutants(
         "gru",
         "gradient",
         {
             "mix_swapped_back": (
                 "1 - z for z in backward",
-                remembers(GRUCell, other_gate(0, lambda z: 1 - z)),
+                change_cache(GRUCell, other_gate(0, complement)),
             ),
-            "update_sign": ("dz from hh - h", pulls(GRUCell, block_negated(0, 3))),
+            "update_sign": ("dz from hh - h", change_gradients(GRUCell, block_negated(0, 3))),
             "reset_forgotten": (
                 "r = 1 in backward",
-                remembers(GRUCell, other_gate(1, ones)),
+                change_cache(GRUCell, other_gate(1, ones)),
             ),
             "operand_unreset": (
                 "dU_h from what U_r multiplies",
-                remembers(GRUCell, lambda c: c._replace(operands=(*c.operands[:2], c.operands[1]))),
+                change_cache(GRUCell, operand_unreset),
             ),
-            "mask_forgotten": ("no recurrent mask in backward", remembers(GRUCell, without_masks)),
-            "recurrent_bias": ("its gradient that of p", pulls(GRUCell, bias_outside)),
-            "path_dropped": ("dh = 0", pulls(GRUCell, path_dropped)),
+            "mask_forgotten": (
+                "no recurrent mask in backward",
+                change_cache(GRUCell, without_masks),
+            ),
+            "recurrent_bias": ("its gradient that of p", change_gradients(GRUCell, bias_outside)),
+            "path_dropped": ("dh = 0", change_gradients(GRUCell, path_dropped)),
         },
     ),
-    *family(
+    *make_mutants(
         "gru",
         "consistent",
         {
-            "gates_swapped": ("r, z, h", reads(GRUCell, swapped(0, 1))),
+            "gates_swapped": ("r, z, h", change_blocks(GRUCell, exchange(0, 1))),
             "always_after": ("reset after for before", AlwaysAfter),
             "bias_outside": ("the recurrent bias not reset", BiasOutside),
             "mask_of_first_gate": (
                 "one mask for all gates",
-                masked_by(GRUCell, first_of_gates),
+                change_recurrent_mask(GRUCell, first_of_gates),
             ),
-            "recurrent_layout": ("U stored transposed", reads(GRUCell, turned, ("recurrent",))),
+            "recurrent_layout": (
+                "U stored transposed",
+                change_blocks(GRUCell, turned, ("recurrent",)),
+            ),
         },
     ),
-    *family(
+    *make_mutants(
         "lstm",
         "forward",
         {
             "unsquashed": (
                 "h = o c for o act(c)",
-                steps_to(LSTMCell, lambda new, c: c.gates[3] * new[1]),
+                change_output(LSTMCell, unsquashed),
             ),
         },
     ),
-    *family(
+    *make_mutants(
         "lstm",
         "gradient",
         {
             "cell_unforgotten": (
                 "dc without the f path",
-                remembers(LSTMCell, other_gate(1, ones)),
+                change_cache(LSTMCell, other_gate(1, ones)),
             ),
             "cell_path": (
                 "dc not from h",
-                remembers(LSTMCell, other_gate(3, zero)),
+                change_cache(LSTMCell, other_gate(3, zero)),
             ),
             "slope_of_old_cell": (
                 "act'(c_(t-1)) for act'(c_t)",
-                remembers(
-                    LSTMCell,
-                    lambda c: c._replace(squashed_cache=c.squashed_cache._replace(x=c.c, y=c.c)),
-                ),
+                change_cache(LSTMCell, old_cell_squashed),
             ),
             "forget_of_new_cell": (
                 "df from c_t for c_(t-1)",
-                remembers(LSTMCell, lambda c: c._replace(c=c.squashed_cache.x)),
+                change_cache(LSTMCell, new_cell),
             ),
             "output_unsquashed": (
                 "do from c for act(c)",
-                remembers(LSTMCell, lambda c: c._replace(squashed=c.squashed_cache.x)),
+                change_cache(LSTMCell, output_unsquashed),
             ),
-            "mask_forgotten": ("no recurrent mask in backward", remembers(LSTMCell, without_masks)),
-            "path_dropped": ("dh = 0 and dc = 0", pulls(LSTMCell, path_dropped)),
-            "recurrent_off": ("off by 1 + 1e-6", pulls(LSTMCell, recurrent_off)),
+            "mask_forgotten": (
+                "no recurrent mask in backward",
+                change_cache(LSTMCell, without_masks),
+            ),
+            "path_dropped": ("dh = 0 and dc = 0", change_gradients(LSTMCell, path_dropped)),
+            "recurrent_off": ("off by 1 + 1e-6", change_gradients(LSTMCell, recurrent_off)),
         },
     ),
-    *family(
+    *make_mutants(
         "lstm",
         "consistent",
         {
-            "gates_swapped": ("f, i, c, o", reads(LSTMCell, swapped(0, 1))),
-            "gates_of_tensorflow": ("i, c, f, o", reads(LSTMCell, swapped(1, 2))),
+            "gates_swapped": ("f, i, c, o", change_blocks(LSTMCell, exchange(0, 1))),
+            "gates_of_tensorflow": ("i, c, f, o", change_blocks(LSTMCell, exchange(1, 2))),
             "mask_of_first_gate": (
                 "one mask for all gates",
-                masked_by(LSTMCell, first_of_gates),
+                change_recurrent_mask(LSTMCell, first_of_gates),
             ),
         },
     ),

@@ -4,13 +4,13 @@ import numpy as np
 
 from ttref import ops
 from ttref.layers import BatchNorm, Conv2d, TTConv1d, TTConv2d
-from ttref.testing.mutants.convolution import conv, flipped, one, other_windows
-from ttref.testing.mutants.layers import dx_missing, dx_off, with_backward
-from ttref.testing.mutants.mutant import family, rewired, stored_as, zero
+from ttref.testing.mutants.convolution import change_windows, conv, flipped, one
+from ttref.testing.mutants.layers import change_backward, dx_missing, dx_off
+from ttref.testing.mutants.mutant import make_mutants, reorder, stored_as, zero
 from ttref.testing.mutants.tt_convolution import tt_conv
 
 
-def on(layer, op):
+def replace_op(layer, op):
     """A convolution layer on another operator."""
 
     def apply(self, params, x):
@@ -63,61 +63,64 @@ def normalised_alone(self, dy, cache, dparams, dx):
 
 
 MUTANTS = [
-    *family(
+    *make_mutants(
         "Conv2d",
         "gradient",
         {
-            "dx_missing": ("dx = 0", with_backward(Conv2d, dx_missing)),
-            "stride": ("stride 1 in backward", on(Conv2d, other_windows(conv, stride=one))),
+            "dx_missing": ("dx = 0", change_backward(Conv2d, dx_missing)),
+            "stride": (
+                "stride 1 in backward",
+                replace_op(Conv2d, change_windows(conv, stride=one)),
+            ),
         },
     ),
-    *family(
+    *make_mutants(
         "Conv2d",
         "consistent",
         {
             "kernel_turned": (
                 "the convolution of mathematics",
-                on(Conv2d, rewired(conv, kernel=flipped(0, 1))),
+                replace_op(Conv2d, reorder(conv, kernel=flipped(0, 1))),
             )
         },
     ),
-    *family(
+    *make_mutants(
         "TTConv2d",
         "gradient",
         {
-            "filters_missing": ("filters not trained", with_backward(TTConv2d, filters_missing)),
-            "dx_off": ("off by 1 + 1e-6", with_backward(TTConv2d, dx_off)),
+            "filters_missing": ("filters not trained", change_backward(TTConv2d, filters_missing)),
+            "dx_off": ("off by 1 + 1e-6", change_backward(TTConv2d, dx_off)),
         },
     ),
-    *family(
+    *make_mutants(
         "TTConv2d",
         "consistent",
         {
             "transposed": (
                 "cores stored as (a, i, j, b)",
-                on(TTConv2d, rewired(tt_conv, cores=stored_as(0, 2, 1, 3))),
+                replace_op(TTConv2d, reorder(tt_conv, cores=stored_as(0, 2, 1, 3))),
             )
         },
     ),
-    *family(
+    *make_mutants(
         "TTConv1d",
         "gradient",
-        {"dx_missing": ("dx = 0", with_backward(TTConv1d, dx_missing))},
+        {"dx_missing": ("dx = 0", change_backward(TTConv1d, dx_missing))},
     ),
-    *family("TTConv1d", "consistent", {"backwards": ("read from the end", Backwards)}),
-    *family(
+    *make_mutants("TTConv1d", "consistent", {"backwards": ("read from the end", Backwards)}),
+    *make_mutants(
         "BatchNorm",
         "gradient",
         {
             "statistics_learned": (
                 "running statistics get a gradient",
-                with_backward(BatchNorm, statistics_learned),
+                change_backward(BatchNorm, statistics_learned),
             ),
             "constants": (
                 "statistics of the batch taken for constants",
-                with_backward(BatchNorm, normalised_alone),
+                change_backward(BatchNorm, normalised_alone),
             ),
         },
     ),
-    *family("BatchNorm", "consistent", {"epsilon_twice": ("var + 2 epsilon", EpsilonTwice)}),
+    *make_mutants("BatchNorm", "consistent", {"epsilon_twice": ("var + 2 epsilon", EpsilonTwice)}),
 ]

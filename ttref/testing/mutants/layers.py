@@ -1,27 +1,27 @@
-"""Mutants of the layers: operators as they should be, and what is made of them wrong."""
+"""Mutants of the layers: their operators are right, and what the layers do with them is wrong."""
 
 import numpy as np
 
 from ttref import ops
 from ttref.layers import Activation, Dense, Flatten, Sequential, TTDense
 from ttref.testing.mutants.mutant import (
-    family,
+    make_mutants,
     misread,
-    rewired,
+    reorder,
     slightly_off,
+    spoil_gradient,
     stored_as,
-    wrong_gradient,
     zero,
 )
 from ttref.testing.mutants.trains import equal_slots_reversed, reversed_modes
 
 
-def with_op(layer, op):
+def replace_op(layer, op):
     """The layer on another operator."""
     return type(layer.__name__, (layer,), {"op": op})
 
 
-def with_backward(layer, backward):
+def change_backward(layer, backward):
     """The layer whose gradients are ``backward(self, dy, cache, dparams, dx)``."""
 
     def wrong(self, dy, cache, input_gradient=True):
@@ -41,7 +41,7 @@ def bias_past_activation(self, dy, cache, dparams, dx):
 
 
 def dx_missing(self, dy, cache, dparams, dx):
-    """A layer that takes itself for the first of the network."""
+    """Dx is zero, as if the layer were the first of the network."""
     return dparams, zero(dx)
 
 
@@ -85,8 +85,8 @@ def _activation(layer):
     return Activation(layer.activation or "identity")
 
 
-def chain(k, change):
-    """Layers one after the other, the k-th of them changed."""
+def change_layer(k, change):
+    """A class of networks whose k-th layer is changed."""
 
     class Wrong(Sequential):
         """Frozen, as its base is."""
@@ -113,106 +113,109 @@ class FortranFlatten(Flatten):
         return {}, np.permute_dims(turned, (0, *range(len(cache) - 1, 0, -1)))
 
 
-def another_train(layer_class, activation="relu"):
-    """A change of a TT layer into one of another class or activation."""
+def replace_train(layer_class, activation="relu"):
+    """A change of a TT layer: it gets another class or another activation."""
     return lambda layer: layer_class(
         layer.in_modes, layer.out_modes, layer.ranks, activation=activation
     )
 
 
 fast_tt = TTDense.op
-tt_core_order = rewired(fast_tt, x=reversed_modes(1), y=reversed_modes(2))
+tt_core_order = reorder(fast_tt, x=reversed_modes(1), y=reversed_modes(2))
 
 MUTANTS = [
-    *family(
+    *make_mutants(
         "Dense",
         "gradient",
         {
-            "past_activation": ("relu's backward left out", with_backward(Dense, past_activation)),
+            "past_activation": (
+                "relu's backward left out",
+                change_backward(Dense, past_activation),
+            ),
             "bias_past_activation": (
                 "bias gradient before relu's backward",
-                with_backward(Dense, bias_past_activation),
+                change_backward(Dense, bias_past_activation),
             ),
-            "dx_missing": ("dx = 0", with_backward(Dense, dx_missing)),
+            "dx_missing": ("dx = 0", change_backward(Dense, dx_missing)),
         },
     ),
-    *family(
+    *make_mutants(
         "Dense",
         "consistent",
         {
             "kernel_layout": (
                 "kernel stored as (M, N)",
-                with_op(Dense, rewired(ops.linear, kernel=stored_as(1, 0))),
+                replace_op(Dense, reorder(ops.linear, kernel=stored_as(1, 0))),
             ),
             "activation_before_bias": ("act(x W) + b", activation_before_bias(Dense)),
         },
     ),
-    *family(
+    *make_mutants(
         "TTDense",
         "gradient",
         {
             "past_activation": (
                 "relu's backward left out",
-                with_backward(TTDense, past_activation),
+                change_backward(TTDense, past_activation),
             ),
             "bias_past_activation": (
                 "bias gradient before relu's backward",
-                with_backward(TTDense, bias_past_activation),
+                change_backward(TTDense, bias_past_activation),
             ),
             "cores_slots": (
                 "core gradients in the order of backward",
-                with_op(TTDense, wrong_gradient(fast_tt, cores=equal_slots_reversed)),
+                replace_op(TTDense, spoil_gradient(fast_tt, cores=equal_slots_reversed)),
             ),
-            "dx_off": ("off by 1 + 1e-6", with_backward(TTDense, dx_off)),
+            "dx_off": ("off by 1 + 1e-6", change_backward(TTDense, dx_off)),
         },
     ),
-    *family(
+    *make_mutants(
         "TTDense",
         "consistent",
         {
             "transposed": (
                 "cores stored as (a, i, j, b)",
-                with_op(TTDense, rewired(fast_tt, cores=stored_as(0, 2, 1, 3))),
+                replace_op(TTDense, reorder(fast_tt, cores=stored_as(0, 2, 1, 3))),
             ),
             "bonds": (
                 "cores stored as (b, j, i, a)",
-                with_op(TTDense, rewired(fast_tt, cores=stored_as(3, 1, 2, 0))),
+                replace_op(TTDense, reorder(fast_tt, cores=stored_as(3, 1, 2, 0))),
             ),
-            "core_order": ("the train taken from its end", with_op(TTDense, tt_core_order)),
+            "core_order": ("the train taken from its end", replace_op(TTDense, tt_core_order)),
             "activation_before_bias": ("act(x W) + b", activation_before_bias(TTDense)),
         },
     ),
-    *family(
+    *make_mutants(
         "Sequential",
         "gradient",
         {
             "first_layers": (
                 "no gradient but of the last layer",
-                with_backward(Sequential, first_layers_missing),
+                change_backward(Sequential, first_layers_missing),
             ),
             "past_activation": (
                 "relu's backward left out",
-                chain(1, another_train(with_backward(TTDense, past_activation))),
+                change_layer(1, replace_train(change_backward(TTDense, past_activation))),
             ),
             "dx_between": (
                 "the last layer returns dx = 0",
-                chain(2, lambda layer: with_backward(Dense, dx_missing)(*layer.sizes)),
+                change_layer(2, lambda layer: change_backward(Dense, dx_missing)(*layer.sizes)),
             ),
-            "dx_layout": ("dx stored in F order", with_backward(Sequential, dx_layout)),
+            "dx_layout": ("dx stored in F order", change_backward(Sequential, dx_layout)),
         },
     ),
-    *family(
+    *make_mutants(
         "Sequential",
         "consistent",
         {
             "flatten_fortran": (
                 "images flattened in F order",
-                chain(0, lambda layer: FortranFlatten()),
+                change_layer(0, lambda layer: FortranFlatten()),
             ),
-            "relu_missing": ("no relu between", chain(1, another_train(TTDense, None))),
+            "relu_missing": ("no relu between", change_layer(1, replace_train(TTDense, None))),
             "core_order": (
                 "the train taken from its end",
-                chain(1, another_train(with_op(TTDense, tt_core_order))),
+                change_layer(1, replace_train(replace_op(TTDense, tt_core_order))),
             ),
         },
     ),

@@ -4,40 +4,42 @@ import numpy as np
 
 from ttref import functions as F
 from ttref import ops, tree
-from ttref.testing.mutants.mutant import Operator, family, slightly_off, zero
+from ttref.testing.mutants.mutant import Pair, make_mutants, slightly_off, zero
 
-l2, squares = ops.l2, ops.mean_squared_error
-binary, softmax = ops.binary_cross_entropy, ops.softmax_cross_entropy
+l2 = ops.l2
+squares = ops.mean_squared_error
+binary = ops.binary_cross_entropy
+softmax = ops.softmax_cross_entropy
 
 
-def wrong_slope(op, change):
+def spoil_slope(op, change):
     """`op`, but the cotangent of the prediction is ``change(slope, dloss, cache)``."""
 
     def backward(dloss, cache):
         return change(op.backward(dloss, cache), dloss, cache)
 
-    return Operator(op.forward, backward)
+    return Pair(op.forward, backward)
 
 
-def called_with(op, change):
+def change_arguments(op, change):
     """`op` of the arguments that `change` makes of (prediction, target, weight, mask)."""
 
     def forward(*arguments):
         return op.forward(*change(*arguments))
 
-    return Operator(forward, op.backward)
+    return Pair(forward, op.backward)
 
 
-def backward_of(op, change):
-    """`op`, whose backward alone belongs to the arguments that `change` makes."""
+def change_arguments_back(op, change):
+    """`op`, but backward alone takes the arguments for those that `change` makes."""
 
     def forward(*arguments):
         return op.forward(*arguments)[0], op.forward(*change(*arguments))[1]
 
-    return Operator(forward, op.backward)
+    return Pair(forward, op.backward)
 
 
-def divided_by(op, count):
+def change_total(op, count):
     """`op`, forward and backward, divided by ``count(prediction, cache)`` for the total weight."""
 
     def forward(prediction, *arguments):
@@ -45,10 +47,10 @@ def divided_by(op, count):
         total = count(prediction, cache)
         return F.divide(cache.total * loss, total), cache._replace(total=total)
 
-    return Operator(forward, op.backward)
+    return Pair(forward, op.backward)
 
 
-def times(op, numerator, denominator=1):
+def multiply(op, numerator, denominator=1):
     """`op` times a number, forward and backward."""
 
     def forward(*arguments):
@@ -58,7 +60,7 @@ def times(op, numerator, denominator=1):
     def backward(dy, cache):
         return tree.map(lambda g: F.divide(numerator * g, denominator), op.backward(dy, cache))
 
-    return Operator(forward, backward)
+    return Pair(forward, backward)
 
 
 def no_weight(prediction, target, weight=None, mask=None):
@@ -90,7 +92,7 @@ def next_class(prediction, labels, weight=None, mask=None):
 
 
 def log_total_without_ties(z, labels, weight=None, mask=None):
-    """``log1p`` of all but the classes that equal the largest, for all but one of them."""
+    """Of several classes whose logits are the largest, only one is in the total."""
     loss, cache = softmax.forward(z, labels, weight, mask)
     takes_part = np.ones(z.shape, bool) if mask is None else mask == 1
     top = np.max(np.where(takes_part, z, -np.inf), axis=-1, keepdims=True)
@@ -109,7 +111,7 @@ def label_kept(dloss, cache):
 
 
 def ones_for_rates(dpenalty, cache):
-    """The factor 2, but not the rate."""
+    """The gradient has the factor 2, but not the rate."""
     return l2.backward(dpenalty, cache._replace(rate_of=dict.fromkeys(cache.rate_of, 1)))
 
 
@@ -121,14 +123,14 @@ def all_at_one_rate(dpenalty, cache):
 
 
 def first_of_branch(dpenalty, cache):
-    """Of a branch of parameters the first leaf only."""
+    """The gradient of the first leaf of a branch of parameters only."""
     rate_of = {name: rate for name, rate in cache.rate_of.items() if name != "cores.1"}
     return l2.backward(dpenalty, cache._replace(rate_of=rate_of))
 
 
 def unit_dy(op):
     """`op` whose backward takes the cotangent of the loss for 1."""
-    return Operator(op.forward, lambda dloss, cache: op.backward(0 * dloss + 1, cache))
+    return Pair(op.forward, lambda dloss, cache: op.backward(0 * dloss + 1, cache))
 
 
 def half(slope, dloss, cache):
@@ -137,110 +139,113 @@ def half(slope, dloss, cache):
 
 
 MUTANTS = [
-    *family(
+    *make_mutants(
         "l2",
         "gradient",
         {
-            "factor": ("the factor 2 missing", wrong_slope(l2, half)),
-            "rate": ("the rate missing", Operator(l2.forward, ones_for_rates)),
-            "unregularised": ("all parameters shrink", Operator(l2.forward, all_at_one_rate)),
-            "branch": ("first leaf of a branch only", Operator(l2.forward, first_of_branch)),
+            "factor": ("the factor 2 missing", spoil_slope(l2, half)),
+            "rate": ("the rate missing", Pair(l2.forward, ones_for_rates)),
+            "unregularised": ("all parameters shrink", Pair(l2.forward, all_at_one_rate)),
+            "branch": ("first leaf of a branch only", Pair(l2.forward, first_of_branch)),
             "cotangent": ("dpenalty taken for 1", unit_dy(l2)),
         },
     ),
-    *family(
+    *make_mutants(
         "l2",
         "consistent",
-        {"half": ("rate / 2 sum p^2, the other convention", times(l2, 1, 2))},
+        {"half": ("rate / 2 sum p^2, the other convention", multiply(l2, 1, 2))},
     ),
-    *family(
+    *make_mutants(
         "mean_squared_error",
         "gradient",
         {
-            "factor": ("the factor 2 missing", wrong_slope(squares, half)),
-            "sign": ("target - prediction", wrong_slope(squares, lambda slope, *_: -slope)),
-            "weights": ("weights ignored", backward_of(squares, no_weight)),
-            "mask": ("mask ignored", backward_of(squares, no_mask)),
+            "factor": ("the factor 2 missing", spoil_slope(squares, half)),
+            "sign": ("target - prediction", spoil_slope(squares, lambda slope, *_: -slope)),
+            "weights": ("weights ignored", change_arguments_back(squares, no_weight)),
+            "mask": ("mask ignored", change_arguments_back(squares, no_mask)),
             "cotangent": ("dloss taken for 1", unit_dy(squares)),
         },
     ),
-    *family(
+    *make_mutants(
         "mean_squared_error",
         "consistent",
         {
-            "half": ("half the square", times(squares, 1, 2)),
+            "half": ("half the square", multiply(squares, 1, 2)),
             "sum_of_classes": (
                 "divided by B, not B C",
-                divided_by(squares, lambda y, cache: y.shape[0]),
+                change_total(squares, lambda y, cache: y.shape[0]),
             ),
             "total": (
                 "divided by B C, whatever the weights",
-                divided_by(squares, lambda y, cache: y.size),
+                change_total(squares, lambda y, cache: y.size),
             ),
-            "unmasked": ("mask ignored", called_with(squares, no_mask)),
+            "unmasked": ("mask ignored", change_arguments(squares, no_mask)),
         },
     ),
-    *family(
+    *make_mutants(
         "binary_cross_entropy",
         "gradient",
         {
             "sum": (
                 "not divided by the total weight",
-                wrong_slope(binary, lambda slope, dloss, cache: slope * cache.total),
+                spoil_slope(binary, lambda slope, dloss, cache: slope * cache.total),
             ),
-            "flipped": ("the slope of the other target", backward_of(binary, flipped)),
-            "squared_weights": ("weights applied twice", backward_of(binary, squared_weight)),
+            "flipped": ("the slope of the other target", change_arguments_back(binary, flipped)),
+            "squared_weights": (
+                "weights applied twice",
+                change_arguments_back(binary, squared_weight),
+            ),
             "sigmoid_squared": (
                 "another sigmoid' from a probability loss",
-                wrong_slope(binary, lambda s, d, c: s * F.sigmoid(c.logits) * F.sigmoid(-c.logits)),
+                spoil_slope(binary, lambda s, d, c: s * F.sigmoid(c.logits) * F.sigmoid(-c.logits)),
             ),
         },
     ),
-    *family(
+    *make_mutants(
         "binary_cross_entropy",
         "consistent",
         {
-            "targets": ("0 for 1", called_with(binary, flipped)),
-            "unmasked": ("mask ignored", called_with(binary, no_mask)),
-            "unweighted": ("weights ignored", called_with(binary, no_weight)),
+            "targets": ("0 for 1", change_arguments(binary, flipped)),
+            "unmasked": ("mask ignored", change_arguments(binary, no_mask)),
+            "unweighted": ("weights ignored", change_arguments(binary, no_weight)),
         },
     ),
-    *family(
+    *make_mutants(
         "softmax_cross_entropy",
         "forward",
         {
             "ties": (
                 "of tied classes only one counts",
-                Operator(log_total_without_ties, softmax.backward),
+                Pair(log_total_without_ties, softmax.backward),
             )
         },
     ),
-    *family(
+    *make_mutants(
         "softmax_cross_entropy",
         "gradient",
         {
             "sum": (
                 "not divided by B",
-                wrong_slope(softmax, lambda slope, dloss, cache: slope * cache.total),
+                spoil_slope(softmax, lambda slope, dloss, cache: slope * cache.total),
             ),
-            "weights": ("weights ignored", backward_of(softmax, no_weight)),
-            "mask": ("masked classes get a gradient", backward_of(softmax, no_mask)),
-            "label": ("p for p - t", Operator(softmax.forward, label_kept)),
+            "weights": ("weights ignored", change_arguments_back(softmax, no_weight)),
+            "mask": ("masked classes get a gradient", change_arguments_back(softmax, no_mask)),
+            "label": ("p for p - t", Pair(softmax.forward, label_kept)),
             "cotangent": ("dloss taken for 1", unit_dy(softmax)),
-            "missing": ("no gradient", wrong_slope(softmax, lambda slope, *_: zero(slope))),
-            "off": ("off by 1 + 1e-6", wrong_slope(softmax, lambda s, *_: slightly_off(s))),
+            "missing": ("no gradient", spoil_slope(softmax, lambda slope, *_: zero(slope))),
+            "off": ("off by 1 + 1e-6", spoil_slope(softmax, lambda s, *_: slightly_off(s))),
         },
     ),
-    *family(
+    *make_mutants(
         "softmax_cross_entropy",
         "consistent",
         {
             "total": (
                 "divided by B, whatever the weights",
-                divided_by(softmax, lambda z, c: len(z)),
+                change_total(softmax, lambda z, c: len(z)),
             ),
-            "labels": ("labels counted from one", called_with(softmax, next_class)),
-            "unmasked": ("mask ignored", called_with(softmax, no_mask)),
+            "labels": ("labels counted from one", change_arguments(softmax, next_class)),
+            "unmasked": ("mask ignored", change_arguments(softmax, no_mask)),
         },
     ),
 ]

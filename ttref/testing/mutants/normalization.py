@@ -4,13 +4,13 @@ import numpy as np
 
 from ttref import fast, ops
 from ttref import functions as F
-from ttref.testing.mutants.mutant import Operator, family
+from ttref.testing.mutants.mutant import Pair, make_mutants
 
 norm = ops.batch_norm
 
 
-def without_term(op=norm, **missing):
-    """Batch normalisation of the batch whose dx lacks the term of dmean or dvar."""
+def drop_terms(op=norm, **missing):
+    """Batch normalisation whose dx lacks the term of dmean or of dvar, or both."""
 
     def backward(dy, cache):
         dparams, dx = op.backward(dy, cache)
@@ -21,10 +21,10 @@ def without_term(op=norm, **missing):
         terms = {"mean": given["mean"], "var": 2 * cache.centred * given["var"]}
         return dparams, dx - sum(F.divide(terms[name], n) for name in missing)
 
-    return Operator(op.forward, backward)
+    return Pair(op.forward, backward)
 
 
-def norm_gradient(op=norm, **changes):
+def change_gradient(op=norm, **changes):
     """Batch normalisation with gradients ``changes[name](gradient, dy, cache)``."""
 
     def backward(dy, cache):
@@ -34,7 +34,7 @@ def norm_gradient(op=norm, **changes):
         dx = found.pop("x")
         return found, dx
 
-    return Operator(op.forward, backward)
+    return Pair(op.forward, backward)
 
 
 def scale_missing(dx, dy, cache):
@@ -62,64 +62,64 @@ def offset_first(params, x, epsilon):
 
 def offset_first_backward(dy, cache):
     """Its derivative."""
-    cache, y, scale = cache
+    cache_of_norm, y, scale = cache
     if scale is None:
-        return norm.backward(dy, cache)
-    dparams, dx = norm.backward(dy * scale, cache)
+        return norm.backward(dy, cache_of_norm)
+    dparams, dx = norm.backward(dy * scale, cache_of_norm)
     return dparams | {"scale": np.sum(dy * y, axis=tuple(range(dy.ndim - 1)))}, dx
 
 
-epsilon_twice = Operator(
-    lambda params, x, epsilon: norm.forward(params, x, 2 * epsilon), norm.backward
-)
+def double_epsilon(params, x, epsilon):
+    """Forward with ``2 epsilon``."""
+    return norm.forward(params, x, 2 * epsilon)
 
 
 MUTANTS = [
-    *family(
+    *make_mutants(
         "batch_norm",
         "gradient",
         {
-            "mean_term": ("dx without dmean / n", without_term(mean=True)),
-            "var_term": ("dx without 2 (x - mean) dvar / n", without_term(var=True)),
+            "mean_term": ("dx without dmean / n", drop_terms(mean=True)),
+            "var_term": ("dx without 2 (x - mean) dvar / n", drop_terms(var=True)),
             "constants": (
                 "statistics of the batch taken for constants",
-                without_term(mean=True, var=True),
+                drop_terms(mean=True, var=True),
             ),
-            "scale_missing_dx": ("dx without the scale", norm_gradient(x=scale_missing)),
-            "scale_of_centred": ("sum dy (x - mean)", norm_gradient(scale=of_centred)),
+            "scale_missing_dx": ("dx without the scale", change_gradient(x=scale_missing)),
+            "scale_of_centred": ("sum dy (x - mean)", change_gradient(scale=of_centred)),
             "var_half": (
                 "dvar without 1 / 2",
-                norm_gradient(var=lambda g, dy, cache: 2 * g),
+                change_gradient(var=lambda g, dy, cache: 2 * g),
             ),
             "offset_first_sample": (
                 "of the first sample only",
-                norm_gradient(offset=first_sample),
+                change_gradient(offset=first_sample),
             ),
         },
     ),
-    *family(
+    *make_mutants(
         "batch_norm",
         "consistent",
         {
-            "epsilon_twice": ("var + 2 epsilon", epsilon_twice),
+            "epsilon_twice": ("var + 2 epsilon", Pair(double_epsilon, norm.backward)),
             "offset_first": (
                 "scale (xhat + offset)",
-                Operator(offset_first, offset_first_backward),
+                Pair(offset_first, offset_first_backward),
             ),
         },
     ),
-    *family(
+    *make_mutants(
         "fast.batch_norm",
         "gradient",
         {
-            "mean_term": ("dx without dmean / n", without_term(fast.batch_norm, mean=True)),
+            "mean_term": ("dx without dmean / n", drop_terms(fast.batch_norm, mean=True)),
             "var_term": (
                 "dx without 2 (x - mean) dvar / n",
-                without_term(fast.batch_norm, var=True),
+                drop_terms(fast.batch_norm, var=True),
             ),
             "scale_of_centred": (
                 "sum dy (x - mean)",
-                norm_gradient(fast.batch_norm, scale=of_centred),
+                change_gradient(fast.batch_norm, scale=of_centred),
             ),
         },
     ),

@@ -3,11 +3,11 @@
 from ttref import tree
 from ttref.arrays import namespace
 from ttref.optim import SGD, Adam
-from ttref.testing.mutants.mutant import family
+from ttref.testing.mutants.mutant import make_mutants
 
 
 def sgd(rule):
-    """SGD by ``p, v = rule(settings, p, g, v)``."""
+    """SGD by the rule ``p, v = rule(settings, p, g, v)``."""
 
     class Wrong(SGD):
         """Velocities are kept whether or not there is momentum."""
@@ -25,7 +25,7 @@ def sgd(rule):
 
 
 def adam(rule):
-    """Adam by ``p, m, v = rule(settings, p, g, m, v, t)``, t from 1."""
+    """Adam by the rule ``p, m, v = rule(settings, p, g, m, v, t)``, t from 1."""
 
     class Wrong(Adam):
         """The same state."""
@@ -33,7 +33,8 @@ def adam(rule):
         def step(self, params, grads, state):
             """``(params, state)`` after one step."""
             t = state["step"] + 1
-            p, g = tree.ravel(params), tree.ravel(grads)
+            p = tree.ravel(params)
+            g = tree.ravel(grads)
             p, m, v = rule(self, p, g, state["m"], state["v"], t)
             return tree.unravel(p, params), {"step": t, "m": m, "v": v}
 
@@ -72,7 +73,32 @@ def decoupled(s, p, g, v):
     return moved - s.lr * s.weight_decay * p, v
 
 
-def in_place(optimizer):
+def look_from_old_velocity(s, p, g, v):
+    """Nesterov's step with the velocity before, not after."""
+    return descend(s, p, g, v, look=v)
+
+
+def dampened(s, p, g, v):
+    """The gradient times ``1 - momentum``."""
+    return descend(s, p, g, v, gain=1 - s.momentum)
+
+
+def grow(s, p, g, v):
+    """Decay with the wrong sign."""
+    return descend(s, p, g, v, decay=-s.weight_decay)
+
+
+def decay_twice(s, p, g, v):
+    """Decay without the factor 1/2 of the penalty."""
+    return descend(s, p, g, v, decay=2 * s.weight_decay)
+
+
+def ascend(s, p, g, v):
+    """A step up, not down."""
+    return descend(s, p, -g, v, -s.weight_decay)
+
+
+def overwrite_params(optimizer):
     """The optimiser, but the parameters that come back are those that came in, overwritten."""
 
     def step(self, params, grads, state):
@@ -104,6 +130,21 @@ def eps_outside(v, correction, eps):
     return _sqrt(v) / correction**0.5 + eps
 
 
+def eps_inside(v, correction, eps):
+    """Eps inside of the root."""
+    return _sqrt(v / correction + eps)
+
+
+def eps_before(v, correction, eps):
+    """Eps added before the correction."""
+    return (_sqrt(v) + eps) / correction**0.5
+
+
+def without_root(v, correction, eps):
+    """The second moment for its root."""
+    return v / correction + eps
+
+
 def uncorrected(s, p, g, m, v, t):
     """No bias correction: as if after infinitely many steps."""
     _, m, v = adam_step(s, p, g, m, v, t)
@@ -129,18 +170,18 @@ def second_of_first(s, p, g, m, v, t):
     return p - s.lr / (1 - s.beta1**t) * m / eps_outside(v, 1 - s.beta2**t, s.eps), m, v
 
 
-def with_root(root):
+def replace_root(root):
     """Adam that divides by ``root(v, correction, eps)``."""
     return adam(lambda s, p, g, m, v, t: adam_step(s, p, g, m, v, t, root))
 
 
-def with_betas(betas):
+def replace_betas(betas):
     """Adam with other betas."""
     return adam(lambda s, p, g, m, v, t: adam_step(s, p, g, m, v, t, betas=betas(s)))
 
 
 MUTANTS = [
-    *family(
+    *make_mutants(
         "SGD",
         "forward",
         {
@@ -149,26 +190,26 @@ MUTANTS = [
             "nesterov_gradient": ("mu v for g + mu v", sgd(nesterov_without_gradient)),
             "nesterov_velocity": (
                 "g + mu v with the velocity before",
-                sgd(lambda s, p, g, v: descend(s, p, g, v, look=v)),
+                sgd(look_from_old_velocity),
             ),
             "dampened": (
                 "v <- mu v + (1 - mu) g",
-                sgd(lambda s, p, g, v: descend(s, p, g, v, gain=1 - s.momentum)),
+                sgd(dampened),
             ),
             "decay_decoupled": ("decay beside the velocity", sgd(decoupled)),
             "decay_sign": (
                 "g - decay p",
-                sgd(lambda s, p, g, v: descend(s, p, g, v, decay=-s.weight_decay)),
+                sgd(grow),
             ),
             "decay_twice": (
                 "g + 2 decay p, without the factor 1/2",
-                sgd(lambda s, p, g, v: descend(s, p, g, v, decay=2 * s.weight_decay)),
+                sgd(decay_twice),
             ),
-            "ascent": ("p + lr v", sgd(lambda s, p, g, v: descend(s, p, -g, v, -s.weight_decay))),
-            "in_place": ("writes its argument", in_place(SGD)),
+            "ascent": ("p + lr v", sgd(ascend)),
+            "in_place": ("writes its argument", overwrite_params(SGD)),
         },
     ),
-    *family(
+    *make_mutants(
         "Adam",
         "forward",
         {
@@ -176,21 +217,21 @@ MUTANTS = [
             "corrected_late": ("the step count one ahead", adam(corrected_late)),
             "eps_inside": (
                 "sqrt(v + eps)",
-                with_root(lambda v, correction, eps: _sqrt(v / correction + eps)),
+                replace_root(eps_inside),
             ),
             "eps_before": (
                 "eps added before the correction",
-                with_root(lambda v, correction, eps: (_sqrt(v) + eps) / correction**0.5),
+                replace_root(eps_before),
             ),
             "no_root": (
                 "v for its root",
-                with_root(lambda v, correction, eps: v / correction + eps),
+                replace_root(without_root),
             ),
-            "betas_swapped": ("beta2 for beta1", with_betas(lambda s: (s.beta2, s.beta1))),
-            "one_beta": ("beta1 for both", with_betas(lambda s: (s.beta1, s.beta1))),
+            "betas_swapped": ("beta2 for beta1", replace_betas(lambda s: (s.beta2, s.beta1))),
+            "one_beta": ("beta1 for both", replace_betas(lambda s: (s.beta1, s.beta1))),
             "decay_decoupled": ("AdamW's decay", adam(decayed_beside)),
             "second_of_first": ("m^2 for g^2 in v", adam(second_of_first)),
-            "in_place": ("writes its argument", in_place(Adam)),
+            "in_place": ("writes its argument", overwrite_params(Adam)),
         },
     ),
 ]

@@ -5,20 +5,22 @@ from dataclasses import replace
 from ttref import functions as F
 from ttref import ops
 from ttref.testing.mutants.elementwise import sixth, sixth_slope
-from ttref.testing.mutants.mutant import Operator, family
-from ttref.testing.mutants.sequences import mean_over_time, scan_pulls, with_cell
+from ttref.testing.mutants.mutant import Pair, make_mutants
+from ttref.testing.mutants.sequences import change_cell, change_scan_gradients, mean_over_time
 
 
-def in_cell(wrong, kind, names=("activation", "recurrent_activation")):
+def replace_activation(wrong, kind, names=("activation", "recurrent_activation")):
     """The scan of a cell with a wrong operator for the activation `kind`."""
-    return with_cell(
-        lambda cell: replace(cell, **{n: wrong for n in names if getattr(cell, n, None) == kind})
-    )
+
+    def change(cell):
+        return replace(cell, **{n: wrong for n in names if getattr(cell, n, None) == kind})
+
+    return change_cell(change)
 
 
-def activation_of(kind, slope):
+def make_activation(kind, slope):
     """An activation whose dx is ``slope(dy, cache)``."""
-    return Operator(
+    return Pair(
         lambda params, x: ops.activation.forward(params, x, kind),
         lambda dy, cache: ({}, slope(dy, cache)),
     )
@@ -30,57 +32,66 @@ def tanh_of_y(dy, cache):
     return dy * (1 - y) * (1 + y)
 
 
-sigmoid_for_hard = Operator(
-    lambda params, x: ops.activation.forward(params, x, "sigmoid"), ops.activation.backward
-)
+def sigmoid(params, x):
+    """The smooth sigmoid."""
+    return ops.activation.forward(params, x, "sigmoid")
 
 
-sixth_for_fifth = Operator(
-    lambda params, x: (sixth(x), ops.activation.Cache("hard_sigmoid", None, x, None)),
-    lambda dy, cache: ({}, sixth_slope(dy, cache)),
-)
+def sixth_of_x(params, x):
+    """The hard sigmoid of slope 1/6."""
+    return sixth(x), ops.activation.Cache("hard_sigmoid", None, x, None)
+
+
+def sixth_of_x_backward(dy, cache):
+    """Its derivative."""
+    return {}, sixth_slope(dy, cache)
 
 
 MUTANTS = [
-    *family(
+    *make_mutants(
         "hard_scan",
         "gradient",
         {
             "open": (
                 "slope 1/5 outside the ramp too",
-                in_cell(
-                    activation_of("hard_sigmoid", lambda dy, c: F.divide(dy, 5)), "hard_sigmoid"
+                replace_activation(
+                    make_activation("hard_sigmoid", lambda dy, c: F.divide(dy, 5)), "hard_sigmoid"
                 ),
             ),
         },
     ),
-    *family(
+    *make_mutants(
         "hard_scan",
         "consistent",
-        {"sixth": ("slope 1/6 for 1/5", in_cell(sixth_for_fifth, "hard_sigmoid"))},
+        {
+            "sixth": (
+                "slope 1/6 for 1/5",
+                replace_activation(Pair(sixth_of_x, sixth_of_x_backward), "hard_sigmoid"),
+            )
+        },
     ),
-    *family(
+    *make_mutants(
         "smooth_scan",
         "gradient",
         {
             "tanh_of_y": (
                 "tanh' at y for x",
-                in_cell(activation_of("tanh", tanh_of_y), "tanh"),
+                replace_activation(make_activation("tanh", tanh_of_y), "tanh"),
             ),
             "sigmoid_factor": (
                 "y for y (1 - y)",
-                in_cell(activation_of("sigmoid", lambda dy, c: dy * c.y), "sigmoid"),
+                replace_activation(make_activation("sigmoid", lambda dy, c: dy * c.y), "sigmoid"),
             ),
-            "mean_over_time": ("mean over time for the sum", scan_pulls(mean_over_time)),
+            "mean_over_time": ("mean over time for the sum", change_scan_gradients(mean_over_time)),
         },
     ),
-    *family(
+    *make_mutants(
         "smooth_scan",
         "consistent",
         {
             "sigmoid_for_hard": (
                 "the smooth sigmoid for the hard one",
-                in_cell(sigmoid_for_hard, "hard_sigmoid"),
+                replace_activation(Pair(sigmoid, ops.activation.backward), "hard_sigmoid"),
             ),
         },
     ),

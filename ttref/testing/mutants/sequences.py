@@ -3,59 +3,59 @@
 import numpy as np
 
 from ttref import functions as F
-from ttref import scan as scan_module
+from ttref import scan as scan_over_time
 from ttref import tree
-from ttref.testing.mutants.mutant import Operator, family, zero
+from ttref.testing.mutants.mutant import Pair, make_mutants, zero
 
 
-def option(name, change):
+def change_option(name, change):
     """The scan with another value of an option, where one is given; forward and backward."""
 
     def forward(cell, params, x, **options):
         if options.get(name) is not None:
             options[name] = change(options[name], options)
-        return scan_module.forward(cell, params, x, **options)
+        return scan_over_time.forward(cell, params, x, **options)
 
-    return Operator(forward, scan_module.backward)
+    return Pair(forward, scan_over_time.backward)
 
 
-def with_cell(change):
+def change_cell(change):
     """The scan of ``change(cell)``."""
 
     def forward(cell, params, x, **options):
-        return scan_module.forward(change(cell), params, x, **options)
+        return scan_over_time.forward(change(cell), params, x, **options)
 
-    return Operator(forward, scan_module.backward)
+    return Pair(forward, scan_over_time.backward)
 
 
-def scan_remembers(change):
+def change_scan_cache(change):
     """The scan whose backward reads ``change(cache)``."""
 
     def backward(cotangents, cache, input_gradient=True):
-        return scan_module.backward(cotangents, change(cache), input_gradient)
+        return scan_over_time.backward(cotangents, change(cache), input_gradient)
 
-    return Operator(scan_module.forward, backward)
+    return Pair(scan_over_time.forward, backward)
 
 
-def scan_pulls(change):
+def change_scan_gradients(change):
     """The scan whose gradients are ``change(cotangents, cache, dparams, dx, dstate)``."""
 
     def backward(cotangents, cache, input_gradient=True):
-        found = scan_module.backward(cotangents, cache, input_gradient)
+        found = scan_over_time.backward(cotangents, cache, input_gradient)
         return change(cotangents, cache, *found)
 
-    return Operator(scan_module.forward, backward)
+    return Pair(scan_over_time.forward, backward)
 
 
 def last_step_only(cotangents, cache, dparams, dx, dstate):
-    """The parameters' cotangents of the last step for their sum over time."""
+    """The cotangents of the parameters of the last step, for their sum over time."""
     dys, dlast = cotangents
     last = cache._replace(steps=cache.steps[-1:])
-    return scan_module.backward((dys[:, -1:], dlast), last)[0], dx, dstate
+    return scan_over_time.backward((dys[:, -1:], dlast), last)[0], dx, dstate
 
 
 def mean_over_time(cotangents, cache, dparams, dx, dstate):
-    """The parameters' cotangents divided by T."""
+    """The cotangents of the parameters divided by T."""
     return tree.map(lambda g: F.divide(g, len(cache.steps)), dparams), dx, dstate
 
 
@@ -65,13 +65,13 @@ def first_state_missing(cotangents, cache, dparams, dx, dstate):
 
 
 def first_state_cut(cotangents, cache, dparams, dx, dstate):
-    """The first step opens a window, so its state is cut too."""
+    """The first state gets no gradient, as if a window began at the first step."""
     return dparams, dx, tree.map(zero, dstate) if cache.truncate else dstate
 
 
 def last_state_ignored(cotangents, cache, input_gradient=True):
     """The cotangent of the last state not used."""
-    return scan_module.backward((cotangents[0], None), cache, input_gradient)
+    return scan_over_time.backward((cotangents[0], None), cache, input_gradient)
 
 
 def repeats_ignored(cotangents, cache, input_gradient=True):
@@ -80,16 +80,16 @@ def repeats_ignored(cotangents, cache, input_gradient=True):
     if dys is not None and any(step.valid is not None for step in cache.steps):
         valid = np.stack([step.valid for step in cache.steps], axis=1)
         dys = np.where(valid, dys, zero(dys))
-    return scan_module.backward((dys, dstate), cache, input_gradient)
+    return scan_over_time.backward((dys, dstate), cache, input_gradient)
 
 
-def padding_taken(cache):
+def take_padding(cache):
     """Backward takes every step, padding or not."""
     return cache._replace(steps=[step._replace(valid=None) for step in cache.steps])
 
 
-def window_less(cache):
-    """Windows of one step less."""
+def shorter_windows(cache):
+    """Windows with one step less."""
     return cache._replace(truncate=cache.truncate and cache.truncate - 1)
 
 
@@ -104,7 +104,10 @@ def in_order_of_processing(cache):
 
 
 class Forgetful:
-    """At padding the output is 0 and, if told so, the state too: steps one by one."""
+    """At padding the output is 0 and, unless it keeps the state, the state too.
+
+    It runs the scan one step at a time.
+    """
 
     def __init__(self, keeps_state):
         self.keeps_state = keeps_state
@@ -112,13 +115,16 @@ class Forgetful:
     def forward(self, cell, params, x, *, mask=None, go_backwards=False, truncate=None, **options):
         """Run the cell."""
         times = list(range(x.shape[1]))[:: -1 if go_backwards else 1]
-        ys, caches, state = [], [], options.pop("state")
+        state = options.pop("state")
+        ys = []
+        caches = []
         for t in times:
             step = slice(t, t + 1)
             valid = None if mask is None else mask[:, step]
-            (y, state), cache = scan_module.forward(
+            out, cache = scan_over_time.forward(
                 cell, params, x[:, step], mask=valid, state=state, **options
             )
+            y, state = out
             state = self._forget(state, valid)
             ys.append(y)
             caches.append((cache, valid))
@@ -126,12 +132,14 @@ class Forgetful:
 
     def backward(self, cotangents, cache, input_gradient=True):
         """Pull back."""
-        (dys, dstate), (caches, go_backwards) = cotangents, cache
-        dparams, dxs = None, []
+        dys, dstate = cotangents
+        caches, go_backwards = cache
+        dparams = None
+        dxs = []
         for s in reversed(range(len(caches))):
-            cache, valid = caches[s]
+            cache_of_step, valid = caches[s]
             dstate = self._forget(dstate, valid)
-            found, dx, dstate = scan_module.backward((dys[:, s : s + 1], dstate), cache)
+            found, dx, dstate = scan_over_time.backward((dys[:, s : s + 1], dstate), cache_of_step)
             dparams = found if dparams is None else tree.add(dparams, found)
             dxs.append(dx)
         return dparams, np.concat(dxs if go_backwards else dxs[::-1], axis=1), dstate
@@ -148,17 +156,18 @@ class OutputsInTime:
     @staticmethod
     def forward(cell, params, x, **options):
         """Run the cell."""
-        (ys, state), cache = scan_module.forward(cell, params, x, **options)
-        return (_turned(ys, cache), state), cache
+        out, cache = scan_over_time.forward(cell, params, x, **options)
+        ys, state = out
+        return (_turn(ys, cache), state), cache
 
     @staticmethod
     def backward(cotangents, cache, input_gradient=True):
         """Pull back."""
         dys, dstate = cotangents
-        return scan_module.backward((_turned(dys, cache), dstate), cache, input_gradient)
+        return scan_over_time.backward((_turn(dys, cache), dstate), cache, input_gradient)
 
 
-def _turned(ys, cache):
+def _turn(ys, cache):
     return np.flip(ys, axis=1) if cache.go_backwards else ys
 
 
@@ -168,12 +177,12 @@ class FirstStateIgnored:
     @staticmethod
     def forward(cell, params, x, *, state=None, **options):
         """Run the cell."""
-        return scan_module.forward(cell, params, x, **options)
+        return scan_over_time.forward(cell, params, x, **options)
 
     @staticmethod
     def backward(cotangents, cache, input_gradient=True):
         """Pull back."""
-        dparams, dx, dstate = scan_module.backward(cotangents, cache, input_gradient)
+        dparams, dx, dstate = scan_over_time.backward(cotangents, cache, input_gradient)
         return dparams, dx, tree.map(zero, dstate)
 
 
@@ -185,12 +194,12 @@ class ForgetBiasIgnored:
         """Run the cell."""
         if cell.gates == 4 and "bias" in params:
             params = params | {"bias": _without_second(params["bias"])}
-        return scan_module.forward(cell, params, x, **options)
+        return scan_over_time.forward(cell, params, x, **options)
 
     @staticmethod
     def backward(cotangents, cache, input_gradient=True):
         """Pull back."""
-        dparams, dx, dstate = scan_module.backward(cotangents, cache, input_gradient)
+        dparams, dx, dstate = scan_over_time.backward(cotangents, cache, input_gradient)
         if cache.cell.gates == 4 and "bias" in dparams:
             dparams = dparams | {"bias": _without_second(dparams["bias"])}
         return dparams, dx, dstate
@@ -209,50 +218,56 @@ def _without_second(bias):
 
 
 MUTANTS = [
-    *family(
+    *make_mutants(
         "scan",
         "gradient",
         {
-            "last_step_only": ("no sum over time", scan_pulls(last_step_only)),
-            "mean_over_time": ("mean over time for the sum", scan_pulls(mean_over_time)),
-            "always_cut": ("the recurrent path dropped", scan_remembers(always_cut)),
-            "window_less": ("windows of k - 1 steps for k", scan_remembers(window_less)),
-            "first_state_cut": ("a cut before the first step", scan_pulls(first_state_cut)),
-            "first_state_missing": ("dstate = 0", scan_pulls(first_state_missing)),
+            "last_step_only": ("no sum over time", change_scan_gradients(last_step_only)),
+            "mean_over_time": ("mean over time for the sum", change_scan_gradients(mean_over_time)),
+            "always_cut": ("the recurrent path dropped", change_scan_cache(always_cut)),
+            "window_less": ("windows of k - 1 steps for k", change_scan_cache(shorter_windows)),
+            "first_state_cut": (
+                "a cut before the first step",
+                change_scan_gradients(first_state_cut),
+            ),
+            "first_state_missing": ("dstate = 0", change_scan_gradients(first_state_missing)),
             "last_state_ignored": (
                 "the cotangent of the last state not used",
-                Operator(scan_module.forward, last_state_ignored),
+                Pair(scan_over_time.forward, last_state_ignored),
             ),
             "repeats_ignored": (
                 "dy of repeated outputs not used",
-                Operator(scan_module.forward, repeats_ignored),
+                Pair(scan_over_time.forward, repeats_ignored),
             ),
-            "padding_taken": ("no mask in backward", scan_remembers(padding_taken)),
+            "padding_taken": ("no mask in backward", change_scan_cache(take_padding)),
             "input_mask_forgotten": (
                 "no input mask in backward",
-                scan_remembers(lambda c: c._replace(input_mask=None)),
+                change_scan_cache(lambda c: c._replace(input_mask=None)),
             ),
             "dx_order": (
                 "dx of a scan backwards not turned",
-                scan_remembers(in_order_of_processing),
+                change_scan_cache(in_order_of_processing),
             ),
-            "forget_bias": ("db_f = 0", scan_pulls(forget_bias_missing)),
+            "forget_bias": ("db_f = 0", change_scan_gradients(forget_bias_missing)),
         },
     ),
-    *family(
+    *make_mutants(
         "scan",
         "consistent",
         {
-            "padding_taken_for_steps": ("no mask", option("mask", lambda mask, o: None)),
+            "padding_taken_for_steps": ("no mask", change_option("mask", lambda mask, o: None)),
             "padding_zeroes": ("padding resets the state", Forgetful(keeps_state=False)),
             "padding_outputs_zero": ("0 for the repeated output", Forgetful(keeps_state=True)),
             "mask_unturned": (
                 "the mask not read backwards",
-                option("mask", lambda m, o: m[:, ::-1] if o["go_backwards"] else m),
+                change_option("mask", lambda m, o: m[:, ::-1] if o["go_backwards"] else m),
             ),
             "outputs_in_time": ("outputs of a scan backwards turned", OutputsInTime),
             "first_state_ignored": ("starts at zero", FirstStateIgnored),
-            "input_mask_ignored": ("no input mask", option("input_mask", lambda mask, o: None)),
+            "input_mask_ignored": (
+                "no input mask",
+                change_option("input_mask", lambda mask, o: None),
+            ),
             "forget_bias_ignored": ("b_f not added", ForgetBiasIgnored),
         },
     ),

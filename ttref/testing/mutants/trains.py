@@ -3,34 +3,34 @@
 import numpy as np
 
 from ttref import fast, ops
-from ttref.testing.mutants.affine import bias_subtracted, rolled, scaled_bias
+from ttref.testing.mutants.affine import bias_subtracted, rolled, scale_bias
 from ttref.testing.mutants.mutant import (
-    Operator,
+    Pair,
     batch_mean,
-    family,
-    last_axis,
     leafwise,
+    make_mutants,
     misread,
     narrow,
-    negative,
-    rewired,
+    negate,
+    permute_last_axis,
+    reorder,
     slightly_off,
+    spoil_forward,
+    spoil_gradient,
     stored_as,
-    wrong_forward,
-    wrong_gradient,
     zero,
 )
 
 
 def reversed_modes(axis):
-    """The wire of vectors whose last mode is taken for the slowest; axis 1 input, 2 output."""
+    """The order of vectors whose modes are taken in reverse; axis 1 of a core for x, 2 for y."""
 
-    def wire(shape, params):
+    def order(shape, params):
         modes = [core.shape[axis] for core in reversed(params["cores"])]
         memory = np.arange(np.prod(shape)).reshape(shape[0], *modes)
         return memory.transpose(0, *range(len(modes), 0, -1)).reshape(shape)
 
-    return wire
+    return order
 
 
 def modes_of_dx_reversed(dx, dy, cache):
@@ -50,19 +50,17 @@ def equal_swapped(cores):
 
 
 def bond_cut(cores):
-    """Cores that take one bond value less than there are."""
+    """Cores that take one bond value less than there are; a bond of size 1 stays."""
     return tuple(c * (np.arange(c.shape[3]) < max(1, c.shape[3] - 1)) for c in cores)
 
 
-def changed_cores(op, change):
+def change_cores(op, change):
     """`op` on other cores; `change`, of a tuple of them, is its own adjoint."""
 
     def forward(params, x):
         return op.forward({**params, "cores": change(params["cores"])}, x)
 
-    return wrong_gradient(
-        Operator(forward, op.backward), cores=lambda cores, dy, cache: change(cores)
-    )
+    return spoil_gradient(Pair(forward, op.backward), cores=lambda cores, dy, cache: change(cores))
 
 
 def last_bond_left_out(y, params, x):
@@ -73,13 +71,13 @@ def last_bond_left_out(y, params, x):
 def only_core(choose, change):
     """A change of the gradient of one core: of index ``choose(d)``."""
 
-    def changed(cores, dy, cache):
+    def change_one(cores, dy, cache):
         cores = list(cores)
         k = choose(len(cores))
         cores[k] = change(cores[k])
         return tuple(cores)
 
-    return changed
+    return change_one
 
 
 def middle_core_missing(cores, dy, cache):
@@ -88,7 +86,7 @@ def middle_core_missing(cores, dy, cache):
 
 
 def equal_slots_reversed(cores, dy, cache):
-    """Gradients in the order of the backward sweep, where the shapes do not tell."""
+    """Gradients in the order of the backward sweep, where the shapes are the same in reverse."""
     shapes = [core.shape for core in cores]
     return tuple(reversed(cores)) if shapes == shapes[::-1] else cores
 
@@ -113,21 +111,23 @@ def without_last_sample(op):
     return change
 
 
-def merged_unpermuted(op):
+def merge_unpermuted(op):
     """`op` with the first two cores merged to a(ji)(kh)c for a(jk)(ih)c, and pulled back so."""
 
     def forward(params, x):
-        pair, others = params["cores"][:2], params["cores"][2:]
+        pair = params["cores"][:2]
+        others = params["cores"][2:]
         if len(pair) == 2:
-            (a, j, i, _), (_, k, h, c) = (core.shape for core in pair)
+            a, j, i, _ = pair[0].shape
+            _, k, h, c = pair[1].shape
             joint = np.tensordot(pair[0], pair[1], axes=([3], [0]))  # ajib,bkhc->ajikhc
             params = {**params, "cores": (np.reshape(joint, (a, j * k, i * h, c)), *others)}
         y, cache = op.forward(params, x)
         return y, (cache, pair)
 
     def backward(dy, cache, input_gradient=True):
-        cache, pair = cache
-        dparams, dx = op.backward(dy, cache)
+        cache_of_op, pair = cache
+        dparams, dx = op.backward(dy, cache_of_op)
         if len(pair) == 2:
             merged, *others = dparams["cores"]
             joint = np.reshape(merged, pair[0].shape[:3] + pair[1].shape[1:])
@@ -136,131 +136,132 @@ def merged_unpermuted(op):
             dparams = {**dparams, "cores": (left, right, *others)}
         return dparams, dx
 
-    return Operator(forward, backward)
+    return Pair(forward, backward)
 
 
-tt, fast_tt = ops.tt_linear, fast.tt_linear
-halves = last_axis(lambda order: np.roll(order, order.shape[-1] // 2, axis=-1))
+tt = ops.tt_linear
+fast_tt = fast.tt_linear
+halves = permute_last_axis(lambda order: np.roll(order, order.shape[-1] // 2, axis=-1))
 
 MUTANTS = [
-    *family(
+    *make_mutants(
         "tt_linear",
         "forward",
         {
-            "bond_end": ("the last bond value left out", wrong_forward(tt, last_bond_left_out)),
-            "bias_subtracted": ("y = x W - b", wrong_forward(tt, bias_subtracted)),
-            "y_off": ("off by 1 + 1e-6", wrong_forward(tt, lambda y, *_: slightly_off(y))),
+            "bond_end": ("the last bond value left out", spoil_forward(tt, last_bond_left_out)),
+            "bias_subtracted": ("y = x W - b", spoil_forward(tt, bias_subtracted)),
+            "y_off": ("off by 1 + 1e-6", spoil_forward(tt, lambda y, *_: slightly_off(y))),
         },
     ),
-    *family(
+    *make_mutants(
         "tt_linear",
         "gradient",
         {
-            "first_core": ("no gradient", wrong_gradient(tt, cores=only_core(lambda d: 0, zero))),
-            "middle_cores": ("no gradient", wrong_gradient(tt, cores=middle_core_missing)),
-            "cores_transposed": ("modes exchanged", wrong_gradient(tt, cores=misread(0, 2, 1, 3))),
-            "cores_bonds": ("bonds exchanged", wrong_gradient(tt, cores=misread(3, 1, 2, 0))),
+            "first_core": ("no gradient", spoil_gradient(tt, cores=only_core(lambda d: 0, zero))),
+            "middle_cores": ("no gradient", spoil_gradient(tt, cores=middle_core_missing)),
+            "cores_transposed": ("modes exchanged", spoil_gradient(tt, cores=misread(0, 2, 1, 3))),
+            "cores_bonds": ("bonds exchanged", spoil_gradient(tt, cores=misread(3, 1, 2, 0))),
             "cores_slots": (
                 "in the order of backward",
-                wrong_gradient(tt, cores=equal_slots_reversed),
+                spoil_gradient(tt, cores=equal_slots_reversed),
             ),
-            "cores_mean": ("mean over the batch for the sum", wrong_gradient(tt, cores=batch_mean)),
+            "cores_mean": ("mean over the batch for the sum", spoil_gradient(tt, cores=batch_mean)),
             "cores_last_sample": (
                 "last sample left out",
-                wrong_gradient(tt, cores=without_last_sample(tt)),
+                spoil_gradient(tt, cores=without_last_sample(tt)),
             ),
             "cores_bond": (
                 "first bond value only",
-                wrong_gradient(tt, cores=leafwise(first_bond_only)),
+                spoil_gradient(tt, cores=leafwise(first_bond_only)),
             ),
-            "cores_sign": ("-dG", wrong_gradient(tt, cores=leafwise(negative))),
-            "cores_off": ("off by 1 + 1e-6", wrong_gradient(tt, cores=leafwise(slightly_off))),
+            "cores_sign": ("-dG", spoil_gradient(tt, cores=leafwise(negate))),
+            "cores_off": ("off by 1 + 1e-6", spoil_gradient(tt, cores=leafwise(slightly_off))),
             "last_core_off": (
                 "off by 1 + 1e-6",
-                wrong_gradient(tt, cores=only_core(lambda d: d - 1, slightly_off)),
+                spoil_gradient(tt, cores=only_core(lambda d: d - 1, slightly_off)),
             ),
             "one_entry": (
                 "one entry of one core doubled",
-                wrong_gradient(tt, cores=only_core(lambda d: d // 2, first_entry_doubled)),
+                spoil_gradient(tt, cores=only_core(lambda d: d // 2, first_entry_doubled)),
             ),
             "cores_narrow": (
                 "rounded to half the bits",
-                wrong_gradient(tt, cores=leafwise(narrow)),
+                spoil_gradient(tt, cores=leafwise(narrow)),
             ),
             "dx_modes": (
                 "modes in the order of backward",
-                wrong_gradient(tt, x=modes_of_dx_reversed),
+                spoil_gradient(tt, x=modes_of_dx_reversed),
             ),
-            "dx_narrow": ("rounded to half the bits", wrong_gradient(tt, x=leafwise(narrow))),
-            "bias_mean": ("mean over the batch for the sum", wrong_gradient(tt, bias=batch_mean)),
+            "dx_narrow": ("rounded to half the bits", spoil_gradient(tt, x=leafwise(narrow))),
+            "bias_mean": ("mean over the batch for the sum", spoil_gradient(tt, bias=batch_mean)),
         },
     ),
-    *family(
+    *make_mutants(
         "tt_linear",
         "consistent",
         {
             "transposed": (
                 "cores stored as (a, i, j, b)",
-                rewired(tt, cores=stored_as(0, 2, 1, 3)),
+                reorder(tt, cores=stored_as(0, 2, 1, 3)),
             ),
-            "bonds": ("cores stored as (b, j, i, a)", rewired(tt, cores=stored_as(3, 1, 2, 0))),
+            "bonds": ("cores stored as (b, j, i, a)", reorder(tt, cores=stored_as(3, 1, 2, 0))),
             "bonds_last": (
                 "cores stored as (j, i, a, b)",
-                rewired(tt, cores=stored_as(1, 2, 0, 3)),
+                reorder(tt, cores=stored_as(1, 2, 0, 3)),
             ),
-            "fortran_cores": ("cores stored in F order", rewired(tt, cores=stored_as(3, 2, 1, 0))),
-            "fortran_x": ("the first mode of x fastest", rewired(tt, x=reversed_modes(1))),
-            "fortran_y": ("the first mode of y fastest", rewired(tt, y=reversed_modes(2))),
+            "fortran_cores": ("cores stored in F order", reorder(tt, cores=stored_as(3, 2, 1, 0))),
+            "fortran_x": ("the first mode of x fastest", reorder(tt, x=reversed_modes(1))),
+            "fortran_y": ("the first mode of y fastest", reorder(tt, y=reversed_modes(2))),
             "core_order": (
                 "the train taken from its end",
-                rewired(tt, x=reversed_modes(1), y=reversed_modes(2)),
+                reorder(tt, x=reversed_modes(1), y=reversed_modes(2)),
             ),
-            "x_layout": ("x stored as (N, B)", rewired(tt, x=stored_as(1, 0))),
-            "y_halves": ("halves of y exchanged", rewired(tt, y=halves)),
-            "square_transposed": ("square cores transposed", changed_cores(tt, square_transposed)),
-            "equal_swapped": ("first two cores exchanged", changed_cores(tt, equal_swapped)),
-            "bond_cut": ("last bond value left out", changed_cores(tt, bond_cut)),
-            "bias_twice": ("b added twice", scaled_bias(tt, 2)),
-            "bias_rolled": ("b added one column off", rewired(tt, bias=rolled)),
+            "x_layout": ("x stored as (N, B)", reorder(tt, x=stored_as(1, 0))),
+            "y_halves": ("halves of y exchanged", reorder(tt, y=halves)),
+            "square_transposed": ("square cores transposed", change_cores(tt, square_transposed)),
+            "equal_swapped": ("first two cores exchanged", change_cores(tt, equal_swapped)),
+            "bond_cut": ("last bond value left out", change_cores(tt, bond_cut)),
+            "bias_twice": ("b added twice", scale_bias(tt, 2)),
+            "bias_rolled": ("b added one column off", reorder(tt, bias=rolled)),
         },
     ),
-    *family(
+    *make_mutants(
         "fast.tt_linear",
         "gradient",
         {
             "cores_slots": (
                 "in the order of the sweep",
-                wrong_gradient(fast_tt, cores=equal_slots_reversed),
+                spoil_gradient(fast_tt, cores=equal_slots_reversed),
             ),
             "cores_off": (
                 "off by 1 + 1e-6",
-                wrong_gradient(fast_tt, cores=leafwise(slightly_off)),
+                spoil_gradient(fast_tt, cores=leafwise(slightly_off)),
             ),
             "last_sample": (
                 "last sample left out",
-                wrong_gradient(fast_tt, cores=without_last_sample(fast_tt)),
+                spoil_gradient(fast_tt, cores=without_last_sample(fast_tt)),
             ),
             "dx_modes": (
                 "modes in the order of the sweep",
-                wrong_gradient(fast_tt, x=modes_of_dx_reversed),
+                spoil_gradient(fast_tt, x=modes_of_dx_reversed),
             ),
-            "dx_narrow": ("rounded to half the bits", wrong_gradient(fast_tt, x=leafwise(narrow))),
+            "dx_narrow": ("rounded to half the bits", spoil_gradient(fast_tt, x=leafwise(narrow))),
         },
     ),
-    *family(
+    *make_mutants(
         "fast.tt_linear",
         "consistent",
         {
-            "merged_unpermuted": ("modes not brought together", merged_unpermuted(fast_tt)),
+            "merged_unpermuted": ("modes not brought together", merge_unpermuted(fast_tt)),
             "bonds": (
                 "cores stored as (b, j, i, a)",
-                rewired(fast_tt, cores=stored_as(3, 1, 2, 0)),
+                reorder(fast_tt, cores=stored_as(3, 1, 2, 0)),
             ),
             "core_order": (
                 "the train taken from its end",
-                rewired(fast_tt, x=reversed_modes(1), y=reversed_modes(2)),
+                reorder(fast_tt, x=reversed_modes(1), y=reversed_modes(2)),
             ),
-            "equal_swapped": ("first two cores exchanged", changed_cores(fast_tt, equal_swapped)),
+            "equal_swapped": ("first two cores exchanged", change_cores(fast_tt, equal_swapped)),
         },
     ),
 ]
