@@ -101,7 +101,8 @@ def backward(dy: Array, cache: Any) -> tuple[dict[str, Array], Array]:
             dseen = dx[images]
             dlargest = dy[images]
             number = first[images]
-            for k, (place, pixels) in enumerate(offsets):
+            for k, offset in enumerate(offsets):
+                place, pixels = offset
                 dseen[pixels] += dlargest[place] * (number[place] == k)
 
     in_blocks(pull_back, len(first), dx[:1].size, dtype)
