@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 
 from tests.ops.problems import tt_problems
 from ttref import fast, ops, tree
+from ttref.errors import ShapeError
 from ttref.fast import tt_linear
 from ttref.fast.tt_plan.plan import Plan, all_plans
+from ttref.layers import TTDense
 from ttref.machine import threads
 
 KINDS = {"objects": object, "integers": np.int64, "float32": np.float32, "float64": np.float64}
@@ -59,15 +61,15 @@ def test_parts_on_threads_equal_the_reference_exactly(batch, plan, monkeypatch):
     assert same(run(tt_linear, params, x, dy, plan), run(ops.tt_linear, params, x, dy))
 
 
-def test_cores_laid_out_once_give_the_same_bits_for_every_batch():
+def test_prepared_cores_give_the_same_bits_for_every_batch():
     rng = np.random.default_rng(0)
     cores = tuple(rng.standard_normal(s, "float32") for s in ((1, 4, 5, 3), (3, 5, 4, 1)))
-    laid_out = tt_linear.lay_out(cores, 32)
-    assert tuple(laid_out) == cores
+    prepared = tt_linear.prepare(cores, 32)
+    assert prepared.cores == cores
     for batch in (32, 1, 7):
         x = rng.standard_normal((batch, 20), "float32")
-        y, cache = tt_linear.forward({"cores": laid_out}, x)
-        expected, expected_cache = tt_linear.forward({"cores": cores}, x, laid_out.plan)
+        y, cache = tt_linear.forward({"cores": prepared}, x)
+        expected, expected_cache = tt_linear.forward({"cores": cores}, x, prepared.plan)
         assert (y == expected).all()
         dparams, dx = tt_linear.backward(y, cache)
         expected_dparams, expected_dx = tt_linear.backward(y, expected_cache)
@@ -75,17 +77,52 @@ def test_cores_laid_out_once_give_the_same_bits_for_every_batch():
         assert same(tree.flatten(dparams), tree.flatten(expected_dparams))
 
 
-def test_laid_out_cores_are_merged_once(monkeypatch):
-    merged = []
-    monkeypatch.setattr(
-        tt_linear, "merged", lambda *a, real=tt_linear.merged: merged.append(a) or real(*a)
-    )
+def test_prepared_cores_may_be_prepared_again_and_given_another_plan():
+    rng = np.random.default_rng(0)
+    cores = tuple(rng.integers(-3, 4, s).astype("float32") for s in ((1, 4, 5, 3), (3, 5, 4, 1)))
+    x = rng.integers(-3, 4, (7, 20)).astype("float32")
+    expected, _ = ops.tt_linear.forward({"cores": cores}, x)
+    prepared = tt_linear.prepare(tt_linear.prepare(list(cores), 32), 7)
+    assert prepared.cores == cores
+    for plan in all_plans(2):
+        y, cache = tt_linear.forward({"cores": prepared}, x, plan)
+        assert cache.plan == plan
+        assert (y == expected).all()
+
+
+def test_a_layer_takes_prepared_cores_and_refuses_those_of_another_shape():
+    layer = TTDense([4, 5], [5, 4], 3)
+    params = layer.init(0)
+    x = np.random.default_rng(0).standard_normal((7, 20), "float32")
+    prepared = layer.prepare(params, 7)
+    assert isinstance(prepared["cores"], tt_linear.Prepared)
+    assert (layer.forward(prepared, x)[0] == layer.forward(params, x)[0]).all()
+    other = TTDense([4, 5], [5, 4], 2)
+    with pytest.raises(ShapeError, match=r"cores have? shapes? .*\(1, 4, 5, 3\).* expected"):
+        other.forward(prepared, x)
+
+
+def test_the_first_leaf_of_prepared_cores_is_a_core():
+    """`tree.leaves(params)[0]` tells the library and the dtype of parameters."""
     cores = tuple(np.ones(shape, "float32") for shape in ((1, 4, 5, 3), (3, 5, 4, 1)))
-    laid_out = tt_linear.lay_out(cores, 8)
-    count = len(merged)
+    assert tree.leaves({"cores": tt_linear.prepare(cores, 8)})[0] is cores[0]
+
+
+def test_prepared_cores_are_merged_once(monkeypatch):
+    calls = []
+    real = tt_linear.merge
+
+    def count(*arguments):
+        calls.append(arguments)
+        return real(*arguments)
+
+    monkeypatch.setattr(tt_linear, "merge", count)
+    cores = tuple(np.ones(shape, "float32") for shape in ((1, 4, 5, 3), (3, 5, 4, 1)))
+    prepared = tt_linear.prepare(cores, 8)
+    assert len(calls) == len(prepared.groups)
     for _ in range(3):
-        tt_linear.forward({"cores": laid_out}, np.ones((8, 20), "float32"))
-    assert len(merged) == count > 0
+        tt_linear.forward({"cores": prepared}, np.ones((8, 20), "float32"))
+    assert len(calls) == len(prepared.groups)
 
 
 def test_mixed_dtypes_give_what_the_reference_gives():

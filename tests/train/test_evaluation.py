@@ -167,11 +167,11 @@ def test_cores_are_merged_once_an_evaluation_and_the_scores_are_the_same(monkeyp
     rng = np.random.default_rng(0)
     params = tree.map(lambda p: rng.integers(-1, 2, p.shape).astype("float64"), model.init(0))
     x, target = rng.integers(-1, 2, (11, 6)) / 1, rng.integers(-1, 2, (11, 2)) / 1
-    calls, real = [], tt_linear.merged
-    monkeypatch.setattr(tt_linear, "merged", lambda *a: calls.append(a) or real(*a))
+    calls, real = [], tt_linear.merge
+    monkeypatch.setattr(tt_linear, "merge", lambda *a: calls.append(a) or real(*a))
     found = evaluate(model, params, (x, target), "mean_squared_error", batch_size=4)
     count = len(calls)
-    assert count == len(tt_linear.lay_out(params[1]["cores"], 4).groups)  # each group once
+    assert count == len(tt_linear.prepare(params[1]["cores"], 4).groups)  # each group once
     prediction, _ = model.forward(params, x)
     exact = ((prediction - target) ** 2).mean()
     # integers, divided by 8 or 6, multiplied by the batch's size, added twice, divided by 11
@@ -193,8 +193,8 @@ TT = TTDense([2, 3], [3, 2], 2)
 def test_layers_of_layers_prepare_what_they_hold(model, x, monkeypatch):
     rng = np.random.default_rng(1)
     params = tree.map(lambda p: rng.integers(-1, 2, p.shape).astype("float64"), model.init(0))
-    calls, real = [], tt_linear.merged
-    monkeypatch.setattr(tt_linear, "merged", lambda *a: calls.append(a) or real(*a))
+    calls, real = [], tt_linear.merge
+    monkeypatch.setattr(tt_linear, "merge", lambda *a: calls.append(a) or real(*a))
     prepared = model.prepare(params, 4)
     count = len(calls)
     assert count

@@ -9,7 +9,7 @@ from ttref.arrays import device_namespace
 from ttref.cli.arguments import positive_int
 from ttref.contracts import Kind
 from ttref.errors import ConventionError, DataError
-from ttref.fast.tt_plan.plan import Shape, plan_key
+from ttref.fast.tt_plan.plan import Problem, plan_key
 from ttref.machine import threads
 from ttref.machine.costs import stored, user_file
 from ttref.tables import table
@@ -56,7 +56,7 @@ def run(options):
     n, m, ranks = as_structure(options.in_modes, options.out_modes, ranks)
     on_gpu = options.device == "gpu"
     count = 1 if on_gpu else threads.available()
-    shape = Shape(n, m, ranks, options.batch, Kind(options.device, options.dtype), count)
+    shape = Problem(n, m, ranks, options.batch, Kind(options.device, options.dtype), count)
     print(explain(shape))
     if on_gpu:
         if options.tune:

@@ -5,12 +5,12 @@ Other arrays, and activations that already take one launch, go to the reference.
 
 from ttref import ops
 from ttref.arrays import check_shape
-from ttref.contracts import Array
+from ttref.contracts import Array, Params
 from ttref.machine import cuda_kernels
 
 
 def forward(
-    params: dict[str, Array], x: Array, kind: str, alpha: float | None = None
+    params: Params, x: Array, kind: str, alpha: float | None = None
 ) -> tuple[Array, ops.activation.Cache]:
     """Compute what `ttref.ops.activation.forward` does."""
     if kind not in cuda_kernels.FORWARD or not cuda_kernels.on_cupy(x):

@@ -21,7 +21,7 @@ from typing import TypeVar
 import numpy as np
 
 from ttref.arrays import check_shape
-from ttref.contracts import Array
+from ttref.contracts import Array, Params
 from ttref.machine import threads
 from ttref.machine.blocks import in_blocks, is_fast
 from ttref.ops import batch_norm
@@ -30,7 +30,7 @@ Result = TypeVar("Result")
 
 
 @threads.owned()
-def forward(params: dict[str, Array], x: Array, epsilon: float) -> tuple[Array, batch_norm.Cache]:
+def forward(params: Params, x: Array, epsilon: float) -> tuple[Array, batch_norm.Cache]:
     """Compute what `ttref.ops.batch_norm.forward` does."""
     n = prod(x.shape[:-1])
     if not is_fast(x, *params.values()) or n == 0:

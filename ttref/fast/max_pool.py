@@ -15,10 +15,10 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from ttref.arrays import check_shape
-from ttref.contracts import Array, Dtype
+from ttref.contracts import Array, Dtype, Params
 from ttref.machine.blocks import in_blocks, is_fast
 from ttref.ops import max_pool, windows
-from ttref.ops.windows import Axis
+from ttref.ops.windows import Axis, Sizes
 
 MOST_PIXELS = 255  # of a window: a byte holds the number of each, and one more
 
@@ -49,10 +49,10 @@ class Offset(NamedTuple):
 
 
 def forward(
-    params: dict[str, Array],
+    params: Params,
     x: Array,
-    kernel: int | tuple[int, int],
-    strides: int | tuple[int, int] = 1,
+    kernel: Sizes,
+    strides: Sizes = 1,
     padding: str = "VALID",
 ) -> tuple[Array, Any]:
     """Compute what `ttref.ops.max_pool.forward` does.

@@ -13,8 +13,14 @@ Either way no state is ever permuted, and where R is 1 the step is one plain mat
 may go through the sweep in parts, on several threads. One sample is cut along its first mode: the
 parts of the first matrix then stand below each other (leftward: results are added) or beside each
 other (rightward).
+
+Dimension key
+    L c R    a state: slices, the axis that is multiplied, columns
+    o        what c becomes
+    a b      bonds; j i input and output mode of a group; p q modes done and pending
 """
 
+from collections.abc import Sequence
 from functools import reduce
 from math import prod
 from operator import add
@@ -23,214 +29,343 @@ from typing import NamedTuple
 import numpy as np
 
 from ttref.arrays import check_shape, namespace
-from ttref.fast.tt_plan.merging import Merged, merged, unmerged
-from ttref.fast.tt_plan.work import Work, work_of
+from ttref.contracts import Array, Cores, Params
+from ttref.fast.tt_plan.merging import MergedGroup, merge, pull_back_to_cores
+from ttref.fast.tt_plan.plan import Plan
+from ttref.fast.tt_plan.work import Part, Work, plan_work
 from ttref.machine import threads
-from ttref.machine.array_functions import NUMPY, functions_of
+from ttref.machine.array_functions import NUMPY, ArrayFunctions, functions_of
 
 
 class Cache(NamedTuple):
     """What ``backward`` reads."""
 
-    cores: tuple  # d arrays, core k is (r_{k-1}, n_k, m_k, r_k)
+    cores: tuple[Array, ...]  # d arrays, core k is (r_{k-1}, n_k, m_k, r_k)
     work: Work
-    groups: tuple[Merged, ...]
-    states: list  # per part and group, the state before it: (L, c, R), or (L, c) where R is 1
+    groups: tuple[MergedGroup, ...]
+    states: list[list[Array]]  # of each part, before each group: (L, c, R), or (L, c) if R is 1
     has_bias: bool
 
     @property
-    def plan(self):
+    def plan(self) -> Plan:
         """The order of work."""
         return self.work.plan
 
 
-class LaidOut(tuple):
-    """Cores, merged and laid out once for many calls of `forward`; else, a tuple of the cores."""
+class Prepared(NamedTuple):
+    """Cores, merged once for many calls of `forward`, which takes this in place of the cores."""
 
-    plan = None
-    groups: tuple[Merged, ...] = ()
+    cores: tuple[Array, ...]  # d arrays, core k is (r_{k-1}, n_k, m_k, r_k)
+    plan: Plan
+    groups: tuple[MergedGroup, ...]  # the cores, merged as the plan says
 
 
-def lay_out(cores, batch):
-    """The `cores`, merged as the best plan for batches of so many rows merges them.
+class PartCotangents(NamedTuple):
+    """What the backward pass of one part of the work gives."""
 
-    Give them to `forward` as long as they do not change: in an evaluation, batch after batch.
+    x: Array | None  # None where it is not wanted
+    matrices: list[Array]  # one for each group
+    bias: Array | None  # None where there is no bias
+
+
+def prepare(cores: Cores | Prepared, batch: int) -> Prepared:
+    """Merge cores by the best plan for batches of one size.
+
+    Parameters
+    ----------
+    cores : sequence of d arrays, shape ``(r_{k-1}, n_k, m_k, r_k)``
+    batch : int
+        Rows of x in most calls; others are allowed, and are computed by the same plan.
+
+    Returns
+    -------
+    Prepared
+        To be given to `forward` as ``params["cores"]`` as long as the cores do not change, for
+        instance in an evaluation, batch after batch.
+
+    Raises
+    ------
+    RankError, ShapeError
+        If the cores do not chain, or the memory does not hold the states.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> cores = np.ones((1, 2, 3, 2)), np.ones((2, 2, 3, 1))
+    >>> y, _ = forward({"cores": prepare(cores, 5)}, np.ones((5, 4)))
+    >>> y.shape
+    (5, 9)
     """
-    laid_out = LaidOut(cores)
-    kernels, kind = functions_of(laid_out[0], laid_out)
-    shapes = tuple([core.shape for core in laid_out])
+    cores = cores.cores if isinstance(cores, Prepared) else tuple(cores)
+    functions, kind = functions_of(cores[0], cores)
+    shapes = tuple([core.shape for core in cores])
     x_shape = batch, prod([shape[1] for shape in shapes])
-    laid_out.plan = work_of(shapes, x_shape, kind, None, threads.available()).plan
-    laid_out.groups = _groups(kernels, laid_out, laid_out.plan)
-    return laid_out
+    plan = plan_work(shapes, x_shape, kind, None, threads.available()).plan
+    return Prepared(cores, plan, _merge_groups(functions, cores, plan))
 
 
-def forward(params, x, plan=None):
-    """As `ttref.ops.tt_linear.forward`; the order of work is `best_plan` unless given."""
-    cores, bias = params["cores"], params.get("bias")
-    if type(cores) is LaidOut and plan is None:
-        plan = cores.plan
+def forward(params: Params, x: Array, plan: Plan | None = None) -> tuple[Array, Cache]:
+    """Compute what `ttref.ops.tt_linear.forward` does.
+
+    Parameters
+    ----------
+    params : dict
+        ``"cores"``: d arrays, core k of shape ``(r_{k-1}, n_k, m_k, r_k)``, or a `Prepared`;
+        optionally ``"bias"``: array, shape ``(M,)``.
+    x : array, shape ``(B, N)``
+    plan : Plan, optional
+        The order of work; by default that of the `Prepared`, or `best_plan`.
+
+    Returns
+    -------
+    y : array, shape ``(B, M)``
+    cache : Cache
+
+    Raises
+    ------
+    RankError, ShapeError
+        If the cores do not chain, x or the bias does not fit them, or the memory does not hold the
+        states.
+    """
+    cores = params["cores"]
+    bias = params.get("bias")
+    prepared = None
+    if type(cores) is Prepared:
+        prepared = cores
+        cores = prepared.cores
+        plan = plan or prepared.plan
     if not hasattr(x, "shape"):
         check_shape("x", x, (None, None))
-    kernels, kind = functions_of(x, cores if bias is None else (*cores, bias))
+    functions, kind = functions_of(x, cores if bias is None else (*cores, bias))
     shapes = tuple([core.shape for core in cores])
-    work = work_of(shapes, x.shape, kind, plan)
+    work = plan_work(shapes, x.shape, kind, plan)
     if bias is not None:
         check_shape("bias", bias, work.y_shape[1:])
-    if not work.heavy:
-        return _forward(kernels, work, cores, bias, x)
-    work = work_of(shapes, x.shape, kind, None, threads.available())
+    if not work.worth_threads:
+        return _forward(functions, work, cores, bias, x, prepared)
+    work = plan_work(shapes, x.shape, kind, None, threads.available())
     with threads.owned():
-        return _forward(kernels, work, cores, bias, x)
+        return _forward(functions, work, cores, bias, x, prepared)
 
 
-def backward(dy, cache, input_gradient=True):
+def backward(
+    dy: Array, cache: Cache, input_gradient: bool = True
+) -> tuple[dict[str, Array], Array | None]:
     """Pull the cotangent `dy` of y, shape (B, M), back to ``(dparams, dx)``.
 
     Without `input_gradient`, dx is None and its cost is saved.
     """
     check_shape("dy", dy, cache.work.y_shape)
-    kernels, _ = functions_of(dy, cache.cores)
-    if not cache.work.heavy:
-        return _backward(kernels, dy, cache, input_gradient)
+    functions, _ = functions_of(dy, cache.cores)
+    if cache.work.threads == 1:
+        return _backward(functions, dy, cache, input_gradient)
     with threads.owned():
-        return _backward(kernels, dy, cache, input_gradient)
+        return _backward(functions, dy, cache, input_gradient)
 
 
-def _forward(kernels, work, cores, bias, x):
-    laid_out = type(cores) is LaidOut and cores.plan == work.plan
-    groups = cores.groups if laid_out else _groups(kernels, cores, work.plan)
+def _forward(
+    functions: ArrayFunctions,
+    work: Work,
+    cores: Cores,
+    bias: Array | None,
+    x: Array,
+    prepared: Prepared | None,
+) -> tuple[Array, Cache]:
+    """Merge the groups, unless they were prepared for this plan, and sweep over them."""
+    if prepared is not None and prepared.plan == work.plan:
+        groups = prepared.groups
+    else:
+        groups = _merge_groups(functions, cores, work.plan)
     if len(work.parts) == 1:
-        matrices = [group.core for group in groups]
-        y, states = _sweep(kernels, x, matrices, work.parts[0], work.plan.rightward)
+        matrices = [group.matrix for group in groups]
+        y, states = _sweep(functions, x, matrices, work.parts[0], work.plan.rightward)
         if bias is not None:
-            y = kernels.add_to(y, bias)
+            y = functions.add_to(y, bias)
         all_states = [states]
     else:
-        y, all_states = _sweep_in_parts(kernels, work, groups, bias, x)
+        y, all_states = _sweep_in_parts(functions, work, groups, bias, x)
     return y, Cache(tuple(cores), work, groups, all_states, bias is not None)
 
 
-def _backward(kernels, dy, cache, input_gradient):
+def _backward(
+    functions: ArrayFunctions, dy: Array, cache: Cache, input_gradient: bool
+) -> tuple[dict[str, Array], Array | None]:
+    """Sweep back over the groups, and pull the cotangent of each back to its cores."""
     cores, work, groups, states, has_bias = cache
     rightward = work.plan.rightward
+    # the cotangents of x, of the matrices and of the bias
     if len(work.parts) == 1:
-        matrices = [group.core for group in groups]
-        dx, dmatrices = _pull_back(
-            kernels, dy, matrices, states[0], work.parts[0], rightward, input_gradient
+        matrices = [group.matrix for group in groups]
+        dx, dmatrices = _sweep_back(
+            functions, dy, matrices, states[0], work.parts[0], rightward, input_gradient
         )
-        dbias = kernels.sum_first(dy) if has_bias else None
+        dbias = functions.sum_first(dy) if has_bias else None
     else:
-        dx, dmatrices, dbias = _pull_back_in_parts(kernels, dy, cache, input_gradient)
-    dcores: list = []
-    for (start, stop), group, dmatrix in zip(work.plan.groups, groups, dmatrices, strict=True):
-        dcores += unmerged(kernels, dmatrix, group, cores[start:stop], rightward)
-    dparams: dict = {"cores": tuple(dcores)}
+        dx, dmatrices, dbias = _sweep_back_in_parts(functions, dy, cache, input_gradient)
+    # the cotangents of the cores
+    dcores: list[Array] = []
+    for span, group, dmatrix in zip(work.plan.groups, groups, dmatrices, strict=True):
+        start, stop = span
+        dcores += pull_back_to_cores(functions, dmatrix, group, cores[start:stop], rightward)
+    dparams: dict[str, Array] = {"cores": tuple(dcores)}
     if has_bias:
         dparams["bias"] = dbias
     return dparams, dx
 
 
-def _sweep_in_parts(kernels, work, groups, bias, x):
-    """``(y, states)``, the states of each part."""
-    y = _whole(kernels, x, work.y_axis, work.y_shape)
+def _merge_groups(functions: ArrayFunctions, cores: Cores, plan: Plan) -> tuple[MergedGroup, ...]:
+    return tuple(
+        [merge(functions, cores[start:stop], plan.rightward) for start, stop in plan.groups]
+    )
 
-    def sweep(k):
-        part, target = work.parts[k], None if y is None else y[work.parts[k].y]
-        matrices = _matrices(groups, part, work.matrix_axis)
-        piece, states = _sweep(kernels, x[part.x], matrices, part, work.plan.rightward, target)
-        if bias is not None and (k == 0 or work.y_axis is not None):
-            piece = kernels.add_to(piece, bias[part.y[1]])
+
+def _sweep_in_parts(
+    functions: ArrayFunctions,
+    work: Work,
+    groups: Sequence[MergedGroup],
+    bias: Array | None,
+    x: Array,
+) -> tuple[Array, list[list[Array]]]:
+    """``(y, states)``, the states of each part."""
+    y = _allocate(functions, x, work.axes.y, work.y_shape)
+
+    def sweep(k: int) -> tuple[Array, list[Array]]:
+        part = work.parts[k]
+        target = None if y is None else y[part.y]
+        matrices = _matrices_of_part(groups, part, work.axes.matrix)
+        piece, states = _sweep(functions, x[part.x], matrices, part, work.plan.rightward, target)
+        # pieces that are added have the bias once
+        if bias is not None and (k == 0 or work.axes.y is not None):
+            piece = functions.add_to(piece, bias[part.y[1]])
         return piece, states
 
-    pieces, states = zip(*threads.run(sweep, range(len(work.parts))), strict=True)
-    return _joined(pieces, work.y_axis) if y is None else y, states
+    results = threads.run(sweep, range(len(work.parts)))
+    states = [states for _, states in results]
+    if y is None:
+        y = _join([piece for piece, _ in results], work.axes.y)
+    return y, states
 
 
-def _pull_back_in_parts(kernels, dy, cache, input_gradient):
-    """``(dx, dmatrices, dbias)``."""
+def _sweep_back_in_parts(
+    functions: ArrayFunctions, dy: Array, cache: Cache, input_gradient: bool
+) -> PartCotangents:
+    """The cotangents of the whole x, of the whole matrices and of the bias."""
     _, work, groups, states, has_bias = cache
-    dx = _whole(kernels, dy, work.x_axis, work.x_shape) if input_gradient else None
+    dx = _allocate(functions, dy, work.axes.x, work.x_shape) if input_gradient else None
 
-    def pull_back(k):
-        part, target = work.parts[k], None if dx is None else dx[work.parts[k].x]
-        matrices, piece = _matrices(groups, part, work.matrix_axis), dy[part.y]
-        own = kernels, piece, matrices, states[k], part, work.plan.rightward
-        pulled = _pull_back(*own, input_gradient, target)
-        return *pulled, kernels.sum_first(piece) if has_bias else None
+    def sweep_back(k: int) -> PartCotangents:
+        part = work.parts[k]
+        target = None if dx is None else dx[part.x]
+        matrices = _matrices_of_part(groups, part, work.axes.matrix)
+        piece = dy[part.y]
+        dx_part, dmatrices = _sweep_back(
+            functions,
+            piece,
+            matrices,
+            states[k],
+            part,
+            work.plan.rightward,
+            input_gradient,
+            target,
+        )
+        return PartCotangents(dx_part, dmatrices, functions.sum_first(piece) if has_bias else None)
 
-    pieces, dmatrices, dbiases = zip(*threads.run(pull_back, range(len(work.parts))), strict=True)
-    first, *rest = zip(*dmatrices, strict=True)
-    total = [_joined(first, work.matrix_axis), *[_joined(d, None) for d in rest]]
+    found = threads.run(sweep_back, range(len(work.parts)))
+    # the parts may each have a piece of the first matrix, and have the whole of the others
+    dmatrices = []
+    for k in range(len(groups)):
+        axis = work.axes.matrix if k == 0 else None
+        dmatrices.append(_join([part.matrices[k] for part in found], axis))
     if input_gradient and dx is None:
-        dx = _joined(pieces, work.x_axis)
+        dx = _join([part.x for part in found], work.axes.x)
     if not has_bias:
-        return dx, total, None
-    if work.y_axis is None:  # every part has the whole sum
-        return dx, total, dbiases[0]
-    return dx, total, _joined(dbiases, 0 if work.y_axis == 1 else None)
+        return PartCotangents(dx, dmatrices, None)
+    if work.axes.y is None:  # every part has the whole sum
+        return PartCotangents(dx, dmatrices, found[0].bias)
+    dbias = _join([part.bias for part in found], 0 if work.axes.y == 1 else None)
+    return PartCotangents(dx, dmatrices, dbias)
 
 
-def _groups(kernels, cores, plan):
-    cuts = plan.groups
-    return tuple([merged(kernels, cores[start:stop], plan.rightward) for start, stop in cuts])
-
-
-def _whole(kernels, like, axis, shape):
+def _allocate(
+    functions: ArrayFunctions, like: Array, axis: int | None, shape: tuple[int, int]
+) -> Array | None:
     """An array for the parts to write into, or None where their pieces are joined."""
-    return np.empty(shape, like.dtype) if kernels is NUMPY and axis is not None else None
+    return np.empty(shape, like.dtype) if functions is NUMPY and axis is not None else None
 
 
-def _joined(pieces, axis):
+def _join(pieces: Sequence[Array], axis: int | None) -> Array:
     """The pieces side by side along an axis; their sum where it is None."""
     return reduce(add, pieces) if axis is None else namespace(*pieces).concat(pieces, axis=axis)
 
 
-def _matrices(groups, part, matrix_axis):
-    """The matrices of the groups, the first cut to what belongs to the part."""
-    matrices = [group.core for group in groups]
-    if matrix_axis is not None:
+def _matrices_of_part(groups: Sequence[MergedGroup], part: Part, axis: int | None) -> list[Array]:
+    """The matrices of the groups, the first cut to that of the part unless `axis` is None."""
+    matrices = [group.matrix for group in groups]
+    if axis is not None:
         matrices[0] = matrices[0][part.matrix]
     return matrices
 
 
-def _sweep(kernels, x, matrices, part, rightward, target=None):
+def _sweep(
+    functions: ArrayFunctions,
+    x: Array,
+    matrices: Sequence[Array],
+    part: Part,
+    rightward: bool,
+    target: Array | None = None,
+) -> tuple[Array, list[Array]]:
     """``(y, states)`` of a part; y is written into `target` if there is one."""
-    reshape, permute, dot = kernels[:3]
-    out: tuple = ()
-    state, states = x, [None] * len(matrices)
+    reshape = functions.reshape
+    state = x
+    states = [None] * len(matrices)
+    out: tuple[Array, ...] = ()  # an argument of the last product, or none
     order = range(len(matrices)) if rightward else range(len(matrices) - 1, -1, -1)
     for k in order:
-        (L, c, o, R), matrix = part.steps[k], matrices[k]
+        L, c, o, R = part.products[k]
+        matrix = matrices[k]
         states[k] = state = reshape(state, (L, c) if R == 1 else (L, c, R))
         if target is not None and k == order[-1]:
             out = (reshape(target, (L, o) if R == 1 else (L, o, R)),)
         if R == 1:
-            state = dot(state, matrix, *out)  # Lc,co->Lo
+            state = functions.matmul_nn(state, matrix, *out)  # Lc,co->Lo
         else:
-            state = kernels.matmul(permute(matrix, (1, 0)), state, *out)  # co,LcR->LoR
+            turned = functions.permute(matrix, (1, 0))
+            state = functions.matmul(turned, state, *out)  # oc,LcR->LoR
     return reshape(state, part.y_shape), states
 
 
-def _pull_back(kernels, dy, matrices, states, part, rightward, wanted, target=None):
-    """``(dx, dmatrices)`` of a part; dx, if `wanted`, is written into `target` if there is one."""
-    reshape = kernels.reshape
-    out: tuple = ()
-    dstate, dmatrices = dy, [None] * len(matrices)
+def _sweep_back(
+    functions: ArrayFunctions,
+    dy: Array,
+    matrices: Sequence[Array],
+    states: Sequence[Array],
+    part: Part,
+    rightward: bool,
+    input_gradient: bool,
+    target: Array | None = None,
+) -> tuple[Array | None, list[Array]]:
+    """``(dx, dmatrices)`` of a part; dx is written into `target` if there is one."""
+    reshape = functions.reshape
+    dstate = dy
+    dmatrices = [None] * len(matrices)
+    out: tuple[Array, ...] = ()  # an argument of the last product, or none
     order = range(len(matrices) - 1, -1, -1) if rightward else range(len(matrices))
     for k in order:
-        (L, c, o, R), last = part.steps[k], k == order[-1]
+        L, c, o, R = part.products[k]
+        last = k == order[-1]
         dstate = reshape(dstate, (L, o) if R == 1 else (L, o, R))
+        # the cotangent of the matrix
         if R == 1:
-            dmatrices[k] = kernels.matmul_tn(states[k], dstate)  # Lc,Lo->co
+            dmatrices[k] = functions.matmul_tn(states[k], dstate)  # Lc,Lo->co
         else:
-            dmatrices[k] = kernels.matmul_nt_sum(states[k], dstate)  # LcR,LoR->co
-        if last and not wanted:
+            dmatrices[k] = functions.matmul_nt_sum(states[k], dstate)  # LcR,LoR->co
+        # the cotangent of the state
+        if last and not input_gradient:
             return None, dmatrices
         if last and target is not None:
             out = (reshape(target, (L, c) if R == 1 else (L, c, R)),)
         if R == 1:
-            dstate = kernels.matmul_nt(dstate, matrices[k], *out)  # Lo,co->Lc
+            dstate = functions.matmul_nt(dstate, matrices[k], *out)  # Lo,co->Lc
         else:
-            dstate = kernels.matmul(matrices[k], dstate, *out)  # co,LoR->LcR
+            dstate = functions.matmul(matrices[k], dstate, *out)  # co,LoR->LcR
     return reshape(dstate, part.x_shape), dmatrices

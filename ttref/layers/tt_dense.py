@@ -123,10 +123,11 @@ class TTDense(Affine):
         return draw(self.in_modes, self.out_modes, self.ranks, rng, dtype=dtype, xp=xp).cores
 
     def check_weights(self, weights):
-        shapes = tuple(tuple(core.shape) for core in weights)
+        cores = weights.cores if isinstance(weights, tt_linear.Prepared) else weights
+        shapes = tuple(tuple(core.shape) for core in cores)
         if shapes != self.core_shapes:
             raise ShapeError(f"cores have shapes {shapes}, expected {self.core_shapes}")
 
     def prepare(self, params, batch):
         self.check_params(params)
-        return params | {"cores": tt_linear.lay_out(params["cores"], batch)}
+        return params | {"cores": tt_linear.prepare(params["cores"], batch)}

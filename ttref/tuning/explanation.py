@@ -4,22 +4,22 @@ from math import prod
 
 from ttref.fast.tt_plan.plan import (
     best_plan,
-    estimated_seconds,
-    merged_size,
+    estimate_seconds,
+    group_shape,
     merging_seconds,
 )
-from ttref.fast.tt_plan.work import work_of
+from ttref.fast.tt_plan.work import plan_work
 from ttref.machine.products import mode_product_seconds
 from ttref.tables import table
 from ttref.tt.check import core_shapes
 
 
 def explain(shape, plan=None):
-    """What `plan`, or the best one, does for a `Shape`, as text.
+    """What `plan`, or the best one, does for a `Problem`, as text.
 
     Parameters
     ----------
-    shape : Shape
+    shape : Problem
     plan : Plan, optional
 
     Returns
@@ -31,19 +31,19 @@ def explain(shape, plan=None):
 
     Examples
     --------
-    >>> from ttref.fast.tt_plan.plan import Shape
-    >>> print(explain(Shape((2, 2), (2, 2), (1, 3, 1), 5)).splitlines()[0])  # doctest: +ELLIPSIS
+    >>> from ttref.fast.tt_plan.plan import Problem
+    >>> print(explain(Problem((2, 2), (2, 2), (1, 3, 1), 5)).splitlines()[0])  # doctest: +ELLIPSIS
     cores ... from ...
     """
     plan = plan or best_plan(shape)
     shapes = core_shapes(shape.in_modes, shape.out_modes, shape.ranks)
     x_shape = shape.batch, prod(shape.in_modes)
-    work = work_of(shapes, x_shape, shape.kind, plan, shape.threads)
+    work = plan_work(shapes, x_shape, shape.kind, plan, shape.threads)
     itemsize = shape.kind.itemsize
     order = range(len(plan.groups)) if plan.rightward else range(len(plan.groups))[::-1]
-    rows = [_row(plan.groups[k], work.parts[-1].steps[k], shape) for k in order]
-    steps = [step for part in work.parts for step in part.steps]
-    sizes = [merged_size(group, shape) for group in plan.groups]
+    rows = [_row(plan.groups[k], work.parts[-1].products[k], shape) for k in order]
+    steps = [step for part in work.parts for step in part.products]
+    sizes = [group_shape(group, shape) for group in plan.groups]
     flops = 6 * sum(step.L * step.c * step.o * step.R for step in steps)
     moved = 3 * sum(step.L * (step.c + step.o) * step.R for step in steps)
     # every state but x is kept; backward holds the cotangents of two, and of the matrices
@@ -56,7 +56,7 @@ def explain(shape, plan=None):
             f"cores {_words(plan.groups)} merged, swept from {direction}{_parts(plan, shape)}",
             table(("cores", "slices", "matrix", "columns", "Mflop", "MB", "us"), rows),
             f"forward and backward: {flops / 1e6:.4g} Mflop, {moved * itemsize / 1e6:.4g} MB "
-            f"moved, {estimated_seconds(plan, shape) * 1e6:.4g} us estimated for {shape.kind}; "
+            f"moved, {estimate_seconds(plan, shape) * 1e6:.4g} us estimated for {shape.kind}; "
             f"at most {peak * itemsize / 1e6:.4g} MB at a time",
         ]
     )

@@ -6,7 +6,7 @@ from math import prod
 import numpy as np
 
 from ttref.fast import tt_linear
-from ttref.fast.tt_plan.plan import all_plans, best_plan, estimated_seconds, numbers_of_parts
+from ttref.fast.tt_plan.plan import all_plans, best_plan, estimate_seconds, numbers_of_parts
 from ttref.tt.check import core_shapes
 
 MOST_CORES = 10  # whose plans are listed: 2^d for every number of parts
@@ -20,7 +20,7 @@ def tune(shape, candidates=8, rounds=20):
 
     Parameters
     ----------
-    shape : Shape
+    shape : Problem
         For NumPy arrays.
     candidates : int
         How many plans, the best by estimate first.
@@ -34,7 +34,7 @@ def tune(shape, candidates=8, rounds=20):
     """
     d, dtype = len(shape.in_modes), shape.kind.dtype
     plans = all_plans(d, numbers_of_parts(shape)) if d <= MOST_CORES else [best_plan(shape)]
-    plans = sorted(plans, key=lambda plan: estimated_seconds(plan, shape))[:candidates]
+    plans = sorted(plans, key=lambda plan: estimate_seconds(plan, shape))[:candidates]
     rng = np.random.default_rng(0)
 
     def draw(size):
@@ -50,4 +50,4 @@ def tune(shape, candidates=8, rounds=20):
             seconds[plan].append(time.perf_counter() - start)
     medians = {plan: float(np.median(times[1:])) for plan, times in seconds.items()}
     ranked = sorted(plans, key=medians.__getitem__)
-    return [(plan, estimated_seconds(plan, shape), medians[plan]) for plan in ranked]
+    return [(plan, estimate_seconds(plan, shape), medians[plan]) for plan in ranked]

@@ -13,25 +13,25 @@ from ttref.contracts import CPU_FLOAT32, Kind
 from ttref.errors import ShapeError
 from ttref.fast.tt_plan.plan import (
     Plan,
-    Shape,
+    Problem,
     all_plans,
     best_plan,
-    estimated_seconds,
-    merged_size,
+    estimate_seconds,
+    group_shape,
     numbers_of_parts,
     plan_key,
 )
-from ttref.fast.tt_plan.work import work_of
+from ttref.fast.tt_plan.work import plan_work
 from ttref.tt.check import core_shapes
 from ttref.tuning import search
 from ttref.tuning.explanation import explain
 
-W1 = Shape((7, 4, 7, 4), (5, 5, 5, 5), (1, 4, 4, 4, 1), 64)
+W1 = Problem((7, 4, 7, 4), (5, 5, 5, 5), (1, 4, 4, 4, 1), 64)
 
 
 def shape_of(problem, batch, threads=1):
     n, m, right = (tuple(c.shape[axis] for c in problem.params["cores"]) for axis in (1, 2, 3))
-    return Shape(n, m, (1, *right), batch, CPU_FLOAT32, threads)
+    return Problem(n, m, (1, *right), batch, CPU_FLOAT32, threads)
 
 
 def test_plans_cover_every_cut_in_both_directions():
@@ -42,7 +42,7 @@ def test_plans_cover_every_cut_in_both_directions():
 def test_the_chosen_plan_merges_where_merging_pays():
     """W1 of the benchmarks: two or three super-cores; a big batch through tiny modes: W itself."""
     assert len(best_plan(W1).groups) in (2, 3)
-    tiny = Shape((2, 2, 2, 2), (2, 2, 2, 2), (1, 4, 8, 4, 1), 10_000)
+    tiny = Problem((2, 2, 2, 2), (2, 2, 2, 2), (1, 4, 8, 4, 1), 10_000)
     assert best_plan(tiny).groups == ((0, 4),)
 
 
@@ -54,9 +54,9 @@ def test_on_a_card_the_batch_stays_whole():
 def test_no_plan_is_estimated_to_be_faster_than_the_best(problem, batch, threads):
     shape = shape_of(problem, batch, threads)
     plans = all_plans(len(shape.in_modes), numbers_of_parts(shape))
-    least = min(estimated_seconds(plan, shape) for plan in plans)
+    least = min(estimate_seconds(plan, shape) for plan in plans)
     # sums of up to five terms, in another order
-    assert estimated_seconds(best_plan(shape), shape) <= least * (1 + 10 * 2.0**-53)
+    assert estimate_seconds(best_plan(shape), shape) <= least * (1 + 10 * 2.0**-53)
 
 
 @given(tt_problems(), st.integers(0, 9), st.integers(1, 4), st.booleans())
@@ -64,10 +64,10 @@ def test_parts_cover_the_batch_or_the_first_mode_once(problem, batch, parts, rig
     shape = shape_of(problem, batch)
     plan = Plan(tuple((k, k + 1) for k in range(len(shape.in_modes))), rightward, parts)
     x_shape, y_shape = ((batch, prod(modes)) for modes in shape[:2])
-    work = work_of(core_shapes(*shape[:3]), x_shape, shape.kind, plan)
+    work = plan_work(core_shapes(*shape[:3]), x_shape, shape.kind, plan)
     for axis, size, indices in (
-        (work.x_axis, x_shape, [part.x for part in work.parts]),
-        (work.y_axis, y_shape, [part.y for part in work.parts]),
+        (work.axes.x, x_shape, [part.x for part in work.parts]),
+        (work.axes.y, y_shape, [part.y for part in work.parts]),
     ):
         counts = np.zeros(size, int)
         for index in indices:
@@ -77,9 +77,9 @@ def test_parts_cover_the_batch_or_the_first_mode_once(problem, batch, parts, rig
 
 def test_steps_multiply_what_the_merged_cores_are():
     plan = Plan(((0, 1), (1, 3), (3, 4)), False)
-    work = work_of(core_shapes(*W1[:3]), (64, 784), W1.kind, plan)
-    for group, step in zip(plan.groups, work.parts[0].steps, strict=True):
-        a, j, i, b = merged_size(group, W1)
+    work = plan_work(core_shapes(*W1[:3]), (64, 784), W1.kind, plan)
+    for group, step in zip(plan.groups, work.parts[0].products, strict=True):
+        a, j, i, b = group_shape(group, W1)
         assert (step.c, step.o) == (j * b, a * i)
         assert step.L * step.R == 64 * prod(W1.in_modes[: group[0]]) * prod(
             W1.out_modes[group[1] :]
@@ -88,7 +88,7 @@ def test_steps_multiply_what_the_merged_cores_are():
 
 def test_an_explanation_counts_operations_and_memory():
     """(2, 2) -> (2, 2) at rank 3, core by core: 2 * 2 * 6 * 2 + 2 * 4 * 2 multiply-adds a row."""
-    shape = Shape((2, 2), (2, 2), (1, 3, 1), 5)
+    shape = Problem((2, 2), (2, 2), (1, 3, 1), 5)
     text = explain(shape, Plan(((0, 1), (1, 2)), True))
     assert "cores (1) (2) merged, swept from left to right\n" in text
     per_row = 2 * 6 * 2 + 2 * 6 * 2  # (2 x 6) on 2 columns, then (6 x 2) twice
@@ -104,19 +104,19 @@ def test_an_explanation_names_parts_and_threads():
 
 
 def test_a_first_mode_is_not_cut_into_more_parts_than_it_has():
-    shape = Shape((2, 2), (3, 3), (1, 2, 1), 1, CPU_FLOAT32, 4)
-    assert estimated_seconds(Plan(((0, 1), (1, 2)), True, 4), shape) == inf
+    shape = Problem((2, 2), (3, 3), (1, 2, 1), 1, CPU_FLOAT32, 4)
+    assert estimate_seconds(Plan(((0, 1), (1, 2)), True, 4), shape) == inf
     assert best_plan(shape).parts in (1, 4)
 
 
 def test_tuning_ranks_measured_plans():
-    ranked = search.tune(Shape((2, 3), (3, 2), (1, 2, 1), 4), candidates=3, rounds=2)
+    ranked = search.tune(Problem((2, 3), (3, 2), (1, 2, 1), 4), candidates=3, rounds=2)
     assert len(ranked) == 3
     assert [measured for *_, measured in ranked] == sorted(measured for *_, measured in ranked)
 
 
 def test_a_measured_plan_is_used_from_then_on(own_cache):
-    shape = Shape((2, 3), (3, 2), (1, 2, 1), 4)
+    shape = Problem((2, 3), (3, 2), (1, 2, 1), 4)
     chosen = next(plan for plan in all_plans(2) if plan != best_plan(shape))
     own_cache(plans={plan_key(shape): chosen})
     assert best_plan(shape) == chosen
@@ -124,7 +124,7 @@ def test_a_measured_plan_is_used_from_then_on(own_cache):
 
 @pytest.mark.parametrize("d", [20])
 def test_a_million_by_a_million_is_planned_in_a_moment(d):
-    plan = best_plan(Shape((2,) * d, (2,) * d, (1, *[8] * (d - 1), 1), 1))
+    plan = best_plan(Problem((2,) * d, (2,) * d, (1, *[8] * (d - 1), 1), 1))
     assert plan.groups[0][0] == 0
     assert plan.groups[-1][1] == d
 

@@ -1,115 +1,205 @@
-"""What a plan means for arrays of given shapes: the parts, and the steps of each."""
+"""What a plan means for arrays of given shapes: the parts of the work, and the products of each."""
 
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from math import prod
 from types import SimpleNamespace
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from ttref.arrays import check_shape
 from ttref.checks import check_memory
-from ttref.fast.tt_plan.plan import Plan, Shape, best_plan, estimated_seconds, merged_size
+from ttref.contracts import Kind
+from ttref.fast.tt_plan.merging import CoreShape
+from ttref.fast.tt_plan.plan import Plan, Problem, best_plan, estimate_seconds, group_shape
 from ttref.machine.blocks import parts_of
 from ttref.machine.costs import machine
 from ttref.machine.memory import keep_freed_memory
 from ttref.machine.products import ModeProduct
 from ttref.tt.check import check_cores
 
-WHOLE = slice(None)
+Index: TypeAlias = tuple[slice, slice]
+"""Index of a matrix: rows and columns."""
+
+ALL = slice(None)
+EVERYTHING: Index = (ALL, ALL)
 
 
 class Part(NamedTuple):
-    """A part of the batch, or of the first mode, and its steps in the order of the groups."""
+    """A part of the batch, or of the first group's mode."""
 
-    x: tuple  # index of what it reads of x, of what it writes of y,
-    y: tuple
-    matrix: Any  # and of its part of the first group's matrix
-    x_shape: tuple
-    y_shape: tuple
-    steps: tuple[ModeProduct, ...]
+    x: Index  # of what the part reads of x
+    y: Index  # of what it writes of y
+    matrix: Index  # of what it multiplies by of the first group's matrix
+    x_shape: tuple[int, int]
+    y_shape: tuple[int, int]
+    products: tuple[ModeProduct, ...]  # one for each group, in the order of the groups
+
+
+class CutAxes(NamedTuple):
+    """The axes along which the parts cut the arrays."""
+
+    x: int | None  # None where every part reads the whole x
+    y: int | None  # None where the results of the parts are added
+    matrix: int | None  # of the first group; None where every part takes the whole
 
 
 class Work(NamedTuple):
-    """All that the shapes of a call tell."""
+    """All that follows from the shapes of a call."""
 
     plan: Plan
     parts: tuple[Part, ...]
-    x_shape: tuple  # (B, N)
-    y_shape: tuple  # (B, M)
-    x_axis: int | None  # along which the parts cut x; None where all read the whole
-    y_axis: int | None  # along which they cut y; None where their results are added
-    matrix_axis: int | None  # along which they cut the first group's matrix
-    heavy: bool  # whether it is for several threads or, planned for one, may pay on several
+    x_shape: tuple[int, int]  # (B, N)
+    y_shape: tuple[int, int]  # (B, M)
+    axes: CutAxes
+    threads: int  # for which the plan was chosen
+    worth_threads: bool  # whether this work, planned for one thread, would pay on several
 
 
 @lru_cache(maxsize=4096)
-def work_of(shapes, x_shape, kind, plan=None, threads=None):
-    """The `Work` of cores and an x of these shapes, by default for one thread.
+def plan_work(
+    shapes: tuple[CoreShape, ...],
+    x_shape: tuple[int, int],
+    kind: Kind,
+    plan: Plan | None = None,
+    threads: int = 1,
+) -> Work:
+    """Lay out the work of multiplying x by a tensor train.
+
+    Parameters
+    ----------
+    shapes : tuple of d tuples ``(r_{k-1}, n_k, m_k, r_k)``
+        Of the cores.
+    x_shape : tuple ``(B, N)``
+    kind : Kind
+    plan : Plan, optional
+        The order of work; by default `best_plan`.
+    threads : int
+        For which the plan is chosen.
+
+    Returns
+    -------
+    Work
+        With ``worth_threads`` False if `plan` is given or `threads` is more than 1.
 
     Raises
     ------
     RankError, ShapeError
         If the cores do not chain, x does not fit them, or the memory does not hold the states.
     """
+    # checks
     check_cores([SimpleNamespace(shape=shape) for shape in shapes])
-    n, m = (tuple(shape[axis] for shape in shapes) for axis in (1, 2))
+    n = tuple(shape[1] for shape in shapes)
+    m = tuple(shape[2] for shape in shapes)
     check_shape("x", SimpleNamespace(shape=x_shape), (None, prod(n)))
+    # the plan, which an empty batch shares with one sample
     batch = x_shape[0]
-    shape = Shape(n, m, (1, *[s[3] for s in shapes]), max(1, batch), kind, threads or 1)
-    heavy = bool(threads) and threads > 1
+    ranks = 1, *[shape[3] for shape in shapes]
+    problem = Problem(n, m, ranks, max(1, batch), kind, threads)
+    worth_threads = False
     if plan is None:
         keep_freed_memory()
-        plan = best_plan(shape)
-        if threads is None:
-            heavy = machine(kind).pays(estimated_seconds(plan, shape))
-    parts = tuple(_parts(plan, shape._replace(batch=batch)))
+        plan = best_plan(problem)
+        if threads == 1:
+            worth_threads = machine(kind).pays(estimate_seconds(plan, problem))
+    # the parts
+    parts = tuple(_cut_work(plan, problem._replace(batch=batch)))
+    x_shape = batch, prod(n)
+    y_shape = batch, prod(m)
     if kind.device == "cpu":
-        kept = sum(step.L * step.c * step.R for part in parts for step in part.steps)
         what = f"forward of a TT layer {prod(n)} -> {prod(m)} on {batch} rows"
-        check_memory(what, kept + batch * prod(m), kind.itemsize)
-    return Work(plan, parts, tuple(x_shape), (batch, prod(m)), *_axes(plan, batch), heavy)
+        check_memory(what, _count_states(parts) + prod(y_shape), kind.itemsize)
+    axes = _cut_axes(plan, batch)
+    return Work(plan, parts, x_shape, y_shape, axes, threads, worth_threads)
 
 
-def _axes(plan, batch) -> tuple[int | None, int | None, int | None]:
-    """Axes of x, y and the first group's matrix along which the parts cut them."""
-    if plan.parts == 1 or batch != 1:
-        return 0, 0, None
-    return (None, 1, 1) if plan.rightward else (1, None, 0)
+def _count_states(parts: Sequence[Part]) -> int:
+    """Numbers in the states before all products, which forward keeps for backward."""
+    return sum(product.L * product.c * product.R for part in parts for product in part.products)
 
 
-def _parts(plan, shape):
-    """The parts of the batch; of one sample, those of the first group's mode."""
-    sizes = [merged_size(group, shape) for group in plan.groups]
-    n, m = prod(shape.in_modes), prod(shape.out_modes)
-    if plan.parts == 1 or shape.batch != 1:
-        for rows in parts_of(shape.batch, plan.parts):
-            count, own = rows.stop - rows.start, (rows, WHOLE)
-            steps = _steps(sizes, plan.rightward, count)
-            yield Part(own, own, WHOLE, (count, n), (count, m), steps)
-        return
-    (a, j, i, b), every = sizes[0], (WHOLE, WHOLE)
-    for cut in parts_of(i if plan.rightward else j, plan.parts):
-        count, side = cut.stop - cut.start, slice(cut.start * b, cut.stop * b)
-        if plan.rightward:  # columns of the matrix (a j, i b)
-            unit, first = m // i, (a, j, count, b)
-            indices = every, (WHOLE, slice(cut.start * unit, cut.stop * unit)), (WHOLE, side)
-            shapes = (1, n), (1, count * unit)
-        else:  # rows of the matrix (j b, a i)
-            unit, first = n // j, (a, count, i, b)
-            indices = (WHOLE, slice(cut.start * unit, cut.stop * unit)), every, (side, WHOLE)
-            shapes = (1, count * unit), (1, m)
-        steps = _steps([first, *sizes[1:]], plan.rightward, 1)
-        yield Part(*indices, *shapes, steps)
+def _cuts_batch(plan: Plan, batch: int) -> bool:
+    """Whether the parts are parts of the batch."""
+    return plan.parts == 1 or batch != 1
 
 
-def _steps(sizes, rightward, rows):
-    """The `ModeProduct` of each group, the groups merged to these sizes ``(a, j, i, b)``."""
-    j, i = ([size[axis] for size in sizes] for axis in (1, 2))
-    if rightward:
-        return tuple(
-            ModeProduct(rows * prod(i[:k]), a * j[k], i[k] * b, prod(j[k + 1 :]))
-            for k, (a, _, _, b) in enumerate(sizes)
+def _cut_axes(plan: Plan, batch: int) -> CutAxes:
+    if _cuts_batch(plan, batch):
+        return CutAxes(x=0, y=0, matrix=None)
+    if plan.rightward:
+        return CutAxes(x=None, y=1, matrix=1)
+    return CutAxes(x=1, y=None, matrix=0)
+
+
+def _cut_work(plan: Plan, problem: Problem) -> Iterator[Part]:
+    """The parts of a plan."""
+    groups = [group_shape(group, problem) for group in plan.groups]
+    if _cuts_batch(plan, problem.batch):
+        return _cut_batch(plan, problem, groups)
+    if plan.rightward:
+        return _cut_columns(plan, problem, groups)
+    return _cut_rows(plan, problem, groups)
+
+
+def _cut_batch(plan: Plan, problem: Problem, groups: list[CoreShape]) -> Iterator[Part]:
+    """The parts of a batch."""
+    N = prod(problem.in_modes)
+    M = prod(problem.out_modes)
+    for rows in parts_of(problem.batch, plan.parts):
+        count = rows.stop - rows.start
+        products = _list_products(groups, plan.rightward, count)
+        yield Part((rows, ALL), (rows, ALL), EVERYTHING, (count, N), (count, M), products)
+
+
+def _cut_columns(plan: Plan, problem: Problem, groups: list[CoreShape]) -> Iterator[Part]:
+    """The parts of one sample, rightward: columns of the first matrix (a j, i b), and of y."""
+    N = prod(problem.in_modes)
+    M = prod(problem.out_modes)
+    a, j, i, b = groups[0]
+    width = M // i  # columns of y for one index of i
+    for cut in parts_of(i, plan.parts):
+        count = cut.stop - cut.start
+        yield Part(
+            x=EVERYTHING,
+            y=(ALL, _scale(cut, width)),
+            matrix=(ALL, _scale(cut, b)),
+            x_shape=(1, N),
+            y_shape=(1, count * width),
+            products=_list_products([(a, j, count, b), *groups[1:]], True, 1),
         )
-    return tuple(
-        ModeProduct(rows * prod(j[:k]), j[k] * b, a * i[k], prod(i[k + 1 :]))
-        for k, (a, _, _, b) in enumerate(sizes)
-    )
+
+
+def _cut_rows(plan: Plan, problem: Problem, groups: list[CoreShape]) -> Iterator[Part]:
+    """The parts of one sample, leftward: rows of the first matrix (j b, a i), and columns of x."""
+    N = prod(problem.in_modes)
+    M = prod(problem.out_modes)
+    a, j, i, b = groups[0]
+    width = N // j  # columns of x for one index of j
+    for cut in parts_of(j, plan.parts):
+        count = cut.stop - cut.start
+        yield Part(
+            x=(ALL, _scale(cut, width)),
+            y=EVERYTHING,
+            matrix=(_scale(cut, b), ALL),
+            x_shape=(1, count * width),
+            y_shape=(1, M),
+            products=_list_products([(a, count, i, b), *groups[1:]], False, 1),
+        )
+
+
+def _scale(part: slice, unit: int) -> slice:
+    """The slice where every index stands for `unit` of them."""
+    return slice(part.start * unit, part.stop * unit)
+
+
+def _list_products(groups: list[CoreShape], rightward: bool, rows: int) -> tuple[ModeProduct, ...]:
+    """The `ModeProduct` of each group of these shapes ``(a, j, i, b)``, for so many rows of x."""
+    ins = [shape[1] for shape in groups]
+    outs = [shape[2] for shape in groups]
+    products = []
+    for k, shape in enumerate(groups):
+        a, j, i, b = shape
+        if rightward:
+            products.append(ModeProduct(rows * prod(outs[:k]), a * j, i * b, prod(ins[k + 1 :])))
+        else:
+            products.append(ModeProduct(rows * prod(ins[:k]), j * b, a * i, prod(outs[k + 1 :])))
+    return tuple(products)
