@@ -97,7 +97,7 @@ def data_folder():
 
 def forget():
     caches = costs.machine, costs.stored, plan.best_plan, plan.merging_seconds, work.plan_work
-    choices = products.rows_of_block, products.matmul_nt_sum_seconds
+    choices = products.rows_of_block, products.choose_slices
     for cached in (*caches, *choices):
         cached.cache_clear()
 

@@ -13,7 +13,7 @@ from importlib.metadata import packages_distributions, version
 from pathlib import Path
 from runpy import run_path
 
-MEMORY = Path(__file__).resolve().parents[2] / "ttref" / "fast" / "memory.py"
+PROCESS = Path(__file__).resolve().parents[2] / "ttref" / "machine" / "process.py"
 PACKAGES = ("numpy", "torch", "tltorch", "torchtt", "jax", "tensorflow", "t3f", "cupy")
 
 
@@ -117,7 +117,7 @@ def main():
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-threads:])
     replies = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    run_path(str(MEMORY))["keep_freed_memory"]()  # every system, as ttref does for itself
+    run_path(str(PROCESS))["keep_freed_memory"]()  # every system, as ttref does for itself
     serve(Worker(device), sys.stdin, lambda line: print(line, file=replies, flush=True))
 
 

@@ -51,7 +51,7 @@ def test_joins_are_of_eight_at_most(count, axis):
         assert len(arrays) <= cuda_graphs.MOST
         return np.concatenate(arrays, axis=axis)
 
-    found = cuda_graphs.joined(concat, arrays, axis)
+    found = cuda_graphs.join(concat, arrays, axis)
     assert (found == np.concatenate(arrays, axis=axis)).all()
 
 

@@ -76,7 +76,7 @@ def test_every_row_is_added_once(choose, rows, m, n, k):
 @pytest.mark.parametrize("copied", [False, True])
 @pytest.mark.parametrize(("c", "o"), [(3, 5), (5, 3), (4, 4)])
 def test_every_slice_is_added_once(choose, monkeypatch, copied, c, o):
-    choose("matmul_nt_sum_seconds", (0.0, copied))
+    choose("choose_slices", (0.0, copied))
     monkeypatch.setattr(products, "TERMS", 40)  # chunks of two slices
     state, dstate = integers(0, 9, c, 6, dtype="float32"), integers(1, 9, o, 6, dtype="float32")
     expected = np.einsum("lcr,lor->co", state, dstate)
@@ -100,4 +100,4 @@ def test_slices_are_copied_where_the_table_says_so(own_cache):
     for dear, copied in (("products", False), ("products_across", True)):
         times = {dear: [1e3 * seconds for seconds in entry[dear]]}
         own_cache(machines={"cpu float32": entry | times})
-        assert products.matmul_nt_sum_seconds(CPU_FLOAT32, 10, 32, 64, 8)[1] is copied
+        assert products.choose_slices(CPU_FLOAT32, 10, 32, 64, 8).copied is copied

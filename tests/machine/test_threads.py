@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ttref.layers import BatchNorm, Conv2d, TTConv2d
-from ttref.machine import threads
+from ttref.machine import process, threads
 
 
 @pytest.fixture
@@ -46,14 +46,14 @@ def test_warnings_are_ignored_in_parts_where_the_caller_ignores_them(two):
 
 def test_blas_has_one_thread_while_parts_run_and_its_own_afterwards():
     pytest.importorskip("threadpoolctl")
-    before = threads._blas().num_threads
-    with threads.owned():
-        assert threads._blas().num_threads == 1
+    before = process.blas_controller().num_threads
+    with process.own_blas_threads():
+        assert process.blas_controller().num_threads == 1
         assert threads.available() == before
-        with threads.owned():
+        with process.own_blas_threads():
             assert threads.available() == before
-        assert threads._blas().num_threads == 1
-    assert threads._blas().num_threads == before
+        assert process.blas_controller().num_threads == 1
+    assert process.blas_controller().num_threads == before
 
 
 def test_a_part_uses_no_threads_of_its_own(two):
@@ -64,7 +64,7 @@ def test_a_part_uses_no_threads_of_its_own(two):
 
 def test_several_callers_at_once_leave_blas_as_it_was():
     pytest.importorskip("threadpoolctl")
-    before = threads._blas().num_threads
+    before = process.blas_controller().num_threads
 
     def call(k):
         return threads.run(
@@ -74,7 +74,7 @@ def test_several_callers_at_once_leave_blas_as_it_was():
     with ThreadPoolExecutor(4) as pool:
         results = list(pool.map(call, range(50)))
     assert [b - a for a, b in results] == list(range(50))
-    assert threads._blas().num_threads == before
+    assert process.blas_controller().num_threads == before
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_image_layers_own_the_threads_from_beginning_to_end(layer, monkeypatch):
     """A product that BLAS may split, in between, would leave its threads spinning."""
     numbers = []
     blas = SimpleNamespace(num_threads=2, set_num_threads=numbers.append)
-    monkeypatch.setattr(threads, "_blas", lambda: blas)
+    monkeypatch.setattr(process, "blas_controller", lambda: blas)
     y, cache = layer.forward(layer.init(0), np.ones((2, 4, 4, 2), "float32"), train=True)
     assert numbers == [1, 2]
     layer.backward(y, cache)

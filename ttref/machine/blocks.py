@@ -1,36 +1,44 @@
-"""Slices of an axis that are small enough for a core's cache, shared out to threads."""
+"""Slices of an axis that are small enough for the cache of a core, shared out to threads."""
 
+from collections.abc import Callable, Sequence
 from math import ceil, inf
+from typing import TypeVar
 
 import numpy as np
 
+from ttref.contracts import Array, Dtype
 from ttref.machine import threads
-from ttref.machine.costs import NUMPY_KINDS, machine
-from ttref.machine.memory import keep_freed_memory
+from ttref.machine.costs import NUMPY_KINDS, Machine, machine
+from ttref.machine.process import keep_freed_memory
 
 CACHES = 2  # of a core that a block's numbers may fill
 LARGEST = 2**26  # numbers of a block on a GPU
 
+Block = TypeVar("Block")
+Result = TypeVar("Result")
 
-def is_fast(*arrays):
-    """Whether these are floats of NumPy, all of one dtype."""
-    dtype = getattr(arrays[0], "dtype", None)
-    if getattr(dtype, "char", None) not in NUMPY_KINDS:  # other libraries' dtypes have no char
+
+def is_fast(*arrays: Array) -> bool:
+    """Whether these are arrays of NumPy, all of one dtype, which is float32 or float64."""
+    first = arrays[0]
+    if type(first) is not np.ndarray or first.dtype.char not in NUMPY_KINDS:
         return False
-    return all([type(a) is np.ndarray and a.dtype == dtype for a in arrays])
+    return all([type(a) is np.ndarray and a.dtype == first.dtype for a in arrays])
 
 
-def in_blocks(function, count, numbers, dtype):
-    """What `function` returns in each thread.
+def in_blocks(
+    function: Callable[[Sequence[slice]], Result], count: int, numbers: int, dtype: Dtype
+) -> list[Result]:
+    """Call `function` once in each thread, and list the results.
 
     Parameters
     ----------
     function : callable
-        Of the list of slices that are a thread's.
+        Takes the list of slices that its thread has.
     count : int
         Length of the axis that is cut.
     numbers : int
-        That a pass touches for each of them.
+        How many numbers a pass touches for each entry of the axis.
     dtype : numpy.dtype
         Of the numbers, float32 or float64.
     """
@@ -42,24 +50,24 @@ def in_blocks(function, count, numbers, dtype):
     return threads.run(function, shared(cuts(count, limit(costs) // max(1, numbers)), pays))
 
 
-def limit(costs):
+def limit(costs: Machine) -> int:
     """How many numbers a block may have."""
     return LARGEST if costs.cache == inf else int(CACHES * costs.cache)
 
 
-def shared(blocks, pays):
+def shared(blocks: Sequence[Block], pays: bool) -> list[Sequence[Block]]:
     """The blocks of each thread; one has all unless it `pays` to have more."""
     count = threads.available() if pays else 1
     return [blocks[part] for part in parts_of(len(blocks), count)]
 
 
-def parts_of(size, count):
+def parts_of(size: int, count: int) -> list[slice]:
     """So many slices of about equal length, none empty unless all are."""
     count = max(1, min(size, count))
     return [slice(size * t // count, size * (t + 1) // count) for t in range(count)]
 
 
-def cuts(size, most):
+def cuts(size: int, most: int) -> list[slice]:
     """Slices of at most so many, about equal."""
     step = ceil(size / max(1, ceil(size / max(1, most))))
     return [slice(k, min(k + step, size)) for k in range(0, size, max(1, step))]

@@ -1,8 +1,9 @@
 """What products of matrices cost on this machine: the numbers by which the planner chooses.
 
-Thin products run at a tenth of the speed of square ones, and where is a matter of the BLAS, so the
-cost of a product is looked up in a table of measured times, interpolated between powers of two.
-`ttref bench --calibrate` measures the table; without it, the one that is shipped is used.
+Thin products run at a tenth of the speed of square ones, and which of them do depends on the BLAS.
+So the time of a product is looked up in a table of measured times, and interpolated between powers
+of two. `ttref bench --calibrate` measures the table. Without a calibration, the table that comes
+with ttref is used.
 """
 
 import json
@@ -12,19 +13,23 @@ from bisect import bisect_right
 from functools import cache, lru_cache
 from itertools import product
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ttref.contracts import CPU_FLOAT32, CPU_FLOAT64, Kind
 from ttref.errors import DataError
 
 SHIPPED = Path(__file__).with_name("costs.json")
 SIDES = (*[2**k for k in range(10)], 2**12)  # of the tabulated products; beyond, in proportion
-NUMPY_KINDS = {"f": CPU_FLOAT32, "d": CPU_FLOAT64}  # by the character of NumPy's dtype
 WORTH_THREADS = 8  # times what a part on another thread costs
+NUMPY_KINDS = {"f": CPU_FLOAT32, "d": CPU_FLOAT64}  # by the character of NumPy's dtype
+
+GPU_CALL = 10e-6  # seconds; of a data-centre card by its data sheet, as the next two
+GPU_FLOPS = 30e12  # operations per second
+GPU_BANDWIDTH = 3e12  # bytes per second
 
 
 class Machine(NamedTuple):
-    """Times in seconds."""
+    """Times in seconds. The names are keys of the user's file, and stay as they are."""
 
     call: float  # of the call of a product, and its reshapes
     copy: float  # of permuting and copying one number
@@ -32,67 +37,91 @@ class Machine(NamedTuple):
     cache: float  # numbers that a core holds close
     stream: float  # of one number beyond them
     part: float  # of handing a part of the batch to a thread, and waiting for it
-    small: float  # multiply-adds of the products that BLAS has kernels of their own for
-    products: tuple  # of one slice (m, k) @ (k, n), for m, k, n in SIDES, n fastest
-    products_across: tuple  # of one slice (m, k) @ (n, k).T
+    small: float  # multiply-adds of the products for which BLAS has special code
+    products: tuple[float, ...]  # of one slice (m, k) @ (k, n), for m, k, n in SIDES, n fastest
+    products_across: tuple[float, ...]  # of one slice (m, k) @ (n, k).T
 
-    def product(self, slices, m, k, n):
+    def product(self, slices: int, m: int, k: int, n: int) -> float:
         """Seconds of the product of `slices` pairs of matrices, ``(m, k) @ (k, n)``."""
-        return self.call + slices * _seconds(self.products, self.small, m, k, n)
+        return self.call + slices * _interpolate(self.products, self.small, m, k, n)
 
-    def product_nt(self, slices, m, k, n):
+    def product_nt(self, slices: int, m: int, k: int, n: int) -> float:
         """Seconds of the product of `slices` pairs of matrices, ``(m, k) @ (n, k).T``."""
-        return self.call + slices * _seconds(self.products_across, self.small, m, k, n)
+        return self.call + slices * _interpolate(self.products_across, self.small, m, k, n)
 
-    def pays(self, seconds):
-        """Whether it pays to share work of so many seconds out to threads."""
+    def pays(self, seconds: float) -> bool:
+        """Whether it pays to share work of so many seconds out to threads.
+
+        All operators and optimisers decide by this rule. (`ttref.fast.recurrence` asks another
+        question: whether BLAS may split the products of its loop.)
+        """
         return seconds > WORTH_THREADS * self.part
 
-    def streaming(self, numbers):
+    def streaming(self, numbers: float) -> float:
         """Seconds that operands of so many numbers add where the cache does not hold them."""
         return self.stream * max(0, numbers - self.cache)
 
 
 @lru_cache(maxsize=2**16)
-def _seconds(products, small, *sides):
-    """Seconds of a product between those of the table: a power law in each side.
-
-    Where some of those, but not all, have kernels of their own, it is measured by one that has what
-    it has.
-    """
-    corners, weights = zip(*map(_position, sides), strict=True)
-    low, high = (math.prod(SIDES[c + step] for c in corners) for step in (0, 1))
+def _interpolate(times: tuple[float, ...], small: float, m: int, k: int, n: int) -> float:
+    """Seconds of a product, between those of the table: a power law in each side."""
+    sides = (m, k, n)
+    positions = [_position(side) for side in sides]
+    corners = [corner for corner, _ in positions]
+    # the special code for small products takes some products of the cell, but not all: the time is
+    # in proportion to that of the smallest or the largest product of the cell, by the same code
     operations = math.prod(sides)
-    if low <= small < high:
-        step = int(operations > small)
-        return _entry(products, [c + step for c in corners]) * operations / (high if step else low)
+    least = math.prod([SIDES[corner] for corner in corners])
+    most = math.prod([SIDES[corner + 1] for corner in corners])
+    if least <= small < most:
+        if operations > small:
+            return _entry(times, [corner + 1 for corner in corners]) * operations / most
+        return _entry(times, corners) * operations / least
+    # beyond the table, in proportion; in it, the mean of the logarithms at the corners of the cell
     result = sum([math.log(max(1, side / SIDES[-1])) for side in sides])
     for steps in product((0, 1), repeat=3):
-        shares = [w if step else 1 - w for w, step in zip(weights, steps, strict=True)]
+        shares = [
+            weight if step else 1 - weight
+            for (_, weight), step in zip(positions, steps, strict=True)
+        ]
         index = [corner + step for corner, step in zip(corners, steps, strict=True)]
-        result += math.prod(shares) * math.log(_entry(products, index))
+        result += math.prod(shares) * math.log(_entry(times, index))
     return math.exp(result)
 
 
-def _entry(products, index):
-    """The time at these positions of `SIDES`."""
-    return products[(index[0] * len(SIDES) + index[1]) * len(SIDES) + index[2]]
+def _entry(times: tuple[float, ...], index: list[int]) -> float:
+    """The time at these three positions of `SIDES`."""
+    return times[(index[0] * len(SIDES) + index[1]) * len(SIDES) + index[2]]
 
 
 @lru_cache(maxsize=2**16)
-def _position(side):
-    """``(corner, weight)``: of `SIDES`, the one below, and the share of the one above it."""
+def _position(side: int) -> tuple[int, float]:
+    """``(corner, weight)``: the index in `SIDES` of the side below; the share of the one above."""
     side = max(1, side)
     corner = max(0, min(bisect_right(SIDES, side), len(SIDES) - 1) - 1)
-    low, high = SIDES[corner : corner + 2]
+    low = SIDES[corner]
+    high = SIDES[corner + 1]
     return corner, math.log(min(side, high) / low) / math.log(high / low)
 
 
-def roofline(call, flops, bandwidth, itemsize):
-    """A `Machine` by its peak rates: operations per second, and bytes per second."""
+def roofline(call: float, flops: float, bandwidth: float, itemsize: int) -> Machine:
+    """Describe a machine by its peak rates.
 
-    def seconds(m, k, n):
-        return max(2 * m * k * n / flops, itemsize * (m * k + k * n + m * n) / bandwidth)
+    Parameters
+    ----------
+    call : float
+        Seconds of a call.
+    flops : float
+        Operations per second.
+    bandwidth : float
+        Bytes per second.
+    itemsize : int
+        Bytes of a number.
+    """
+
+    def seconds(m: int, k: int, n: int) -> float:
+        moved = itemsize * (m * k + k * n + m * n)
+        return max(2 * m * k * n / flops, moved / bandwidth)
 
     number = itemsize / bandwidth
     products = tuple(seconds(*sides) for sides in product(SIDES, repeat=3))
@@ -109,7 +138,7 @@ def roofline(call, flops, bandwidth, itemsize):
     )
 
 
-def user_file():
+def user_file() -> Path:
     """What `ttref bench` writes: ``$TTREF_CACHE/machine.json``, or ~/.cache/ttref/machine.json."""
     folder = os.environ.get("TTREF_CACHE") or Path.home() / ".cache" / "ttref"
     return Path(folder) / "machine.json"
@@ -117,7 +146,9 @@ def user_file():
 
 @cache
 def machine(kind: Kind) -> Machine:
-    """The `Machine` of a `Kind`: by the user's calibration, else as shipped.
+    """The times of a `Kind`: by the user's calibration, else by the table that ttref brings.
+
+    No table of a GPU comes with ttref. Without a calibration it is taken as a `roofline`.
 
     Raises
     ------
@@ -126,12 +157,11 @@ def machine(kind: Kind) -> Machine:
     """
     name = str(kind)
     found = stored(user_file())["machines"].get(name) or stored(SHIPPED)["machines"].get(name)
-    # a data-centre card by its data sheet: nothing of it was measured
-    return found or roofline(10e-6, 30e12, 3e12, kind.itemsize)
+    return found or roofline(GPU_CALL, GPU_FLOPS, GPU_BANDWIDTH, kind.itemsize)
 
 
 @cache
-def stored(path):
+def stored(path: Path) -> dict[str, dict[str, Any]]:
     """The ``machines`` by kind, and the measured ``plans`` by shape, of a file that may be missing.
 
     Raises
@@ -151,7 +181,7 @@ def stored(path):
         ) from None
 
 
-def _machine(products, products_across, **numbers):
+def _machine(products: list[float], products_across: list[float], **numbers: float) -> Machine:
     """A `Machine`, if these are all of its numbers."""
     if not len(products) == len(products_across) == len(SIDES) ** 3:
         raise ValueError

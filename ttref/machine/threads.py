@@ -1,40 +1,56 @@
-"""Parts of a batch on as many threads as BLAS has, BLAS keeping to one thread in each.
+"""Parts of a batch on as many threads as BLAS has, while BLAS keeps to one thread in each.
 
-BLAS splits large products only, never the slices of a batched one, while a part of a batch goes
-through a whole sweep in its own core's cache. The two do not mix: for some 30 ms after a product
-that it split, OpenBLAS keeps its threads spinning on the cores that parts would run on. So whoever
-runs parts owns the threads from beginning to end. Needs threadpoolctl; without it, BLAS has them.
+BLAS splits large products only, and never the slices of a batched one. A part of a batch goes
+through a whole sweep in the cache of its own core. The two do not mix: for some 30 ms after a
+product that it split, OpenBLAS keeps its threads spinning on the cores that the parts would run on.
+So whoever runs parts owns BLAS's threads from beginning to end (`process.own_blas_threads`).
+Without threadpoolctl, nobody can own them, and `run` calls one part after the other.
 """
 
 import os
 import threading
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from contextvars import copy_context
 from functools import cache, partial
 from queue import SimpleQueue
+from typing import TypeVar
 
-_lock = threading.Lock()
-_owners, _owned = 0, 1  # how many own BLAS's threads now, and how many threads there were
+from ttref.machine import process
+from ttref.machine.process import own_blas_threads as owned
+
+__all__ = ["available", "owned", "run"]
+
+Part = TypeVar("Part")
+Result = TypeVar("Result")
+
 _inside = threading.local()  # whether this thread runs a part
+_blas = process.blas_controller
 
 
-def available():
-    """How many threads parts may use: those of NumPy's BLAS; 1 inside a part."""
-    blas = _blas()
-    if blas is None or getattr(_inside, "part", False):
+def available() -> int:
+    """Count the threads that parts may use: those of NumPy's BLAS; 1 inside a part."""
+    if getattr(_inside, "part", False):
         return 1
-    return _owned if _owners else max(1, blas.num_threads)
+    return process.blas_threads()
 
 
-def run(function, parts):
-    """``[function(part) for part in parts]`` on `available` threads, in their order."""
+def run(function: Callable[[Part], Result], parts: Sequence[Part]) -> list[Result]:
+    """Compute ``[function(part) for part in parts]`` on as many threads as are `available`.
+
+    The calling thread takes its share. Warnings are ignored in parts where the caller ignores them.
+
+    Raises
+    ------
+    BaseException
+        The first error of a part, after all threads have ended.
+    """
     count = min(available(), len(parts))
     if count < 2:
         return [function(part) for part in parts]
-    results: list = [None] * len(parts)
-    errors: SimpleQueue = SimpleQueue()
+    results: dict[int, Result] = {}
+    errors: SimpleQueue[BaseException | None] = SimpleQueue()  # one entry of each thread
 
-    def work(first):
+    def work(first: int) -> None:
         _inside.part = True
         try:
             for k in range(first, len(parts), count):
@@ -47,54 +63,20 @@ def run(function, parts):
 
     with owned():
         for first in range(1, count):
-            _helper(os.getpid(), first).put(partial(copy_context().run, work, first))
+            _tasks(os.getpid(), first).put(partial(copy_context().run, work, first))
         work(0)
         failed = [error for error in [errors.get() for _ in range(count)] if error is not None]
-    for error in failed:
-        raise error
-    return results
-
-
-@contextmanager
-def owned():
-    """One BLAS thread while anybody is in here, then as many as there were."""
-    global _owners, _owned
-    blas = _blas()
-    if blas is None:
-        yield
-        return
-    with _lock:
-        if _owners == 0:
-            _owned = max(1, blas.num_threads)
-            blas.set_num_threads(1)
-        _owners += 1
-    try:
-        yield
-    finally:
-        with _lock:
-            _owners -= 1
-            if _owners == 0:
-                blas.set_num_threads(_owned)
+    if failed:
+        raise failed[0]
+    return [results[k] for k in range(len(parts))]
 
 
 @cache
-def _blas():
-    """What sets the threads of NumPy's BLAS; None without threadpoolctl, or a BLAS it knows."""
-    try:
-        from threadpoolctl import ThreadpoolController
-    except ImportError:
-        return None
-    libraries = ThreadpoolController().select(user_api="blas").lib_controllers
-    ours = [library for library in libraries if "numpy" in library.filepath]
-    return next(iter(ours or libraries), None)
+def _tasks(process_id: int, number: int) -> SimpleQueue[Callable[[], None]]:
+    """Queue of a helper thread, started here, that runs what comes; a fork needs its own."""
+    tasks: SimpleQueue[Callable[[], None]] = SimpleQueue()
 
-
-@cache
-def _helper(process, number):
-    """Queue of a thread of this process (a fork has none of its parent's): it runs what comes."""
-    tasks: SimpleQueue = SimpleQueue()
-
-    def serve():
+    def serve() -> None:
         while True:
             tasks.get()()
 
