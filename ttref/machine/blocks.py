@@ -1,6 +1,6 @@
 """Slices of an axis that are small enough for the cache of a core, shared out to threads."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from math import ceil, inf
 from typing import TypeVar
 
@@ -27,7 +27,7 @@ def is_fast(*arrays: Array) -> bool:
 
 
 def in_blocks(
-    function: Callable[[Sequence[slice]], Result], count: int, numbers: int, dtype: Dtype
+    function: Callable[[list[slice]], Result], count: int, numbers: int, dtype: Dtype
 ) -> list[Result]:
     """Call `function` once in each thread, and list the results.
 
@@ -55,7 +55,7 @@ def limit(costs: Machine) -> int:
     return LARGEST if costs.cache == inf else int(CACHES * costs.cache)
 
 
-def shared(blocks: Sequence[Block], pays: bool) -> list[Sequence[Block]]:
+def shared(blocks: list[Block], pays: bool) -> list[list[Block]]:
     """The blocks of each thread; one has all unless it `pays` to have more."""
     count = threads.available() if pays else 1
     return [blocks[part] for part in parts_of(len(blocks), count)]
