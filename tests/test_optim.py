@@ -450,26 +450,65 @@ def test_float32_parameters_stay_float32(kind, options):
 # In place
 
 
+def pure_step(optimizer, p, g, state):
+    """One step of the rule on vectors, written without in-place operations."""
+    g = g + optimizer.weight_decay * p if optimizer.weight_decay else g
+    if isinstance(optimizer, Adam):
+        size, eps = optimizer.rates(state["step"])
+        m = state["m"] + (1 - optimizer.beta1) * (g - state["m"])
+        v = optimizer.beta2 * state["v"] + (1 - optimizer.beta2) * g * g
+        moments = {"m": m, "v": v}
+        p = p - size * m / (np.sqrt(v) + eps)
+    else:
+        velocity, mu = state["velocity"], optimizer.momentum
+        if mu:
+            velocity = mu * velocity + g
+            g = g + mu * velocity if optimizer.nesterov else velocity
+        moments = {"velocity": velocity}
+        p = p - rate_at(optimizer.lr, state["step"]) * g
+    return p, {"step": state["step"] + 1, **moments}
+
+
 IN_PLACE = pytest.mark.parametrize("block", [2, 7, 29, 2**15])  # of 29 numbers
 
 
 @both_dtypes
 @every_optimizer
 @IN_PLACE
-def test_steps_in_place_give_the_bits_of_the_pure_ones(monkeypatch, kind, options, dtype, block):
+def test_steps_have_the_bits_of_the_rule(monkeypatch, kind, options, dtype, block):
     monkeypatch.setattr("ttref.optim.BLOCK", block)
     rng, optimizer = np.random.default_rng(11), kind(**{**options, "lr": Step((0.1, 0.05), (2,))})
-    params, other = draw(rng, dtype), optimizer.init(draw(rng, dtype))
-    state, p = optimizer.init(params), tree.ravel(params)
+    params = draw(rng, dtype)
+    p = expected = tree.ravel(params)
     assert p.size == 29
+    expected_state = optimizer.init(params)
+    state, in_place = optimizer.init(params), optimizer.init(params)
+    p = p.copy()
     for _ in range(5):
         grads = draw(rng, dtype)
+        expected, expected_state = pure_step(optimizer, expected, tree.ravel(grads), expected_state)
         params, state = optimizer.step(params, grads, state)
-        new, other = optimizer.advance(p, tree.ravel(grads), other)
-        assert new is p and p.tobytes() == tree.ravel(params).tobytes()
-        assert state.keys() == other.keys() and state["step"] == other["step"]
-        for name in state.keys() - {"step"}:
-            assert np.array_equal(state[name], other[name])
+        new, in_place = optimizer.advance(p, tree.ravel(grads), in_place)
+        assert new is p
+        for found in (tree.ravel(params), p):
+            assert found.tobytes() == expected.tobytes()
+        for found in (state, in_place):
+            assert found.keys() == expected_state.keys()
+            assert all(np.array_equal(found[name], expected_state[name]) for name in found)
+
+
+@pytest.mark.parametrize("optimizer", [SGD(Fraction(1, 4), Fraction(1, 2), True), SGD(1)], ids=repr)
+def test_steps_on_exact_numbers_are_exact_and_write_into_nothing(optimizer):
+    params, grads = (np.asarray([Fraction(k, d) for k in (1, -2, 5)]) for d in (3, 7))
+    copies, state = (params.copy(), grads.copy()), optimizer.init(params)
+    expected, expected_state = params, state
+    found = params
+    for _ in range(3):
+        expected, expected_state = pure_step(optimizer, expected, grads, expected_state)
+        found, state = optimizer.step(found, grads, state)
+    assert found.tolist() == expected.tolist()
+    assert all(type(value) is Fraction for value in found)
+    assert params.tolist() == copies[0].tolist() and grads.tolist() == copies[1].tolist()
 
 
 @every_optimizer
@@ -492,9 +531,10 @@ def test_the_average_in_place_has_the_bits_of_the_pure_one(monkeypatch, block):
     vector = tree.ravel(average)
     for _ in range(3):
         params = draw(rng, "float32")
+        expected = 0.9 * tree.ravel(average) + (1 - 0.9) * tree.ravel(params)
         average = ema.update(average, params)
         assert ema.advance(vector, tree.ravel(params)) is vector
-    assert vector.tobytes() == tree.ravel(average).tobytes()
+        assert vector.tobytes() == tree.ravel(average).tobytes() == expected.tobytes()
 
 
 def test_the_factor_of_clipping_is_that_of_the_tree():
@@ -534,6 +574,20 @@ def test_gradients_that_do_not_fit_are_refused(kind, grads, message):
     optimizer = kind(0.1)
     with pytest.raises(ShapeError, match=message):
         optimizer.step(params, grads, optimizer.init(params))
+
+
+@pytest.mark.parametrize(
+    ("params", "error", "message"),
+    [
+        ({"a": np.ones((2, 1))}, ShapeError, r"a parameter has shape \(2, 1\), its average \(2,\)"),
+        ({"a": np.ones(2, "float32")}, DtypeError, "dtype float32, its average float64"),
+        ({"b": np.ones(2)}, ShapeError, "trees differ"),
+    ],
+    ids=["shape", "dtype", "name"],
+)
+def test_parameters_that_do_not_fit_their_average_are_refused(params, error, message):
+    with pytest.raises(error, match=message):
+        EMA(0.5).update({"a": np.ones(2)}, params)
 
 
 @pytest.mark.parametrize("kind", [SGD, Adam])

@@ -1,30 +1,36 @@
 """Optimisers: ``state = init(params)``, then ``params, state = step(params, grads, state)``.
 
-They are pure functions of their arguments, and work on all parameters at once, as one vector in
-the order of `tree.ravel`, which is what velocities and moments are kept as. `advance` is the same
-step on such vectors, written into them where the library's arrays can be written, as in `fit`,
-which calls nothing else: ``p, state = advance(p, g, state)`` uses up all three. Both give the same
-bits. All that `advance` takes of the step's number are the ``rates(step)``, which may come as a
-vector instead: a recorded CUDA graph finds those of its step there. On CuPy, `advance` is one
-launch.
+`step` is a pure function: its arguments stay as they are. `advance` is the same step on vectors,
+``p, state = advance(p, g, state)``, in the order of `tree.ravel`, in which velocities and moments
+are kept too. It writes into all of them where the library's arrays can be written, so it is what
+`fit` calls, and `step` is `advance` on copies. On CuPy, `advance` is one launch.
 
-The conventions are those of torch.optim, so that both agree to the last few units of roundoff:
+All that depends on the number of the step are the ``rates(step)``. `advance` also takes them as a
+vector: a recorded CUDA graph finds the rates of its step there.
+
+The conventions are those of torch.optim, so both agree to the last few units of roundoff:
 `weight_decay` is added to the gradient (L2 regularisation with a factor 1/2, not decoupled decay),
 and Adam's `eps` is added after the bias correction of the second moment's root.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
-from array_api_compat import is_numpy_array
+from array_api_compat import is_array_api_obj, is_numpy_array
 
 from ttref import tree
 from ttref.arrays import namespace, plain
 from ttref.checks import check_number
+from ttref.contracts import Array, OptimizerState, Schedule, Tree
 from ttref.errors import ConventionError, DtypeError, ShapeError
 from ttref.machine import cuda_kernels, threads
 
-BLOCK = 2**16  # numbers: stays near a core; shorter, and threads wait for Python's lock
+BLOCK = 2**16  # numbers; fewer, and threads wait for Python's lock more than they compute
 WORTH_THREADS = 4  # blocks
+
+Rates: TypeAlias = Sequence[float] | Array
+"""What `rates` gives, or a vector of the same numbers."""
 
 
 @dataclass(frozen=True)
@@ -41,39 +47,64 @@ class SGD:
     nesterov : bool
     """
 
-    lr: object
+    lr: float | Schedule
     momentum: float = 0.0
     nesterov: bool = False
     weight_decay: float = 0.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _make_plain(self, fractions=("momentum",), others=("weight_decay",))
         if self.nesterov and not self.momentum:
             raise ConventionError("nesterov=True needs a positive momentum")
 
-    def init(self, params):
+    def init(self, params: Tree) -> OptimizerState:
         """State before the first step: the step count, and zero velocities if there is momentum."""
-        return {
-            "step": 0,
-            "velocity": tree.ravel(tree.zeros_like(params)) if self.momentum else None,
-        }
+        velocity = tree.ravel(tree.zeros_like(params)) if self.momentum else None
+        return {"step": 0, "velocity": velocity}
 
-    def step(self, params, grads, state):
-        """``(params, state)`` after one step."""
-        lr, mu, velocity = rate_at(self.lr, state["step"]), self.momentum, state["velocity"]
-        p, update = _flat(params, grads, self.weight_decay)
-        if mu:
-            velocity = mu * velocity + update
-            update = update + mu * velocity if self.nesterov else velocity
-        after = {"step": state["step"] + 1, "velocity": velocity}
-        return tree.unravel(p - lr * update, params), after
+    def step(self, params: Tree, grads: Tree, state: OptimizerState) -> tuple[Tree, OptimizerState]:
+        """Take one step from `params`; the arguments stay as they are.
 
-    def rates(self, step):
-        """What depends on the step after `step` others: the learning rate."""
+        Parameters
+        ----------
+        params, grads : trees of arrays, of the same structure, shapes and dtype
+        state : dict
+            That of `init`, or of the step before.
+
+        Returns
+        -------
+        params : tree of arrays
+        state : dict
+
+        Raises
+        ------
+        ShapeError, DtypeError
+            If the gradients do not fit the parameters.
+        """
+        return _step_on_copies(self, params, grads, state)
+
+    def rates(self, step: int) -> tuple[float, ...]:
+        """What depends on the number of steps taken before, `step`: the learning rate."""
         return (rate_at(self.lr, step),)
 
-    def advance(self, p, g, state, rates=None):
-        """`step` on vectors, which it uses up; with the `rates` in a vector, or of the step."""
+    def advance(
+        self, p: Array, g: Array, state: OptimizerState, rates: Rates | None = None
+    ) -> tuple[Array, OptimizerState]:
+        """Take one step on vectors of all parameters; may overwrite `p`, `g` and `state`'s.
+
+        Parameters
+        ----------
+        p, g : array, shape (P,)
+            Parameters and their gradient, in the order of `tree.ravel`.
+        state : dict
+        rates : array, shape (1,), optional
+            By default ``rates(state["step"])``.
+
+        Returns
+        -------
+        p : array, shape (P,)
+        state : dict
+        """
         velocity, decay = state["velocity"], self.weight_decay
         if cuda_kernels.on_cupy(p):
             rates = _on_device(rates, self, state, p)
@@ -87,14 +118,15 @@ class SGD:
             p, velocity = _in_blocks(self._advance, rates, p, velocity, g)
         return p, {"step": state["step"] + 1, "velocity": velocity}
 
-    def _advance(self, rates, p, velocity, g):
-        lr, mu = rates[0], self.momentum
+    def _advance(self, rates: Rates, p: Array, velocity: Array, g: Array) -> tuple[Array, Array]:
+        """One step in place; `velocity` is None without momentum."""
+        lr = rates[0]
         if self.weight_decay:
             g += self.weight_decay * p
-        if mu:
-            velocity *= mu
+        if self.momentum:
+            velocity *= self.momentum
             velocity += g
-            g = g + mu * velocity if self.nesterov else velocity
+            g = g + self.momentum * velocity if self.nesterov else velocity
         p -= lr * g
         return p, velocity
 
@@ -113,32 +145,38 @@ class Adam:
     beta1, beta2, eps, weight_decay : float
     """
 
-    lr: object = 1e-3
+    lr: float | Schedule = 1e-3
     beta1: float = 0.9
     beta2: float = 0.999
     eps: float = 1e-8
     weight_decay: float = 0.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_number("eps", self.eps, "a positive number", lambda v: v > 0)
         _make_plain(self, fractions=("beta1", "beta2"), others=("weight_decay", "eps"))
 
-    def init(self, params):
+    def init(self, params: Tree) -> OptimizerState:
         """State before the first step: the step count and zero moments."""
         zeros = tree.zeros_like(params)
         return {"step": 0, "m": tree.ravel(zeros), "v": tree.ravel(zeros)}
 
-    def step(self, params, grads, state):
-        """``(params, state)`` after one step."""
-        beta1, beta2, (size, eps) = self.beta1, self.beta2, self.rates(state["step"])
-        p, g = _flat(params, grads, self.weight_decay)
-        m = state["m"] + (1 - beta1) * (g - state["m"])
-        v = beta2 * state["v"] + (1 - beta2) * g * g
-        p = p - size * m / (namespace(v).sqrt(v) + eps)
-        return tree.unravel(p, params), {"step": state["step"] + 1, "m": m, "v": v}
+    def step(self, params: Tree, grads: Tree, state: OptimizerState) -> tuple[Tree, OptimizerState]:
+        """Take one step from `params`, as `SGD.step`; the arguments stay as they are."""
+        return _step_on_copies(self, params, grads, state)
 
-    def advance(self, p, g, state, rates=None):
-        """`step` on vectors, which it uses up; with the `rates` in a vector, or of the step."""
+    def rates(self, step: int) -> tuple[float, ...]:
+        """What depends on the number of steps taken before: the factor of m, and eps."""
+        correction = (1 - self.beta2 ** (step + 1)) ** 0.5
+        size = rate_at(self.lr, step) * correction / (1 - self.beta1 ** (step + 1))
+        return size, self.eps * correction
+
+    def advance(
+        self, p: Array, g: Array, state: OptimizerState, rates: Rates | None = None
+    ) -> tuple[Array, OptimizerState]:
+        """Take one step on vectors of all parameters, as `SGD.advance`; may overwrite them.
+
+        `rates`, if given, has shape (2,).
+        """
         m, v = state["m"], state["v"]
         if cuda_kernels.on_cupy(p):
             settings = self.weight_decay, 1 - self.beta1, self.beta2, 1 - self.beta2
@@ -149,23 +187,23 @@ class Adam:
             p, m, v = _in_blocks(self._advance, rates, p, m, v, g)
         return p, {"step": state["step"] + 1, "m": m, "v": v}
 
-    def rates(self, step):
-        """What depends on the step after `step` others: the factor of m, and eps."""
-        correction = (1 - self.beta2 ** (step + 1)) ** 0.5
-        size = rate_at(self.lr, step) * correction / (1 - self.beta1 ** (step + 1))
-        return size, self.eps * correction
-
-    def _advance(self, rates, p, m, v, g):
-        size, eps = rates[0], rates[1]
+    def _advance(
+        self, rates: Rates, p: Array, m: Array, v: Array, g: Array
+    ) -> tuple[Array, Array, Array]:
+        size = rates[0]
+        eps = rates[1]
         if self.weight_decay:
             g += self.weight_decay * p
+        # m <- m + (1 - beta1) (g - m)
         change = g - m
         change *= 1 - self.beta1
         m += change
+        # v <- beta2 v + (1 - beta2) g^2
         v *= self.beta2
         change = (1 - self.beta2) * g
         change *= g
         v += change
+        # p <- p - size m / (sqrt(v) + eps)
         root = namespace(v).sqrt(v)
         root += eps
         change = size * m
@@ -180,42 +218,58 @@ class EMA:
 
     decay: float
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _make_plain(self, fractions=("decay",))
 
-    def update(self, average, params):
-        """The average after one more step; `params` itself is the average before the first."""
-        decay = self.decay
-        return tree.map(lambda a, p: decay * a + (1 - decay) * p, average, params)
+    def update(self, average: Tree, params: Tree) -> Tree:
+        """The average after one more step, a tree like `average`; the arguments stay as they are.
 
-    def advance(self, average, p):
-        """`update` of the vector `average`, which it uses up."""
+        The average before the first step is `params` itself.
+        """
+        vector = self.advance(
+            tree.ravel(average), _ravel_like(average, params, "a parameter", "average")
+        )
+        return tree.unravel(vector, average)
+
+    def advance(self, average: Array, p: Array) -> Array:
+        """`update` of the vector `average`, shape (P,), which it may overwrite."""
         if cuda_kernels.on_cupy(p):
             cuda_kernels.kernel("average")(p, self.decay, 1 - self.decay, average)
             return average
         return _in_blocks(self._advance, None, average, p)[0]
 
-    def _advance(self, rates, average, p):
+    def _advance(self, rates: None, average: Array, p: Array) -> tuple[Array]:
         average *= self.decay
         average += (1 - self.decay) * p
         return (average,)
 
 
-def clip_by_global_norm(grads, max_norm):
+def clip_by_global_norm(grads: Tree, max_norm: float) -> tuple[Tree, Array]:
     """Scale `grads` so that the norm of all leaves together is at most `max_norm`.
+
+    Parameters
+    ----------
+    grads : tree of arrays
+    max_norm : float
+        Positive; may be infinite.
 
     Returns
     -------
     grads : tree of arrays
     norm : array, shape ()
         Before clipping.
+
+    Raises
+    ------
+    ConventionError
+        If `max_norm` is not a positive number.
     """
     check_number("max_norm", max_norm, "a positive number", lambda v: v > 0)
     norm, factor = clipping(tree.ravel(grads), max_norm)
     return tree.map(lambda g: g * factor, grads), norm
 
 
-def clipping(g, max_norm):
+def clipping(g: Array, max_norm: float) -> tuple[Array, Array | int]:
     """Norm of the vector `g`, and the factor, at most 1, that brings it within `max_norm`."""
     xp = namespace(g)
     norm = xp.sqrt(xp.sum(g * g))
@@ -224,56 +278,82 @@ def clipping(g, max_norm):
     return norm, plain(max_norm) / xp.maximum(norm, plain(max_norm))
 
 
-def ravel_gradients(grads, params):
-    """The gradients as one vector, in the order of the parameters, if they fit these.
+def ravel_gradients(grads: Tree, params: Tree) -> Array:
+    """The gradients as one new vector, in the order of the parameters, if they fit these.
 
     Raises
     ------
     ShapeError, DtypeError
         If they do not.
     """
-    parts = []
-
-    def take(p, g):
-        if g.shape != p.shape:
-            raise ShapeError(
-                f"a gradient has shape {tuple(g.shape)}, its parameter {tuple(p.shape)}"
-            )
-        if g.dtype != p.dtype:
-            raise DtypeError(f"a gradient has dtype {g.dtype}, its parameter {p.dtype}")
-        parts.append(g)
-
-    tree.map(take, params, grads)
-    return namespace(*parts).concat(parts, axis=None)
+    return _ravel_like(params, grads, "a gradient", "parameter")
 
 
-def rate_at(lr, step):
+def copy_state(state: OptimizerState) -> OptimizerState:
+    """The same state of an optimiser, with vectors of its own."""
+    return {
+        name: tree.copy(value) if is_array_api_obj(value) else value
+        for name, value in state.items()
+    }
+
+
+def rate_at(lr: float | Schedule, step: int) -> float:
     """The learning rate after `step` steps."""
     return plain(_check_lr(lr(step))) if callable(lr) else lr
 
 
-def _flat(params, grads, weight_decay):
-    """Parameters, and gradients of the loss plus ``weight_decay / 2 * sum(p ** 2)``, as vectors."""
-    p, g = tree.ravel(params), ravel_gradients(grads, params)
-    return p, g + weight_decay * p if weight_decay else g
+def _step_on_copies(
+    optimizer: "SGD | Adam", params: Tree, grads: Tree, state: OptimizerState
+) -> tuple[Tree, OptimizerState]:
+    p = tree.ravel(params)
+    g = ravel_gradients(grads, params)
+    p, state = optimizer.advance(p, g, copy_state(state))
+    return tree.unravel(p, params), state
 
 
-def _on_device(rates, optimizer, state, p):
+def _ravel_like(like: Tree, other: Tree, leaf: str, like_leaf: str) -> Array:
+    """The tree `other` as one new vector, in the order of the tree `like`, if both fit.
+
+    The last two arguments say what a leaf of each is.
+    """
+    parts = []
+
+    def take(expected: Array, found: Array) -> None:
+        if found.shape != expected.shape:
+            raise ShapeError(
+                f"{leaf} has shape {tuple(found.shape)}, its {like_leaf} {tuple(expected.shape)}"
+            )
+        if found.dtype != expected.dtype:
+            raise DtypeError(f"{leaf} has dtype {found.dtype}, its {like_leaf} {expected.dtype}")
+        parts.append(found)
+
+    tree.map(take, like, other)
+    return namespace(*parts).concat(parts, axis=None)
+
+
+def _on_device(
+    rates: Rates | None, optimizer: "SGD | Adam", state: OptimizerState, p: Array
+) -> Array:
     """The `rates`, or those of the step, as a vector like `p`."""
     if rates is None:
         rates = namespace(p).asarray(optimizer.rates(state["step"]), dtype=p.dtype)
     return rates
 
 
-def _in_blocks(update, rates, p, *vectors):
+def _in_blocks(
+    update: Callable[..., tuple[Any, ...]],
+    rates: Rates | None,
+    p: Array,
+    *vectors: Array | None,
+) -> tuple[Any, ...]:
     """``update(rates, p, *vectors)``, block by block on the CPU, on its threads.
 
-    Of the vectors, some of which may be None, all but the last come back.
+    Some of the vectors may be None. The result is p and all vectors but the last.
     """
     if p.shape[0] <= BLOCK or not is_numpy_array(p):
         return update(rates, p, *vectors)
 
-    def advance(start):
+    def advance(start: int) -> None:
         block = slice(start, start + BLOCK)
         update(rates, p[block], *[v if v is None else v[block] for v in vectors])
 
@@ -283,18 +363,21 @@ def _in_blocks(update, rates, p, *vectors):
     return p, *vectors[:-1]
 
 
-def _make_plain(optimizer, fractions=(), others=()):
+def _make_plain(
+    optimizer: "SGD | Adam | EMA", fractions: Sequence[str] = (), others: Sequence[str] = ()
+) -> None:
     """Check the hyper-parameters, and make them plain numbers, which never widen a dtype."""
     for name in fractions:
         check_number(name, getattr(optimizer, name), "a number in [0, 1)", lambda v: 0 <= v < 1)
     for name in others:
         check_number(name, getattr(optimizer, name), "a number >= 0", lambda v: v >= 0)
-    rate = [] if callable(getattr(optimizer, "lr", callable)) else ["lr"]
-    if rate:
+    names = [*fractions, *others]
+    if not isinstance(optimizer, EMA) and not callable(optimizer.lr):
         _check_lr(optimizer.lr)
-    for name in (*fractions, *others, *rate):
+        names.append("lr")
+    for name in names:
         object.__setattr__(optimizer, name, plain(getattr(optimizer, name)))
 
 
-def _check_lr(lr):
+def _check_lr(lr: float) -> float:
     return check_number("lr", lr, "a number >= 0 or a schedule", lambda v: v >= 0)

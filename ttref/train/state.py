@@ -4,11 +4,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Self, TypeAlias, TypedDict
 
-from array_api_compat import is_array_api_obj
-
 from ttref import tree
 from ttref.contracts import Array, OptimizerState, Tree
-from ttref.optim import EMA
+from ttref.optim import EMA, copy_state
 from ttref.train.history import Row
 from ttref.train.sums import BatchScore, Sums, new_sums
 
@@ -92,11 +90,7 @@ class TrainingState:
 
     def copy(self) -> Self:
         """The same state, with arrays of its own."""
-        optimizer = {
-            name: tree.copy(value) if is_array_api_obj(value) else value
-            for name, value in self.optimizer.items()
-        }
-        return replace(self, optimizer=optimizer, sums=self.sums.copy())
+        return replace(self, optimizer=copy_state(self.optimizer), sums=self.sums.copy())
 
     def restore(self, kept: Self) -> None:
         """Become the state `kept`, an earlier copy, again."""
