@@ -1,4 +1,4 @@
-"""A machine of the test's own."""
+"""Costs of a machine, and a number of threads, for one test."""
 
 from contextlib import contextmanager
 
@@ -10,7 +10,7 @@ from ttref.machine import costs, threads
 
 @contextmanager
 def limits(module, cache, count=3):
-    """For a module, a cache of so many numbers, and threads of which all work is worth some."""
+    """Give a module a cache of so many numbers, and `count` threads that always pay."""
     numbers = costs.machine(CPU_FLOAT32)._replace(cache=cache, part=0.0)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "machine", lambda kind: numbers)

@@ -51,7 +51,8 @@ def problems(draw):
         for k, d in zip(kernel, dilation, strict=True)
     ]
     shape = (draw(st.integers(0, 4)), *sizes, draw(st.integers(1, 3)))
-    S, seed = draw(st.integers(1, 3)), draw(st.integers(0, 99))
+    S = draw(st.integers(1, 3))
+    seed = draw(st.integers(0, 99))
     return shape, kernel, S, (strides, padding, dilation), seed
 
 
@@ -60,12 +61,14 @@ kinds = st.sampled_from(list(KINDS))
 
 @given(problems(), kinds, st.booleans(), st.sampled_from((1, 40, 300, 2**18)), st.integers(1, 3))
 def test_blocks_of_every_size_equal_the_reference_exactly(problem, kind, bias, cache, count):
-    (shape, kernel, S, hyper, seed), kind = problem, KINDS[kind]
+    shape, kernel, S, hyper, seed = problem
+    kind = KINDS[kind]
     rng = RNG(seed)
     params = {"kernel": integers(rng, *kernel, shape[3], S, kind=kind)}
     if bias:
         params["bias"] = integers(rng, S, kind=kind)
-    x, dy = integers(rng, *shape, kind=kind), integers(rng, 97, kind=kind)
+    x = integers(rng, *shape, kind=kind)
+    dy = integers(rng, 97, kind=kind)
     with limits(conv2d, cache, count):
         found = run(conv2d, params, x, dy, *hyper)
     check_same(found, run(ops.conv2d, params, x, dy, *hyper))
@@ -73,7 +76,8 @@ def test_blocks_of_every_size_equal_the_reference_exactly(problem, kind, bias, c
 
 @given(problems(), kinds, st.booleans(), st.integers(1, 4))
 def test_filters_and_cores_of_every_size_equal_the_reference_exactly(problem, kind, bank, r):
-    (shape, kernel, S, hyper, seed), kind = problem, KINDS[kind]
+    shape, kernel, S, hyper, seed = problem
+    kind = KINDS[kind]
     rng = RNG(seed)
     if bank:
         params = {"filters": integers(rng, *kernel, r, kind=kind)}
@@ -90,12 +94,15 @@ def test_filters_and_cores_of_every_size_equal_the_reference_exactly(problem, ki
 
 @pytest.mark.parametrize("name", ["conv2d", "tt_conv2d"])
 def test_every_library_and_number_gives_the_same_integers(name, backend):
-    rng, op = RNG(1), {"conv2d": conv2d, "tt_conv2d": tt_conv2d}[name]
+    rng = RNG(1)
+    op = {"conv2d": conv2d, "tt_conv2d": tt_conv2d}[name]
     if name == "conv2d":
-        params, hyper = {"kernel": integers(rng, 3, 2, 4, 6)}, ((2, 1),)
+        params = {"kernel": integers(rng, 3, 2, 4, 6)}
+        hyper = ((2, 1),)
     else:
         cores = integers(rng, 3, 2, 3, 2), integers(rng, 2, 2, 2, 1)
-        params, hyper = {"filters": integers(rng, 3, 2, 3), "cores": cores}, ((3, 2), (2, 1))
+        params = {"filters": integers(rng, 3, 2, 3), "cores": cores}
+        hyper = ((3, 2), (2, 1))
     inputs = {**params, "bias": integers(rng, 6)}, integers(rng, 2, 5, 4, 4)
     dy = integers(rng, 2, 3, 4, 6)
 
@@ -151,7 +158,8 @@ SLACK = 2**15  # bytes of Python's own: lists of blocks, closures
 @pytest.mark.parametrize(("strides", "count"), [(1, 1), (1, 2), (2, 2)])
 def test_memory_is_that_of_blocks_as_the_docstrings_say(strides, count):
     """For the whole batch, a stride of 1 would need 2.4 MB."""
-    rng, cache = RNG(4), 2**13
+    rng = RNG(4)
+    cache = 2**13
     params = {"kernel": integers(rng, 3, 3, 16, 16), "bias": integers(rng, 16)}
     x = integers(rng, 16, 16, 16, 16)
     y, kept = conv2d.forward(params, x, strides)

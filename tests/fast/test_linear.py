@@ -32,9 +32,14 @@ def count(request, monkeypatch):
 def problem(B, N, M, dtype="float32", bias=True):
     """Integers up to 4: sums of fewer than 2^20 products are exact in float32."""
     rng = np.random.default_rng(0)
-    shapes = {"kernel": (N, M), "bias": (M,)} if bias else {"kernel": (N, M)}
-    draw = lambda shape: rng.integers(-4, 5, shape).astype(dtype)  # noqa: E731
-    return {name: draw(shape) for name, shape in shapes.items()}, draw((B, N)), draw((B, M))
+
+    def draw(*shape):
+        return rng.integers(-4, 5, shape).astype(dtype)
+
+    params = {"kernel": draw(N, M)}
+    if bias:
+        params["bias"] = draw(M)
+    return params, draw(B, N), draw(B, M)
 
 
 def run(op, params, x, dy, input_gradient=True):
@@ -69,7 +74,7 @@ def test_any_number_of_parts_gives_the_results_of_the_reference(
 def test_arguments_of_any_layout_are_read_and_never_written(count):
     params, x, dy = problem(6, 5, 8)
     strided = tree.map(lambda a: np.repeat(a, 2, axis=-1)[..., ::2], (params, x, dy))
-    turned = tree.map(lambda a: np.asfortranarray(a), (params, x, dy))
+    turned = tree.map(np.asfortranarray, (params, x, dy))
     for arguments in (strided, turned):
         for array in tree.leaves(arguments):
             array.flags.writeable = False
@@ -78,7 +83,8 @@ def test_arguments_of_any_layout_are_read_and_never_written(count):
 
 def test_arrays_of_two_dtypes_give_what_the_reference_gives(count):
     params, x, dy = problem(3, 4, 5)
-    params["bias"], dy = params["bias"].astype("float64"), dy.astype("float64")
+    params["bias"] = params["bias"].astype("float64")
+    dy = dy.astype("float64")
     assert_same(run(linear, params, x, dy), run(ops.linear, params, x, dy))
     assert not count.runs
 

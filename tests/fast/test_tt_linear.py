@@ -174,8 +174,8 @@ def test_two_runs_on_two_threads_give_the_same_bits(tmp_path):
     assert int(lines[0].split()[0]) > 1
 
 
-def test_a_problem_like_the_issue_names_is_exact_on_all_its_arrays():
-    """The wide layer of the benchmarks, one sample, on the plan that the planner takes."""
+def test_the_wide_layer_of_the_benchmarks_equals_the_reference_exactly_on_one_sample():
+    """On the plan that the planner takes."""
     rng = np.random.default_rng(4)
     ranks, n, m = (1, 2, 2, 2, 1), (4, 4, 4, 3), (8, 8, 8, 8)
     cores = tuple(

@@ -1,4 +1,8 @@
-"""Fast twins of the hot operators: the same contract, the same results, a planned order of work."""
+"""Fast versions of the operators that take most of the time, with the contracts of `ttref.ops`.
+
+Where the arithmetic is exact, as sums and products of small integers are, the results are those of
+`ttref.ops` bit for bit. Elsewhere they differ by roundings, because the order of sums is another.
+"""
 
 from ttref.fast import (
     activation,

@@ -39,13 +39,12 @@ def forward(params: Params, x: Array, epsilon: float) -> tuple[Array, batch_norm
     rows = x.reshape(n, -1)  # (n, C)
     centred = np.empty_like(rows)
 
-    def square(block: slice) -> Array:
-        part = np.subtract(rows[block], mean, out=centred[block])
-        return part * part
-
     # the statistics
-    mean = _sum_blocks(rows, rows.__getitem__) / n if of_batch else params["mean"]
-    var = _sum_blocks(rows, square) / n if of_batch else params["var"]
+    if of_batch:
+        mean, var = _centre(rows, centred)
+    else:
+        mean = params["mean"]
+        var = params["var"]
     deviation = np.sqrt(var + epsilon)
 
     # y = factor (x - mean) + offset
@@ -80,11 +79,14 @@ def backward(dy: Array, cache: batch_norm.Cache) -> tuple[dict[str, Array], Arra
     rows = dy.reshape(centred.shape)
     n = len(centred)
 
+    def read(block: slice) -> Array:
+        return rows[block]
+
     def multiply(block: slice) -> Array:
         return rows[block] * centred[block]
 
-    # sums over the rows, which are the cotangents of offset and scale
-    doffset = _sum_blocks(rows, rows.__getitem__)
+    # the cotangents of offset and scale: sums over the rows
+    doffset = _sum_blocks(rows, read)
     dscale = _sum_blocks(rows, multiply) / deviation
     dparams = {} if cache.scale is None else {"scale": dscale}
     if cache.has_offset:
@@ -104,6 +106,22 @@ def backward(dy: Array, cache: batch_norm.Cache) -> tuple[dict[str, Array], Arra
 
     _run_in_blocks(pull_back, rows)
     return dparams, dx.reshape(dy.shape)
+
+
+def _centre(rows: Array, centred: Array) -> tuple[Array, Array]:
+    """Mean and biased variance of the rows; write ``rows - mean`` into `centred`."""
+    n = len(rows)
+
+    def read(block: slice) -> Array:
+        return rows[block]
+
+    def square(block: slice) -> Array:
+        part = np.subtract(rows[block], mean, out=centred[block])
+        return part * part
+
+    mean = _sum_blocks(rows, read) / n
+    var = _sum_blocks(rows, square) / n
+    return mean, var
 
 
 def _sum_blocks(rows: Array, term: Callable[[slice], Array]) -> Array:

@@ -32,7 +32,7 @@ from ttref.arrays import check_shape, namespace
 from ttref.contracts import Array, Cores, Params
 from ttref.fast.tt_plan.merging import MergedGroup, merge, pull_back_to_cores
 from ttref.fast.tt_plan.plan import Plan
-from ttref.fast.tt_plan.work import Part, Work, plan_work
+from ttref.fast.tt_plan.work import CutAxes, Part, Work, plan_work
 from ttref.machine import threads
 from ttref.machine.array_functions import NUMPY, ArrayFunctions, functions_of
 
@@ -61,7 +61,7 @@ class Prepared(NamedTuple):
 
 
 class PartCotangents(NamedTuple):
-    """What the backward pass of one part of the work gives."""
+    """What the backward pass of one part of the work gives, or that of all parts."""
 
     x: Array | None  # None where it is not wanted
     matrices: list[Array]  # one for each group
@@ -271,19 +271,25 @@ def _sweep_back_in_parts(
         return PartCotangents(dx_part, dmatrices, functions.sum_first(piece) if has_bias else None)
 
     found = threads.run(sweep_back, range(len(work.parts)))
-    # the parts may each have a piece of the first matrix, and have the whole of the others
-    dmatrices = []
-    for k in range(len(groups)):
-        axis = work.axes.matrix if k == 0 else None
-        dmatrices.append(_join([part.matrices[k] for part in found], axis))
     if input_gradient and dx is None:
         dx = _join([part.x for part in found], work.axes.x)
-    if not has_bias:
-        return PartCotangents(dx, dmatrices, None)
-    if work.axes.y is None:  # every part has the whole sum
-        return PartCotangents(dx, dmatrices, found[0].bias)
-    dbias = _join([part.bias for part in found], 0 if work.axes.y == 1 else None)
-    return PartCotangents(dx, dmatrices, dbias)
+    return PartCotangents(dx, _join_matrices(found, work.axes), _join_biases(found, work.axes))
+
+
+def _join_matrices(found: Sequence[PartCotangents], axes: CutAxes) -> list[Array]:
+    """The cotangents of whole matrices; only the first may have been cut by the parts."""
+    joined = []
+    for k in range(len(found[0].matrices)):
+        axis = axes.matrix if k == 0 else None
+        joined.append(_join([part.matrices[k] for part in found], axis))
+    return joined
+
+
+def _join_biases(found: Sequence[PartCotangents], axes: CutAxes) -> Array | None:
+    """The cotangent of the whole bias, or None if there is no bias."""
+    if found[0].bias is None or axes.y is None:  # where results are added, each part has it all
+        return found[0].bias
+    return _join([part.bias for part in found], 0 if axes.y == 1 else None)
 
 
 def _allocate(
