@@ -48,11 +48,11 @@ def initial(name, rng):
 
 def trained(name, rng):
     """The norms after training."""
-    (x, y), (x_test, _) = fibo.load()
-    net = Sequential([recurrent(name, False, *MODES, 3, **DROPOUT), Dense(UNITS, 4)])
-    data, start = (x.astype(float), y), net.init(rng, "float64")
+    train, test = fibo.load()
+    net = Sequential([recurrent(name, False, *MODES, 3, dropout=DROPOUT), Dense(UNITS, 4)])
+    data, start = (train.x.astype(float), train.target), net.init(rng, "float64")
     history = fit(net, start, data, Adam(1e-3), EPOCHS, batch_size=16, progress=False)
-    return norms(net.layers[0], history.params[0], x_test[x_test[:, 0].any(axis=1)], rng)
+    return norms(net.layers[0], history.params[0], test.x[test.x[:, 0].any(axis=1)], rng)
 
 
 def draw(panel, compute, title):

@@ -20,8 +20,10 @@ import pytest
 import ttref
 from ttref import ops, storage
 from ttref.cli import demo, info, main
-from ttref.experiments import digits, fibo, t3f_mnist
-from ttref.experiments.runner import Experiment, Options
+from ttref.experiments import EXPERIMENTS, digits
+from ttref.experiments.digits import DigitsOptions
+from ttref.experiments.spec import Spec
+from ttref.experiments.trial import Trial
 from ttref.layers import TTDense
 from ttref.optim import SGD
 from ttref.testing import CASES
@@ -32,7 +34,7 @@ CHECK = ["--level", "--dtype", "--examples", "--seed", "--json", "--certificate"
 TRAIN = ["--seed", "--epochs", "--limit", "--device", "--dtype", "--out", "--resume", "--dense"]
 
 
-DRAW = Experiment._draw
+DRAW = Trial._draw
 
 
 class Result(NamedTuple):
@@ -72,7 +74,7 @@ def in_an_empty_folder(tmp_path, monkeypatch):
     """Nothing lands in the tree, no unnamed data is found, and no time goes to pictures."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("TTREF_DATA", raising=False)
-    monkeypatch.setattr(Experiment, "_draw", lambda self: print("learning curves: not drawn"))
+    monkeypatch.setattr(Trial, "_draw", lambda self: print("learning curves: not drawn"))
 
 
 def refused(result, status=2):
@@ -92,6 +94,13 @@ def subprocess_cli(*arguments, **settings):
 
 def results(out):
     return json.loads((out / "results.json").read_text())
+
+
+def instead(monkeypatch, name, train_stages):
+    """Let the experiment do something else."""
+    spec = replace(EXPERIMENTS[name], train_stages=train_stages)
+    monkeypatch.setitem(EXPERIMENTS, name, spec)
+    monkeypatch.setattr(Trial, "finish", lambda self: self.rows)
 
 
 def without_seconds(results):
@@ -402,7 +411,7 @@ def test_json_through_a_link_goes_into_the_file_that_it_points_to(cli):
 
 def test_train_prints_the_network_and_the_results_and_where_the_curves_are(cli, monkeypatch):
     pytest.importorskip("matplotlib")
-    monkeypatch.setattr(Experiment, "_draw", DRAW)
+    monkeypatch.setattr(Trial, "_draw", DRAW)
     result = cli("train", "digits", *SHORT, "--out", "run")
     assert result.status == 0
     assert re.search(r"TTDense\(64 -> 64, ranks 1-4-4-1\) +\(B, 64\) +448 ", result.out)
@@ -413,7 +422,7 @@ def test_train_prints_the_network_and_the_results_and_where_the_curves_are(cli, 
 
 def test_every_option_reaches_the_experiment(cli, monkeypatch):
     seen = []
-    monkeypatch.setattr(t3f_mnist, "run", seen.append)
+    instead(monkeypatch, "t3f-mnist", lambda trial, options: seen.append(options))
     arguments = "--seed 3 --epochs 4 --limit 5 --device auto --dtype float64 --out o --resume "
     assert cli("train", "t3f-mnist", *(arguments + "--dense --data d").split()).status == 0
     assert cli("train", "t3f-mnist").status == 0
@@ -594,15 +603,13 @@ def quick(monkeypatch):
     """The options of the demo's training runs, which are shortened; and so is its check."""
     check, asked = demo.check_all, []
 
-    def shortened(train):
-        def run(options):
-            asked.append(options)
-            train(replace(options, epochs=1, limit=64))
+    run = Spec.run
 
-        return run
+    def shortened(spec, options):
+        asked.append(options)
+        return run(spec, replace(options, epochs=1, limit=64))
 
-    for experiment in (digits, fibo):
-        monkeypatch.setattr(experiment, "run", shortened(experiment.run))
+    monkeypatch.setattr(Spec, "run", shortened)
     monkeypatch.setattr(demo, "check_all", lambda names, examples, seed: check(names, 9, seed))
     return asked
 
@@ -617,8 +624,8 @@ def test_the_demo_shows_versions_checks_gradients_and_trains(cli, quick):
     assert re.search(r"^\d+ comparisons, 0 wrong \(seed 0\)$", result.out, re.MULTILINE)
     assert re.search(r"^TT +val accuracy +0\.\d{4} +1098 ", result.out, re.MULTILINE)
     assert re.search(r"^TT-GRU +val accuracy +0\.\d{4} +0\.9750 +14660 ", result.out, re.MULTILINE)
-    assert replace(quick[0], resume=False) == Options(out="run")  # the whole experiment
-    assert (quick[1].cell, quick[1].out, quick[1].epochs) == ("gru", "run/fibo", demo.EPOCHS)
+    assert replace(quick[0], resume=False) == DigitsOptions(out="run")  # the whole experiment
+    assert (quick[1].cell, quick[1].out, quick[1].epochs) == ("gru", Path("run/fibo"), demo.EPOCHS)
     assert {p.name for p in Path("run").iterdir()} >= {"results.json", "checkpoint.npz"}
 
 
@@ -686,10 +693,10 @@ def test_ctrl_c_saves_and_resume_finishes_with_the_same_result(cli, tmp_path):
 
 
 def test_ctrl_c_outside_of_training_is_one_line_too(cli, monkeypatch):
-    def interrupted(options):
+    def interrupted(trial, options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(t3f_mnist, "run", interrupted)
+    instead(monkeypatch, "t3f-mnist", interrupted)
     result = cli("train", "t3f-mnist")
     assert result == (130, "", "ttref: interrupted")
 

@@ -65,7 +65,7 @@ def test_a_frame_is_a_column_in_fortran_order():
 @pytest.mark.parametrize("place", ["avletters", "."])
 def test_the_third_repetition_is_the_test_set(tmp_path, form, place):
     form(tmp_path / place)
-    clips, (train, y_train), (test, y_test) = avletters.load(tmp_path)
+    clips, ((train, y_train), (test, y_test)) = avletters.load(tmp_path)
     assert (len(clips.sources), len(train), len(test)) == (780, 520, 260)
     assert (clips.shape, clips.scale) == ((40, 4800), 1 / 128)
     names = sorted(NAMES)
@@ -122,7 +122,7 @@ def test_a_damaged_archive_is_named(tmp_path):
 
 @pytest.mark.data
 def test_the_real_clips(data_folder):
-    clips, (train, _), (test, y_test) = avletters.load(data_folder)
+    clips, ((train, _), (test, y_test)) = avletters.load(data_folder)
     assert (clips.lengths.min(), clips.lengths.max(), clips.lengths.sum()) == (12, 40, 18562)
     assert (len(train), np.bincount(y_test).tolist()) == (520, [10] * 26)
     x = clips.batch(test[:20])

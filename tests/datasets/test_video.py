@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from ttref.datasets import hmdb51, hollywood2, ucf11, youtube_celebrities
-from ttref.datasets.video import Frames, Listing, decode_all, folder, k_fold
+from ttref.datasets.video import Frames, Listing, decode_all, find_folder, split_folds
 from ttref.errors import ConventionError, DataError, MissingExtraError
 
 av = pytest.importorskip("av", reason="needs PyAV (extra video)")
@@ -175,35 +175,35 @@ def test_decoding_holds_a_few_frames_at_a_time(tmp_path):
 def test_the_folder_is_dir_or_the_official_one_in_it(tmp_path, monkeypatch):
     touch(tmp_path, "Set/a/1.avi")
     for data in (tmp_path, str(tmp_path), tmp_path / "Set"):
-        assert folder("set", "Set", "*/*.avi", data) == tmp_path / "Set"
+        assert find_folder("set", "Set", "*/*.avi", data) == tmp_path / "Set"
     monkeypatch.setenv("TTREF_DATA", str(tmp_path))
-    assert folder("set", "Set", "*/*.avi") == tmp_path / "Set"
+    assert find_folder("set", "Set", "*/*.avi") == tmp_path / "Set"
 
 
 def test_without_a_folder_the_option_is_named():
     with pytest.raises(DataError, match=r"^set: name the folder that has Set in --data or TTREF"):
-        folder("set", "Set", "*.avi")
+        find_folder("set", "Set", "*.avi")
 
 
 @pytest.mark.parametrize("there", [True, False])
 def test_a_wrong_folder_is_named(tmp_path, there):
     root = tmp_path if there else tmp_path / "nowhere"
     with pytest.raises(DataError, match=rf"^set: no files \*\.avi in {root}/Set nor in {root}; "):
-        folder("set", "Set", "*.avi", root)
+        find_folder("set", "Set", "*.avi", root)
 
 
 def test_five_folds_part_the_clips():
-    parts = [k_fold(23, fold, seed=1) for fold in range(5)]
+    parts = [split_folds(23, fold, seed=1) for fold in range(5)]
     for train, test in parts:
         assert sorted([*train, *test]) == list(range(23))
         assert len(test) in (4, 5)
     assert sorted(np.concatenate([test for _, test in parts])) == list(range(23))
-    assert not np.array_equal(parts[0][1], k_fold(23, 0, seed=2)[1])
+    assert not np.array_equal(parts[0][1], split_folds(23, 0, seed=2)[1])
     for fold in (5, -1, None):
         with pytest.raises(
             ConventionError, match=rf"^fold is {fold}, expected one of 0, 1, 2, 3, 4"
         ):
-            k_fold(23, fold, seed=1)
+            split_folds(23, fold, seed=1)
 
 
 # Official layouts
@@ -223,7 +223,7 @@ def test_ucf11(tmp_path):
     for path, label in zip(found.paths, found.targets, strict=True):
         assert path.parent.parent.name == ucf11.CLASSES[label]
     assert sorted([*found.train, *found.test]) == list(range(33))
-    assert np.array_equal(found.test, k_fold(33, 2, 3)[1])
+    assert np.array_equal(found.test, split_folds(33, 2, 3)[1])
 
 
 def test_ucf11_with_an_empty_class(tmp_path):

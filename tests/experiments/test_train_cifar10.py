@@ -2,17 +2,19 @@
 
 import json
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from ttref import compress, tree
 from ttref.cli import main
+from ttref.datasets.samples import Samples, Split
 from ttref.errors import CheckpointError, ConventionError
-from ttref.experiments import cifar10, runner
-from ttref.experiments.cifar10 import NETS, PIXELS, FCNet, pixel_statistics
+from ttref.experiments import cifar10
+from ttref.experiments.cifar10 import NETS, PIXELS, CifarOptions, FCNet, pixel_statistics
 from ttref.experiments.pretrained import load_layers, with_new_averages
-from ttref.experiments.runner import Experiment, Options
+from ttref.experiments.trial import Trial
 from ttref.layers import (
     Augment,
     BatchNorm,
@@ -32,7 +34,7 @@ from ttref.train import History, fit
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (40, 32, 32, 3), dtype=np.uint8)
 LABELS = RNG.integers(0, 10, 40)
-DATA = (IMAGES[:30], LABELS[:30]), (IMAGES[30:], LABELS[30:])
+DATA = Split(Samples(IMAGES[:30], LABELS[:30]), Samples(IMAGES[30:], LABELS[30:]))
 SMALL = FCNet(((4,) * 5 + (3,), (2,) * 6, (2,) * 6), (2, 2), 0.4, 0.06, 0.5)
 
 
@@ -40,7 +42,7 @@ SMALL = FCNet(((4,) * 5 + (3,), (2,) * 6, (2,) * 6), (2, 2), 0.4, 0.06, 0.5)
 def in_an_empty_folder(tmp_path, monkeypatch):
     """Small data, no pictures, and a small network instead of tt-fc."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(Experiment, "_draw", lambda self: None)
+    monkeypatch.setattr(Trial, "_draw", lambda self: None)
     monkeypatch.setattr(cifar10.cifar10, "load", lambda folder=None: DATA)
 
 
@@ -54,7 +56,7 @@ def fits(monkeypatch):
         row = {"epoch": 1, "loss": 1.0, "val_loss": 1.0, "val_accuracy": 0.25, "seconds": 3.0}
         return History((row,), params, None)
 
-    monkeypatch.setattr(runner, "fit", fake)
+    monkeypatch.setattr("ttref.experiments.trial.fit", fake)
     return calls
 
 
@@ -152,7 +154,7 @@ def test_layers_are_those_of_the_original():
 @pytest.mark.parametrize("name", NETS)
 def test_the_protocol_is_the_recorded_one(tmp_path, fits, monkeypatch, name):
     monkeypatch.setattr(Sequential, "init", lambda self, rng, dtype, xp: {PIXELS: {}})
-    cifar10.run(Options(out=tmp_path / "run", net=name, progress=False, seed=2))
+    cifar10.SPEC.run(CifarOptions(out=tmp_path / "run", net=name, progress=False, seed=2))
     ((model, params, (x, y), optimizer, epochs, settings),) = fits
     convolutional = "conv" in name
     rate = {"tt-conv-tt-fc": 0.03, "tt-fc": 0.06, "fc": 1.0}.get(name, 0.1)
@@ -186,7 +188,7 @@ def test_the_schedule_follows_the_steps_of_an_epoch():
 )
 def test_dense_is_the_network_without_tensor_trains(tmp_path, fits, monkeypatch, name, twin):
     monkeypatch.setattr(Sequential, "init", lambda self, rng, dtype, xp: {PIXELS: {}})
-    cifar10.run(Options(out=tmp_path / "run", net=name, dense=True, progress=False))
+    cifar10.SPEC.run(CifarOptions(out=tmp_path / "run", net=name, dense=True, progress=False))
     assert fits[0][0] == NETS[twin].network()
     assert results(tmp_path / "run")["rows"][0]["name"] == twin
 
@@ -390,7 +392,7 @@ def test_averages_start_anew_from_pretrained_weights(tmp_path, monkeypatch):
 def test_each_network_has_a_folder_of_its_own(monkeypatch):
     monkeypatch.setitem(NETS, "tt-fc", SMALL)
     assert main(["train", "cifar10", "--net", "tt-fc", "--epochs", "1"]) == 0
-    assert runner.Path("runs/cifar10-tt-fc-seed0/results.json").exists()
+    assert Path("runs/cifar10-tt-fc-seed0/results.json").exists()
 
 
 def test_the_network_must_be_named(capsys):
@@ -398,7 +400,7 @@ def test_the_network_must_be_named(capsys):
         main(["train", "cifar10"])
     assert "required: --net" in capsys.readouterr().err
     with pytest.raises(ConventionError, match=r"^net is None, expected one of 'conv', 'tt-conv'"):
-        cifar10.run(Options(progress=False))
+        CifarOptions(net=None)
 
 
 def test_a_convolutional_network_learns_two_images():

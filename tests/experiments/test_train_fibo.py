@@ -1,6 +1,7 @@
 """FiboClass: the networks, the protocol, the rows, and a short run from the command line."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,8 +10,9 @@ from ttref import tree
 from ttref.cli import main
 from ttref.datasets import fibo as data
 from ttref.errors import ConventionError
-from ttref.experiments import cells, fibo, runner
-from ttref.experiments.runner import Experiment, Options
+from ttref.experiments import cells, fibo
+from ttref.experiments.fibo import FiboOptions
+from ttref.experiments.trial import Trial
 from ttref.layers import Dense
 from ttref.optim import Adam
 from ttref.train import History
@@ -19,7 +21,7 @@ from ttref.train import History
 @pytest.fixture(autouse=True)
 def in_an_empty_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(Experiment, "_draw", lambda self: None)
+    monkeypatch.setattr(Trial, "_draw", lambda self: None)
 
 
 @pytest.fixture
@@ -32,7 +34,7 @@ def fits(monkeypatch):
         row = {"epoch": 1, "loss": 1.0, "accuracy": 0.5, "seconds": float(len(calls))}
         return History((row | {"val_loss": 1.0, "val_accuracy": len(calls) / 10},), params, None)
 
-    monkeypatch.setattr(runner, "fit", fake)
+    monkeypatch.setattr("ttref.experiments.trial.fit", fake)
     return calls
 
 
@@ -42,7 +44,7 @@ def results(out):
 
 @pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
 def test_the_rows_are_the_tt_and_the_dense_cell(tmp_path, fits, cell):
-    fibo.run(Options(out=tmp_path / "run", cell=cell, progress=False))
+    fibo.SPEC.run(FiboOptions(out=tmp_path / "run", cell=cell, progress=False))
     rows = results(tmp_path / "run")["rows"]
     name = cell.upper()
     assert [row["name"] for row in rows] == [f"TT-{name}", name]
@@ -55,7 +57,7 @@ def test_the_rows_are_the_tt_and_the_dense_cell(tmp_path, fits, cell):
 
 
 def test_the_protocol_is_the_recorded_one(tmp_path, fits):
-    fibo.run(Options(out=tmp_path / "run", cell="gru", progress=False, seed=3))
+    fibo.SPEC.run(FiboOptions(out=tmp_path / "run", cell="gru", progress=False, seed=3))
     (x, y), (x_test, y_test) = data.load(3)
     for model, params, (bits, labels), optimizer, epochs, settings in fits:
         assert (optimizer, epochs, settings["batch_size"]) == (Adam(1e-3), 100, 16)
@@ -74,23 +76,23 @@ def test_the_protocol_is_the_recorded_one(tmp_path, fits):
 
 
 def test_dense_only(tmp_path, fits):
-    fibo.run(Options(out=tmp_path / "run", cell="lstm", dense=True, progress=False))
+    fibo.SPEC.run(FiboOptions(out=tmp_path / "run", cell="lstm", dense=True, progress=False))
     assert [row["name"] for row in results(tmp_path / "run")["rows"]] == ["LSTM"]
 
 
-def test_a_cell_must_be_named():
+def test_a_cell_that_is_not_there_is_refused():
     with pytest.raises(
-        ConventionError, match=r"^cell is None, expected one of 'rnn', 'gru', 'lstm'"
+        ConventionError, match=r"^cell is 'mlp', expected one of 'gru', 'rnn', 'lstm'"
     ):
-        fibo.run(Options(progress=False))
-    assert set(cells.CELLS) == set(fibo.OPTIONS["--cell"]["choices"])
+        FiboOptions(cell="mlp")
+    assert set(cells.CELLS) == set(FiboOptions.declared()["cell"].choices)
 
 
 def test_each_cell_has_a_folder_of_its_own():
     for cell in ("gru", "rnn"):
         short = ["--cell", cell, "--epochs", "1", "--limit", "32", "--dtype", "float64"]
         assert main(["train", "fibo", *short]) == 0
-        found = results(tmp := runner.Path(f"runs/fibo-{cell}-seed0"))
+        found = results(tmp := Path(f"runs/fibo-{cell}-seed0"))
         assert found["cell"] == cell
         assert [row["name"] for row in found["rows"]] == [f"TT-{cell.upper()}", cell.upper()]
         assert {path.name for path in tmp.iterdir()} >= {"tt", "dense", "results.json"}
@@ -104,5 +106,5 @@ def test_a_cell_that_does_not_exist_is_refused(capsys):
 
 
 def test_a_few_epochs_learn_something(tmp_path):
-    fibo.run(Options(out=tmp_path / "run", cell="gru", epochs=3, progress=False))
+    fibo.SPEC.run(FiboOptions(out=tmp_path / "run", cell="gru", epochs=3, progress=False))
     assert all(row["ours"] > 0.4 for row in results(tmp_path / "run")["rows"])  # chance: 0.25

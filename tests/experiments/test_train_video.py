@@ -11,20 +11,26 @@ from tests.datasets.test_avletters import mat
 from ttref.cli import main
 from ttref.datasets import avletters as avletters_data
 from ttref.datasets import hmdb51, hollywood2, ucf11
-from ttref.experiments import EXPERIMENTS, avletters, runner, video
-from ttref.experiments.runner import Experiment, Options
+from ttref.experiments import EXPERIMENTS, avletters, video
+from ttref.experiments.avletters import AvlettersOptions
+from ttref.experiments.trial import Trial
 from ttref.optim import Adam
 from ttref.train import History
 
 av = pytest.importorskip("av", reason="needs PyAV (extra video)")
-VIDEO = {experiment.name: experiment for experiment in video.EXPERIMENTS}
+SETUPS = {
+    "ucf11": video.UCF11,
+    "hollywood2": video.HOLLYWOOD2,
+    "youtube-celebrities": video.YOUTUBE_CELEBRITIES,
+    "hmdb51": video.HMDB51,
+}
 
 
 @pytest.fixture(autouse=True)
 def in_an_empty_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("TTREF_DATA", raising=False)
-    monkeypatch.setattr(Experiment, "_draw", lambda self: None)
+    monkeypatch.setattr(Trial, "_draw", lambda self: None)
 
 
 def encode(path, frames, grey):
@@ -52,24 +58,27 @@ def results(out):
     ],
 )
 def test_the_trains_have_the_recorded_sizes(name, gru, lstm):
-    experiment = VIDEO[name]
-    assert prod(experiment.in_modes) == experiment.frames.size
+    setup = SETUPS[name]
+    assert prod(setup.in_modes) == setup.frames.size
     for cell, recorded in (("gru", gru), ("lstm", lstm)):
-        layer = experiment.network(cell, False, 11).layers[0]
+        layer = setup.network(cell, False, 11).layers[0]
         assert layer.num_weights == recorded
         assert (layer.dropout, layer.recurrent_dropout, layer.mask_value) == (0.25, 0.25, 0)
 
 
 def test_what_the_originals_train_with():
-    found = {e.name: (e.optimizer, e.batch_size, e.epochs, e.frames.most) for e in VIDEO.values()}
+    found = {
+        name: (s.optimizer, s.batch_size, s.epochs, s.frames.most) for name, s in SETUPS.items()
+    }
     assert found == {
         "ucf11": (Adam(1e-4), 16, 1001, 1492),
         "hollywood2": (Adam(1e-3), 32, 501, 1496),
         "youtube-celebrities": (Adam(1e-3), 16, 101, 85),
         "hmdb51": (Adam(1e-4), 16, 401, 90),
     }
-    assert [(e.frames.every, e.head_dropout) for e in VIDEO.values()] == [(1, 0)] * 3 + [(3, 0.25)]
-    assert set(EXPERIMENTS) >= set(VIDEO)
+    assert [(s.frames.every, s.head_dropout) for s in SETUPS.values()] == [(1, 0)] * 3 + [(3, 0.25)]
+    for name, setup in SETUPS.items():
+        assert EXPERIMENTS[name].train_stages == setup.train_stages
 
 
 def ucf11_folder(root):
@@ -127,7 +136,7 @@ def test_a_broken_clip_ends_the_run_with_one_sentence(tmp_path, capsys):
     assert not (tmp_path / "run" / "results.json").exists()
 
 
-@pytest.mark.parametrize("name", [*VIDEO, "avletters"])
+@pytest.mark.parametrize("name", [*SETUPS, "avletters"])
 def test_a_wrong_folder_ends_the_run_with_one_sentence(tmp_path, capsys, name):
     assert main(["train", name, "--data", str(tmp_path), *SHORT]) == 2
     (line,) = capsys.readouterr().err.splitlines()
@@ -161,7 +170,7 @@ def letters(monkeypatch):
     )
     contents = [mat(frames[:count]) for count in (2, 3, 4)]
     files = [(name, contents[k % 3]) for k, name in enumerate(names)]
-    monkeypatch.setattr(avletters_data, "_files", lambda data: files)
+    monkeypatch.setattr(avletters_data, "_read_files", lambda data: files)
 
 
 def test_avletters_from_files_to_results(letters, tmp_path):
@@ -182,9 +191,9 @@ def test_the_protocol_of_avletters(letters, tmp_path, monkeypatch):
         row = {"epoch": 1, "loss": 1.0, "accuracy": 0.5, "seconds": 1.0}
         return History((row | {"val_loss": 1.0, "val_accuracy": 0.5},), params, None)
 
-    monkeypatch.setattr(runner, "fit", fake)
-    monkeypatch.setattr(Experiment, "init", lambda self, model, stage: ())
-    avletters.run(Options(out=tmp_path / "run", cell="lstm", progress=False))
+    monkeypatch.setattr("ttref.experiments.trial.fit", fake)
+    monkeypatch.setattr(Trial, "init", lambda self, model, stage: ())
+    avletters.SPEC.run(AvlettersOptions(out=tmp_path / "run", cell="lstm", progress=False))
     for model, (clips, labels), optimizer, epochs, settings in calls:
         numbers = clips.source.numbers[clips.numbers]
         assert (optimizer, epochs, settings["batch_size"]) == (Adam(1e-3), 60, 16)

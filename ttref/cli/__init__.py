@@ -6,6 +6,7 @@ Exit status: 0 all right, 1 something was found wrong, 2 bad use or bad input, 1
 import argparse
 import os
 import sys
+from collections.abc import Sequence
 
 from ttref import __version__
 from ttref.cli import bench, check, compress, demo, info, oracle, train
@@ -14,8 +15,15 @@ from ttref.errors import DivergenceError, TTRefError
 COMMANDS = (demo, check, oracle, train, compress, bench, info)
 
 
-def main(arguments=None):
-    """Run the command line; returns the exit status."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line, and return the exit status.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        By default those that the program was started with.
+    """
+    # Which command, with which options.
     parser = argparse.ArgumentParser(
         prog="ttref",
         description="The reference engine for tensor-train neural networks: explicit forward and "
@@ -27,12 +35,14 @@ def main(arguments=None):
     for command in COMMANDS:
         command.add_parser(subparsers)
     options = parser.parse_args(arguments)
+
+    # Its errors become one line each.
     try:
         status = options.run(options)
         if sys.stdout is not None:  # it is None where it was closed
             sys.stdout.flush()
         return status
-    except BrokenPipeError:  # the reader went away; nobody is there to be told
+    except BrokenPipeError:  # the reader has gone away
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 2
     except DivergenceError as error:
@@ -43,6 +53,6 @@ def main(arguments=None):
         return _fail(error if error.args else "interrupted", 130)
 
 
-def _fail(error, status):
+def _fail(error: BaseException | str, status: int) -> int:
     print(f"ttref: {error}", file=sys.stderr)
     return status

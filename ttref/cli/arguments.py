@@ -1,19 +1,23 @@
-"""What the commands' options accept."""
+"""Parsers of the values that the commands' options accept, for ``argparse``."""
 
 import argparse
+from typing import TypeAlias
+
+Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+"""What ``add_subparsers`` returns; argparse has no public name for it."""
 
 
-def positive_int(text):
-    """An integer of at least 1."""
+def positive_int(text: str) -> int:
+    """Parse an integer of at least 1."""
     return _int_from(1, text, "a positive integer")
 
 
-def seed(text):
-    """An integer of at least 0."""
+def non_negative_int(text: str) -> int:
+    """Parse an integer of at least 0."""
     return _int_from(0, text, "a non-negative integer")
 
 
-def _int_from(least, text, expected):
+def _int_from(least: int, text: str, expected: str) -> int:
     try:
         value = int(text)
     except ValueError:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ttref import storage
 from ttref.checks import check_choice
-from ttref.cli.arguments import positive_int, seed
+from ttref.cli.arguments import non_negative_int, positive_int
 from ttref.errors import ConventionError
 from ttref.testing import CASES, check_op
 from ttref.testing.certificate import IDENTITIES, certificate_table, certify
@@ -35,7 +35,7 @@ def add_parser(subparsers):
     add("--level", choices=LEVELS, default="exact", help="how far up the ladder (exact)")
     add("--dtype", choices=DTYPES, help="check this floating-point format only")
     add("--examples", type=positive_int, default=EXAMPLES, help=f"cases each ({EXAMPLES})")
-    add("--seed", type=seed, default=0, help="of the random cases (0)")
+    add("--seed", type=non_negative_int, default=0, help="of the random cases (0)")
     add("--json", type=Path, metavar="FILE", help="write the table there too")
     proved = f"prove the polynomial operators on every small shape: {', '.join(IDENTITIES)}"
     add("--certificate", action="store_true", help=f"{proved} (minutes)")

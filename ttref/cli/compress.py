@@ -1,23 +1,28 @@
 """``ttref compress``: tensor trains in place of the matrices and kernels of a trained network."""
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeAlias
 
-from ttref.cli.arguments import positive_int
-from ttref.compress import compress, read_weights, write_weights
+from ttref.cli.arguments import Subparsers, positive_int
+from ttref.compress import Row, compress, read_weights, write_weights
 from ttref.errors import CheckpointError
 from ttref.tables import table
 
+Modes: TypeAlias = tuple[int, ...]
+HEADER = ("layer", "in modes", "out modes", "ranks", "before", "after", "compression", "error")
 
-def add_parser(subparsers):
+
+def add_parser(subparsers: Subparsers) -> None:
     """Add the subcommand."""
     parser = subparsers.add_parser(
         "compress",
         help="replace a trained network's matrices and kernels by tensor trains",
         description="Decompose every full matrix and kernel in a checkpoint by TT-SVD, print what "
-        "became of each, and write the weights to a new file, from which training goes on: "
-        "ttref train cifar10 --net NET --pretrained FILE. A layer that would not get smaller stays "
-        "as it is.",
+        "became of each, and write the weights to a new file. Training can start from it: ttref "
+        "train cifar10 --net NET --pretrained FILE. A layer that would not get smaller stays as "
+        "it is.",
     )
     add = parser.add_argument
     add("checkpoint", metavar="CHECKPOINT", type=Path, help="checkpoint.npz of a training run")
@@ -29,7 +34,7 @@ def add_parser(subparsers):
     add(
         "--modes",
         metavar="LAYER=N,N..:M,M..",
-        type=_modes,
+        type=_layer_modes,
         action="append",
         default=[],
         help="input and output modes of a layer, as conv2.1=4,4,4:4,8,4 (near-even factors)",
@@ -45,7 +50,7 @@ def add_parser(subparsers):
     parser.set_defaults(run=run)
 
 
-def run(options):
+def run(options: argparse.Namespace) -> int:
     """Compress, write, print."""
     out = options.out or options.checkpoint.with_name("compressed.npz")
     if out.exists():
@@ -60,34 +65,38 @@ def run(options):
     return 0
 
 
-def compression_table(rows):
-    """The rows as text, with a last line of their sums."""
-    cells = [
-        (
-            row.layer,
-            "x".join(map(str, row.in_modes)),
-            "x".join(map(str, row.out_modes)),
-            "kept" if row.ranks is None else "-".join(map(str, row.ranks)),
-            row.before,
-            row.after,
-            f"{row.before / row.after:.2f}x",
-            f"{row.error:.4f}",
-        )
-        for row in rows
-    ]
-    before, after = (sum(getattr(row, name) for row in rows) for name in ("before", "after"))
+def compression_table(rows: Sequence[Row]) -> str:
+    """Format the rows as text, with a last line of their sums."""
+    before = sum(row.before for row in rows)
+    after = sum(row.after for row in rows)
     total = ("total", None, None, None, before, after, f"{before / after:.2f}x", None)
-    head = ("layer", "in modes", "out modes", "ranks", "before", "after", "compression", "error")
-    return table(head, [*cells, total])
+    return table(HEADER, [*(_cells(row) for row in rows), total])
 
 
-def _modes(text):
-    """``(layer, (in_modes, out_modes))``."""
+def _cells(row: Row) -> tuple[str | int, ...]:
+    return (
+        row.layer,
+        "x".join(map(str, row.in_modes)),
+        "x".join(map(str, row.out_modes)),
+        "kept" if row.ranks is None else "-".join(map(str, row.ranks)),
+        row.before,
+        row.after,
+        f"{row.before / row.after:.2f}x",
+        f"{row.error:.4f}",
+    )
+
+
+def _layer_modes(text: str) -> tuple[str, tuple[Modes, Modes]]:
+    """Parse ``LAYER=MODES:MODES`` as ``(layer, (in_modes, out_modes))``."""
     layer, _, modes = text.partition("=")
     try:
-        n, m = (tuple(positive_int(size) for size in half.split(",")) for half in modes.split(":"))
+        n, m = (_modes(half) for half in modes.split(":"))
     except (ValueError, argparse.ArgumentTypeError):
         raise argparse.ArgumentTypeError(
             f"{text!r} is not LAYER=MODES:MODES, as conv2.1=4,4,4:4,8,4"
         ) from None
     return layer, (n, m)
+
+
+def _modes(text: str) -> Modes:
+    return tuple(positive_int(size) for size in text.split(","))

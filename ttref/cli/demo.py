@@ -1,17 +1,18 @@
 """``ttref demo``: what ttref is and does, in under a minute."""
 
 import tempfile
+from argparse import Namespace
 from pathlib import Path
 
 from ttref.cli import info
+from ttref.cli.arguments import Subparsers
 from ttref.cli.check import check_all
 from ttref.experiments import digits, fibo
-from ttref.experiments.runner import Options
 
 EPOCHS = 8  # of FiboClass: a dozen seconds
 
 
-def add_parser(subparsers):
+def add_parser(subparsers: Subparsers) -> None:
     """Add the subcommand."""
     parser = subparsers.add_parser(
         "demo",
@@ -28,7 +29,7 @@ def add_parser(subparsers):
     parser.set_defaults(run=run)
 
 
-def run(options):
+def run(options: Namespace) -> int:
     """Run the four parts."""
     info.run(options)
     print("\nThe gradients of the TT layer, exactly, on 200 random shapes:\n")
@@ -36,7 +37,7 @@ def run(options):
     print("\nA TT network on handwritten digits:")
     out = options.out or tempfile.mkdtemp(prefix="ttref-demo-")
     again = options.out is not None
-    digits.run(Options(out=out, resume=again))
+    digits.SPEC.run(digits.DigitsOptions(out=out, resume=again))
     print("\nA TT-GRU, and a dense GRU, on Fibonacci, Lucas, Padovan and random numbers:")
-    fibo.run(Options(out=str(Path(out) / "fibo"), resume=again, cell="gru", epochs=EPOCHS))
+    fibo.SPEC.run(fibo.FiboOptions(out=Path(out) / "fibo", resume=again, cell="gru", epochs=EPOCHS))
     return 0 if all(report.ok for report in reports) else 1

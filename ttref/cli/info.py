@@ -1,13 +1,16 @@
-"""``ttref info``: versions, devices, BLAS, and which extras are here."""
+"""``ttref info``: versions, devices, BLAS, and which extras are installed."""
 
 import importlib.metadata
 import os
 import platform
+from argparse import Namespace
+from collections.abc import Mapping
 
 import numpy as np
 
 from ttref import __version__
 from ttref.arrays import gpu_available
+from ttref.cli.arguments import Subparsers
 from ttref.tables import table
 
 EXTRAS = {
@@ -25,7 +28,7 @@ EXTRAS = {
 }
 
 
-def add_parser(subparsers):
+def add_parser(subparsers: Subparsers) -> None:
     """Add the subcommand."""
     parser = subparsers.add_parser(
         "info",
@@ -36,7 +39,7 @@ def add_parser(subparsers):
     parser.set_defaults(run=run)
 
 
-def run(options):
+def run(options: Namespace) -> int:
     """Print the table."""
     core = ("numpy", "scipy", "array-api-compat", "tqdm")
     rows = [
@@ -53,14 +56,14 @@ def run(options):
     return 0
 
 
-def _version(package):
+def _version(package: str) -> str | None:
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return None
 
 
-def _blas():
+def _blas() -> str:
     """NumPy's BLAS, and the settings that change its speed."""
     blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
     names = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")
@@ -68,16 +71,16 @@ def _blas():
     return ", ".join([f"{blas['name']} {blas['version']}", *settings])
 
 
-def _settings(defaults):
-    """Environment variables, or what holds where they are not set."""
+def _settings(defaults: Mapping[str, str]) -> str:
+    """List environment variables, or the defaults of those that are not set."""
     return ", ".join(f"{k}={os.environ.get(k, f'{v} (default)')}" for k, v in defaults.items())
 
 
-def _usable_cpus():
+def _usable_cpus() -> int | None:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
-def _gpu():
+def _gpu() -> str:
     if not gpu_available():
         return "none (CuPy and a CUDA device are needed)"
     import cupy

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ttref import storage
 from ttref.arithmetic.formats import FORMATS
-from ttref.cli.arguments import positive_int, seed
+from ttref.cli.arguments import non_negative_int, positive_int
 from ttref.oracle import evaluate, load
 
 
@@ -26,7 +26,7 @@ def add_parser(subparsers):
     add("adapter", metavar="ADAPTER", help="a Python file, or the name of a ready adapter")
     add("--dtype", choices=FORMATS, help="this floating-point format, not the adapter's own")
     add("--examples", type=positive_int, default=200, help="random shapes (200)")
-    add("--seed", type=seed, default=0, help="of the random cases (0)")
+    add("--seed", type=non_negative_int, default=0, help="of the random cases (0)")
     add("--json", type=Path, metavar="FILE", help="write the verdicts there too")
     parser.set_defaults(run=run)
 

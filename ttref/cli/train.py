@@ -1,14 +1,18 @@
 """``ttref train``: run an experiment."""
 
-from dataclasses import fields
+from argparse import ArgumentParser, Namespace
+from typing import Any
 
-from ttref.cli.arguments import positive_int, seed
+from ttref.cli.arguments import Subparsers, non_negative_int, positive_int
 from ttref.experiments import EXPERIMENTS
-from ttref.experiments.runner import Options
+from ttref.experiments.options import Option
+from ttref.experiments.spec import Spec
+
+INTEGERS = {0: non_negative_int, 1: positive_int}  # by the least one that is accepted
 
 
-def add_parser(subparsers):
-    """Add the subcommand, with one of its own per experiment."""
+def add_parser(subparsers: Subparsers) -> None:
+    """Add the subcommand, which has a subcommand per experiment."""
     parser = subparsers.add_parser(
         "train",
         help="run an experiment and print its numbers beside the recorded ones",
@@ -16,33 +20,45 @@ def add_parser(subparsers):
         "those that the original recorded.",
     )
     experiments = parser.add_subparsers(title="experiments", metavar="EXPERIMENT", required=True)
-    for name, experiment in EXPERIMENTS.items():
-        about = experiment.DESCRIPTION
+    for spec in EXPERIMENTS.values():
+        about = f"Run {spec.description}. Data: {spec.data}."
         _add_options(
-            experiments.add_parser(name, help=about, description=f"Run {about}."), name, experiment
+            experiments.add_parser(spec.name, help=spec.description, description=about), spec
         )
 
 
-def _add_options(parser, name, experiment):
-    add = parser.add_argument
-    add("--seed", type=seed, default=0, help="of initial weights and shuffling (0)")
-    add("--epochs", type=positive_int, help="epochs of every stage, in place of its own number")
-    add("--limit", type=positive_int, help="train on the first LIMIT samples only")
-    add("--device", choices=("cpu", "gpu", "auto"), default="cpu", help="where to compute (cpu)")
-    add("--dtype", choices=("float32", "float64"), default="float32", help="precision (float32)")
-    add("--out", metavar="DIR", help=f"folder for the results (runs/{name}-seedSEED)")
-    add("--resume", action="store_true", help="go on with the run in DIR, bit for bit")
-    add("--dense", action="store_true", help="train the dense twin of the TT network only")
-    if experiment.NEEDS_DATA:
-        add("--data", metavar="DIR", help="folder of the data sets (TTREF_DATA, or a download)")
-    for option, settings in getattr(experiment, "OPTIONS", {}).items():
-        add(option, **settings)
-    parser.set_defaults(run=run, experiment=name)
+def _add_options(parser: ArgumentParser, spec: Spec[Any]) -> None:
+    for name, option in spec.options.declared().items():
+        parser.add_argument(f"--{name}", **_settings(spec, name, option))
+    parser.set_defaults(run=run, experiment=spec.name)
 
 
-def run(options):
+def _settings(spec: Spec[Any], name: str, option: Option) -> dict[str, Any]:
+    """Return the arguments of ``add_argument`` for an option."""
+    # Help ends with the default value.
+    words = option.help.replace("EXPERIMENT", spec.name)
+    default = getattr(spec.options, name, None)
+    if default is False:
+        return {"action": "store_true", "help": words}
+    several = isinstance(default, tuple)
+    if default is not None:
+        words += f" ({' '.join(default) if several else default})"
+
+    # What is accepted, and how a word is made a value.
+    settings = {"help": words, "default": default, "metavar": option.metavar}
+    if option.choices:
+        settings |= {"choices": option.choices, "type": type(option.choices[0])}
+    if option.least is not None:
+        settings["type"] = INTEGERS[option.least]
+    if several:
+        settings["nargs"] = "+"
+    return settings | {"required": not hasattr(spec.options, name)}
+
+
+def run(options: Namespace) -> int:
     """Run the experiment."""
-    names = {field.name for field in fields(Options)}
-    chosen = {name: value for name, value in vars(options).items() if name in names}
-    EXPERIMENTS[options.experiment].run(Options(**chosen))
+    spec = EXPERIMENTS[options.experiment]
+    chosen = {name: getattr(options, name) for name in spec.options.declared()}
+    values = {k: tuple(v) if isinstance(v, list) else v for k, v in chosen.items()}
+    spec.run(spec.options(**values))
     return 0

@@ -9,20 +9,36 @@ import lzma
 import os
 import re
 import tarfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
+from ttref.contracts import Array
 from ttref.datasets.clips import Clips
+from ttref.datasets.samples import Samples, Split
 from ttref.errors import DataError
 
 ARCHIVE = "avletters-lips.tar.xz"
 NAME = re.compile(r"([A-Z])([123])_(\w+)-lips\.mat")
-HEIGHT, WIDTH, MAX_FRAMES, CLIPS = 60, 80, 40, 780
+HEIGHT = 60
+WIDTH = 80
+MAX_FRAMES = 40
+CLIPS = 780
 
 
-def load(data=None):
-    """The clips, and the official split.
+class LabelledClip(NamedTuple):
+    """A clip, and what its file's name says of it."""
+
+    name: str
+    letter: str
+    repetition: int  # 1 to 3
+    frames: Array  # uint8, (frames, 60 * 80)
+
+
+def load(data: str | Path | None = None) -> tuple[Clips, Split]:
+    """Load the clips, and the official split.
 
     Parameters
     ----------
@@ -34,39 +50,51 @@ def load(data=None):
     -------
     clips : Clips
         780, in the order of their names; frames of 60 * 80 numbers in C order, from -1 to 1.
-    (train, y_train), (test, y_test)
-        Numbers of 520 and 260 clips, and their labels 0..25, int64.
+    split : Split
+        Of 520 and 260 clips: their numbers, and their labels 0..25, int64.
 
     Raises
     ------
     DataError
         If there are no clips, not all 780, or a damaged one.
     """
-    found = sorted(
-        (match[0], match[1], int(match[2]), read_clip(name, content))
-        for name, content in _files(data)
+    # All clips, in the order of their names.
+    found = [
+        LabelledClip(match[0], match[1], int(match[2]), read_clip(name, content))
+        for name, content in _read_files(data)
         if (match := NAME.fullmatch(Path(name).name))
-    )
-    if len({name for name, *_ in found}) != CLIPS:
+    ]
+    found.sort(key=lambda clip: clip.name)
+    if not len(found) == len({clip.name for clip in found}) == CLIPS:
         raise DataError(f"avletters: found {len(found)} files *-lips.mat, expected all {CLIPS}")
-    _, letters, repetitions, frames = zip(*found, strict=True)
-    labels, last = np.asarray([ord(c) - ord("A") for c in letters]), np.equal(repetitions, 3)
-    train, test = np.flatnonzero(~last), np.flatnonzero(last)
+    frames = tuple(clip.frames for clip in found)
     clips = Clips(frames, HEIGHT * WIDTH, MAX_FRAMES, 1 / 128)
-    return clips, (train, labels[train]), (test, labels[test])
+
+    # The third repetition is the test set.
+    labels = np.asarray([ord(clip.letter) - ord("A") for clip in found])
+    last = np.asarray([clip.repetition == 3 for clip in found])
+    train = np.flatnonzero(~last)
+    test = np.flatnonzero(last)
+    return clips, Split(Samples(train, labels[train]), Samples(test, labels[test]))
 
 
-def read_clip(name, content):
-    """The frames in a MATLAB v5 file: uint8, shape (frames, 60 * 80), C order.
+def read_clip(name: str, content: bytes) -> Array:
+    """Read the frames in a MATLAB v5 file: uint8, shape (frames, 60 * 80), C order.
 
     Its column ``vid[:, t]`` is frame t in Fortran order; ``siz`` is (60, 80, frames).
+
+    Raises
+    ------
+    DataError
+        If the file is damaged, or has frames of another size. `name` is for this message.
     """
     from scipy.io import loadmat
 
     try:
         members = loadmat(io.BytesIO(content), variable_names=("vid", "siz"))
-        video, size = members["vid"], tuple(members["siz"].ravel().astype(int).tolist())
-    except Exception as error:  # whatever a parser makes of bytes that are not what they should be
+        video = members["vid"]
+        size = tuple(members["siz"].ravel().astype(int).tolist())
+    except Exception as error:  # a parser may raise anything on bytes that it does not expect
         raise DataError(f"{name} is damaged, or not a clip of AVLetters ({error})") from None
     if size[:2] != (HEIGHT, WIDTH) or video.shape != (HEIGHT * WIDTH, *size[2:]):
         raise DataError(
@@ -77,20 +105,20 @@ def read_clip(name, content):
     return np.ascontiguousarray(frames, np.uint8).reshape(-1, HEIGHT * WIDTH)
 
 
-def _files(data):
-    """``(name, content)`` of every file of the archive, or of the unpacked folder."""
+def _read_files(data: str | Path | None) -> Iterator[tuple[str, bytes]]:
+    """Yield ``(name, content)`` of every file of the archive, or of the unpacked folder."""
     root = Path(data or os.environ.get("TTREF_DATA") or "")
     if root == Path():
         raise DataError("avletters: name the folder that has it in --data or TTREF_DATA")
     if (root / "avletters").is_dir():
         root = root / "avletters"
     if (root / ARCHIVE).is_file():
-        yield from _archived(root / ARCHIVE)
+        yield from _read_archive(root / ARCHIVE)
     for path in root.rglob("*-lips.mat"):
         yield str(path), path.read_bytes()
 
 
-def _archived(path):
+def _read_archive(path: Path) -> Iterator[tuple[str, bytes]]:
     try:
         with tarfile.open(path, "r|xz") as archive:
             for member in archive:

@@ -1,12 +1,14 @@
-"""Clips of unequal lengths, read batch by batch: the data may be larger than memory."""
+"""Clips of unequal lengths, read batch by batch, so that the data may be larger than memory."""
 
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
+from ttref.contracts import Array, Dtype
 from ttref.errors import DataError
 
 
@@ -20,25 +22,25 @@ class Clips:
     size : int
         Numbers in a frame, N.
     max_frames : int
-        T; what a clip has beyond is left out.
+        T; the frames of a clip after these are left out.
     scale : float
         A byte v stands for ``(v - 128) * scale``.
     """
 
-    sources: tuple
+    sources: tuple[Array | Path, ...]
     size: int
     max_frames: int
     scale: float = 1.0
 
     @property
-    def shape(self):
+    def shape(self) -> tuple[int, int]:
         """Shape of a sample, (T, N), its padding included."""
         return self.max_frames, self.size
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.sources)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         frames = int(self.lengths.sum())
         return (
             f"Clips({len(self.sources)} of {frames} frames of {self.size} bytes, scale "
@@ -46,31 +48,38 @@ class Clips:
         )
 
     @cached_property
-    def lengths(self):
-        """Frames of each clip, int64, those left out not counted."""
+    def lengths(self) -> Array:
+        """Numbers of frames of the clips, int64, without those that are left out."""
         return np.asarray([min(self._frames(k), self.max_frames) for k in range(len(self.sources))])
 
-    def _frames(self, k):
+    def _frames(self, k: int) -> int:
         source = self.sources[k]
         frames, rest = divmod(_bytes(source), self.size)
         if rest or not frames:
+            file = f", {source}," if isinstance(source, Path) else ""
             raise DataError(
-                f"clip {k}{f', {source},' if isinstance(source, Path) else ''} has "
-                f"{_bytes(source)} bytes, expected some frames of {self.size}"
+                f"clip {k}{file} has {_bytes(source)} bytes, expected some frames of {self.size}"
             )
         return frames
 
-    def batch(self, numbers, dtype="float32"):
-        """The clips of these numbers, zeros in front of all but the longest of them.
+    def batch(self, numbers: Sequence[int] | Array, dtype: Dtype = "float32") -> Array:
+        """Read the clips of these numbers, with zeros in front of all but the longest of them.
 
         Parameters
         ----------
         numbers : sequence of B ints
-        dtype : dtype of the result
+        dtype : str or dtype
+            Of the result.
 
         Returns
         -------
-        x : NumPy array, shape (B, T, size), T the longest length among them
+        x : NumPy array, shape (B, T, size)
+            T is the longest length among them.
+
+        Raises
+        ------
+        DataError
+            If a clip has no whole number of frames.
         """
         lengths = self.lengths[numbers]
         x = np.zeros((len(lengths), int(lengths.max(initial=0)), self.size), dtype)
@@ -79,12 +88,12 @@ class Clips:
             row[-length:] *= self.scale
         return x
 
-    def _read(self, number):
+    def _read(self, number: int) -> Array:
         source = self.sources[number]
         if isinstance(source, Path):
             source = np.memmap(source, np.uint8, "r")
         return source.reshape(-1, self.size)
 
 
-def _bytes(source):
+def _bytes(source: Array | Path) -> int:
     return source.stat().st_size if isinstance(source, Path) else source.size

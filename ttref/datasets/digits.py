@@ -2,17 +2,18 @@
 
 import numpy as np
 
+from ttref.datasets.samples import Split, split
 from ttref.errors import DataError
 
 TRAIN_SIZE = 1437  # four fifths
 
 
-def load():
-    """A fixed random split into 1437 training and 360 test samples.
+def load() -> Split:
+    """Load a fixed random split into 1437 training and 360 test samples.
 
     Returns
     -------
-    (x_train, y_train), (x_test, y_test)
+    Split
         Images float64 in 0..16, shape (1437, 64) and (360, 64); labels int64.
 
     Raises
@@ -26,5 +27,4 @@ def load():
         raise DataError("the digits come with scikit-learn: pip install 'ttref[demo]'") from None
     x, y = load_digits(return_X_y=True)
     order = np.random.default_rng(0).permutation(len(x))
-    train, test = order[:TRAIN_SIZE], order[TRAIN_SIZE:]
-    return (x[train], y[train]), (x[test], y[test])
+    return split(x, y, order, TRAIN_SIZE)

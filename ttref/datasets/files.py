@@ -1,4 +1,7 @@
-"""Where data files are: a folder that the user names, or the download cache; checksums always."""
+"""Where data files are: in a folder that the user names, or in the cache of downloads.
+
+The checksum of every file is compared with that of the official distribution.
+"""
 
 import hashlib
 import os
@@ -7,19 +10,23 @@ from pathlib import Path
 from ttref.errors import DataError
 
 
-def locate(dataset, name, md5, url, data=None):
-    """Path of the file `name` of `dataset`, its contents verified.
+def locate(dataset: str, name: str, md5: str, url: str, data: str | Path | None = None) -> Path:
+    """Find the file `name` of `dataset`, and verify its contents.
 
     Parameters
     ----------
     dataset, name : str
         The file is looked for at ``DIR/dataset/name`` and ``DIR/name``.
     md5 : str
-        What the official distribution has.
+        The checksum of the official file.
     url : str
         Where the file is downloaded from if no DIR is given (needs the extra ``data``).
     data : str or Path, optional
         DIR; by default the environment variable ``TTREF_DATA``.
+
+    Returns
+    -------
+    Path
 
     Raises
     ------
@@ -32,14 +39,14 @@ def locate(dataset, name, md5, url, data=None):
     candidates = [Path(root) / dataset / name, Path(root) / name]
     for path in candidates:
         if path.is_file():
-            return _verified(path, md5)
+            return _verify(path, md5)
     raise DataError(
         f"{dataset}: {name} is not in {candidates[0].parent} nor in {root}; put the official file "
         "there, or unset TTREF_DATA (and --data) to download it"
     )
 
 
-def _verified(path, md5):
+def _verify(path: Path, md5: str) -> Path:
     actual = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
     if actual != md5:
         raise DataError(
@@ -48,7 +55,7 @@ def _verified(path, md5):
     return path
 
 
-def _download(name, md5, url):
+def _download(name: str, md5: str, url: str) -> Path:
     try:
         import pooch
     except ImportError:

@@ -4,17 +4,21 @@ The official ``hmdb51_org`` has CLASS/CLIP.avi, ``testTrainMulti_7030_splits`` h
 CLASS_test_splitK.txt with lines CLIP.avi and 1 (train), 2 (test) or 0 (neither).
 """
 
+from pathlib import Path
+
 import numpy as np
 
-from ttref.datasets.video import Listing, folder
+from ttref.datasets.video import Listing, find_folder
 from ttref.errors import DataError
 
-CLASSES, SPLITS = 51, "testTrainMulti_7030_splits"
-TRAIN, TEST = 1, 2
+CLASSES = 51
+SPLITS = "testTrainMulti_7030_splits"
+TRAIN = 1
+TEST = 2
 
 
-def load(data=None, split=1):
-    """The clips of an official split.
+def load(data: str | Path | None = None, split: int = 1) -> Listing:
+    """List the clips of an official split.
 
     Parameters
     ----------
@@ -33,8 +37,9 @@ def load(data=None, split=1):
     DataError
         If a folder, a split file or a clip that it names is missing.
     """
-    root = folder("hmdb51", "hmdb51_org", "*/*.avi", data)
-    splits = folder("hmdb51", SPLITS, f"*_test_split{split}.txt", data)
+    # The split's files, one per class.
+    root = find_folder("hmdb51", "hmdb51_org", "*/*.avi", data)
+    splits = find_folder("hmdb51", SPLITS, f"*_test_split{split}.txt", data)
     files = sorted(splits.glob(f"*_test_split{split}.txt"))
     if len(files) != CLASSES:
         raise DataError(
@@ -42,18 +47,24 @@ def load(data=None, split=1):
             "one per class"
         )
     classes = tuple(file.name.removesuffix(f"_test_split{split}.txt") for file in files)
-    rows = [
-        (root / name / clip, label, use)
-        for label, (name, file) in enumerate(zip(classes, files, strict=True))
-        for clip, use in _read_split(file, root / name)
-    ]
-    paths, labels, uses = zip(*rows, strict=True)
-    train, test = (np.flatnonzero(np.equal(uses, use)) for use in (TRAIN, TEST))
-    return Listing(root, paths, np.asarray(labels), classes, train, test)
+
+    # The clips that they name.
+    paths: list[Path] = []
+    labels: list[int] = []
+    uses: list[int] = []
+    for label, file in enumerate(files):
+        folder = root / classes[label]
+        for clip, use in _read_split(file, folder):
+            paths.append(folder / clip)
+            labels.append(label)
+            uses.append(use)
+    train = np.flatnonzero(np.equal(uses, TRAIN))
+    test = np.flatnonzero(np.equal(uses, TEST))
+    return Listing(root, tuple(paths), np.asarray(labels), classes, train, test)
 
 
-def _read_split(file, folder):
-    """``(clip, 1 or 2)`` for the clips of a class that take part; both must occur."""
+def _read_split(file: Path, folder: Path) -> list[tuple[str, int]]:
+    """Return ``(clip, 1 or 2)`` for the clips of a class that take part; both must occur."""
     lines = [line.split() for line in file.read_text(errors="replace").splitlines() if line.strip()]
     if any(len(line) != 2 or line[1] not in ("0", "1", "2") for line in lines):
         raise DataError(f"{file} is not a split file: its lines are CLIP.avi and 0, 1 or 2")

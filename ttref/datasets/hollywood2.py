@@ -5,9 +5,12 @@ actioncliptest to test on) and ClipSets/ACTION_train.txt and ACTION_test.txt wit
 and 1 or -1. A clip may show several actions.
 """
 
+from pathlib import Path
+
 import numpy as np
 
-from ttref.datasets.video import Listing, folder
+from ttref.contracts import Array
+from ttref.datasets.video import Listing, find_folder
 from ttref.errors import DataError
 
 CLASSES = (
@@ -16,8 +19,8 @@ CLASSES = (
 )
 
 
-def load(data=None):
-    """The clips, and the official split.
+def load(data: str | Path | None = None) -> Listing:
+    """List the clips, and the official split.
 
     Parameters
     ----------
@@ -35,7 +38,7 @@ def load(data=None):
         If the folder is another one, a file of labels or a clip is missing, or no clip shows an
         action.
     """
-    root = folder("hollywood2", "Hollywood2", "AVIClips/*.avi", data)
+    root = find_folder("hollywood2", "Hollywood2", "AVIClips/*.avi", data)
     train, y_train = _read_part(root / "ClipSets", "train")
     test, y_test = _read_part(root / "ClipSets", "test")
     paths = tuple(root / "AVIClips" / f"{clip}.avi" for clip in (*train, *test))
@@ -44,27 +47,28 @@ def load(data=None):
             raise DataError(f"{path} is missing, but named in {root / 'ClipSets'}")
     numbers = np.arange(len(paths))
     targets = np.concatenate([y_train, y_test])
-    return Listing(root, paths, targets, CLASSES, *np.split(numbers, [len(train)]))
+    first = len(train)
+    return Listing(root, paths, targets, CLASSES, numbers[:first], numbers[first:])
 
 
-def _read_part(folder, part):
-    """Names of the clips, and what each shows: uint8, shape (clips, 12)."""
+def _read_part(folder: Path, part: str) -> tuple[list[str], Array]:
+    """Return the names of the clips, and what each shows: uint8, shape (clips, 12)."""
     columns = [_read_labels(folder / f"{name}_{part}.txt") for name in CLASSES]
     clips = sorted(columns[0])
     for name, column in zip(CLASSES, columns, strict=True):
         if sorted(column) != clips:
             raise DataError(f"{name}_{part}.txt names other clips than {CLASSES[0]}_{part}.txt")
-    return clips, np.asarray([[column[clip] > 0 for column in columns] for clip in clips], np.uint8)
+    shown = [[column[clip] > 0 for column in columns] for clip in clips]
+    return clips, np.asarray(shown, np.uint8)
 
 
-def _read_labels(path):
-    """A dict from clip to 1 or -1."""
+def _read_labels(path: Path) -> dict[str, int]:
+    """Return a dict from clip to 1 or -1."""
     try:
-        lines = [
-            line.split() for line in path.read_text(errors="replace").splitlines() if line.strip()
-        ]
+        text = path.read_text(errors="replace")
     except FileNotFoundError:
         raise DataError(f"{path} is missing; Hollywood2 has its labels there") from None
+    lines = [line.split() for line in text.splitlines() if line.strip()]
     if any(len(line) != 2 or line[1] not in ("1", "-1") for line in lines):
         raise DataError(f"{path} is not a file of labels: its lines are a clip and 1 or -1")
     labels = {clip: int(label) for clip, label in lines}

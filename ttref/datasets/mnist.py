@@ -3,10 +3,13 @@
 import gzip
 import zlib
 from math import prod
+from pathlib import Path
 
 import numpy as np
 
+from ttref.contracts import Array
 from ttref.datasets.files import locate
+from ttref.datasets.samples import Samples, Split
 from ttref.errors import DataError
 
 URL = "https://storage.googleapis.com/cvdf-datasets/mnist/"
@@ -18,8 +21,8 @@ MD5 = {
 }
 
 
-def load(data=None):
-    """The official training and test sets.
+def load(data: str | Path | None = None) -> Split:
+    """Load the official training and test sets.
 
     Parameters
     ----------
@@ -29,7 +32,7 @@ def load(data=None):
 
     Returns
     -------
-    (x_train, y_train), (x_test, y_test)
+    Split
         Images uint8, shape (60000, 28, 28) and (10000, 28, 28); labels int64.
 
     Raises
@@ -39,14 +42,21 @@ def load(data=None):
     """
     arrays = [read_idx(locate("mnist", name, md5, URL + name, data)) for name, md5 in MD5.items()]
     x_train, y_train, x_test, y_test = arrays
-    return (x_train, y_train.astype(np.int64)), (x_test, y_test.astype(np.int64))
+    train = Samples(x_train, y_train.astype(np.int64))
+    test = Samples(x_test, y_test.astype(np.int64))
+    return Split(train, test)
 
 
-def read_idx(path):
-    """The uint8 array in a gzipped IDX file.
+def read_idx(path: Path) -> Array:
+    """Read the uint8 array in a gzipped IDX file.
 
     The format: two zero bytes, the type 8 (unsigned byte), the number of axes, each axis's size
     as a big-endian 32-bit integer, the values in C order.
+
+    Raises
+    ------
+    DataError
+        If the file is cut off, or not such a file.
     """
     try:
         content = gzip.decompress(path.read_bytes())

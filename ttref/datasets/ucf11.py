@@ -4,7 +4,9 @@ The official ``UCF11_updated_mpg`` has CLASS/GROUP/CLIP.mpg, and folders Annotat
 There is no official split; the folds are random ones of the clips, as in TT_RNN.
 """
 
-from ttref.datasets.video import Listing, folder, k_fold, labelled
+from pathlib import Path
+
+from ttref.datasets.video import Listing, find_folder, label_clips, split_folds
 
 CLASSES = (
     *("basketball", "biking", "diving", "golf_swing", "horse_riding", "soccer_juggling"),
@@ -12,8 +14,8 @@ CLASSES = (
 )
 
 
-def load(data=None, fold=0, seed=0):
-    """The clips, one fold of five to test on.
+def load(data: str | Path | None = None, fold: int = 0, seed: int = 0) -> Listing:
+    """List the clips, one fold of five to test on.
 
     Parameters
     ----------
@@ -33,7 +35,8 @@ def load(data=None, fold=0, seed=0):
     DataError
         If the folder is another one, or a class is empty.
     """
-    root = folder("ucf11", "UCF11_updated_mpg", "*/*/*.mpg", data)
+    root = find_folder("ucf11", "UCF11_updated_mpg", "*/*/*.mpg", data)
     files = {name: sorted((root / name).glob("*/*.mpg")) for name in CLASSES}
-    paths, labels, classes = labelled("ucf11", files)
-    return Listing(root, paths, labels, classes, *k_fold(len(paths), fold, seed))
+    clips = label_clips("ucf11", files)
+    train, test = split_folds(len(clips.paths), fold, seed)
+    return Listing(root, clips.paths, clips.labels, CLASSES, train, test)

@@ -5,16 +5,17 @@ official split; the folds are random ones of the clips, as in TT_RNN.
 """
 
 import re
+from pathlib import Path
 
-from ttref.datasets.video import Listing, folder, k_fold, labelled
+from ttref.datasets.video import Listing, find_folder, label_clips, split_folds
 from ttref.errors import DataError
 
 NAME = re.compile(r"\d+_\d+_\d+_(\w+)\.avi")
 PEOPLE = 47
 
 
-def load(data=None, fold=0, seed=0):
-    """The clips, one fold of five to test on.
+def load(data: str | Path | None = None, fold: int = 0, seed: int = 0) -> Listing:
+    """List the clips, one fold of five to test on.
 
     Parameters
     ----------
@@ -34,12 +35,14 @@ def load(data=None, fold=0, seed=0):
     DataError
         If the folder is another one, or there are not 47 people.
     """
-    root = folder("youtube-celebrities", "ytcelebrity", "[0-9]*_[0-9]*_[0-9]*_*.avi", data)
-    files: dict[str, list] = {}
+    root = find_folder("youtube-celebrities", "ytcelebrity", "[0-9]*_[0-9]*_[0-9]*_*.avi", data)
+    files: dict[str, list[Path]] = {}
     for path in sorted(root.iterdir()):
         if match := NAME.fullmatch(path.name):
             files.setdefault(match[1], []).append(path)
     if len(files) != PEOPLE:
         raise DataError(f"youtube-celebrities: {root} has {len(files)} people, expected {PEOPLE}")
-    paths, labels, classes = labelled("youtube-celebrities", dict(sorted(files.items())))
-    return Listing(root, paths, labels, classes, *k_fold(len(paths), fold, seed))
+    people = tuple(sorted(files))
+    clips = label_clips("youtube-celebrities", {name: files[name] for name in people})
+    train, test = split_folds(len(clips.paths), fold, seed)
+    return Listing(root, clips.paths, clips.labels, people, train, test)

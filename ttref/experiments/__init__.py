@@ -3,14 +3,11 @@
 from typing import Any
 
 from ttref.experiments import avletters, cifar10, digits, fibo, t3f_mnist, video
+from ttref.experiments.spec import Spec
 
-EXPERIMENTS: dict[str, Any] = {
-    **{
-        "t3f-mnist": t3f_mnist,
-        "digits": digits,
-        "fibo": fibo,
-        "avletters": avletters,
-        "cifar10": cifar10,
-    },
-    **{experiment.name: experiment for experiment in video.EXPERIMENTS},
-}
+SPECS: tuple[Spec[Any], ...] = (
+    *(t3f_mnist.SPEC, digits.SPEC, fibo.SPEC, avletters.SPEC, cifar10.SPEC),
+    *video.SPECS,
+)
+EXPERIMENTS: dict[str, Spec[Any]] = {spec.name: spec for spec in SPECS}
+"""The experiments by their names."""

@@ -6,39 +6,63 @@ masked. The TT cell has modes [6, 10, 8, 10] (rows and columns of pixels, each i
 the last layer, as in TT_RNN's experiments on video. No number was recorded for this data.
 """
 
+from dataclasses import dataclass
+from typing import Annotated
+
 from ttref.datasets import avletters
-from ttref.experiments.cells import DROPOUT, cell_option, recurrent, train_rows
-from ttref.experiments.runner import Experiment
+from ttref.datasets.samples import Samples
+from ttref.experiments.cells import DROPOUT, cell_option, folder_name, recurrent, row_name
+from ttref.experiments.options import DATA, DENSE, Options
+from ttref.experiments.spec import Spec
+from ttref.experiments.trial import Stage, Trial
 from ttref.layers import Dense, Sequential
 from ttref.optim import Adam
 from ttref.rng import stream
 from ttref.train import Subset
 
-DESCRIPTION = "AVLetters: TT and dense recurrent cells on real video, which letter do the lips say"
-NEEDS_DATA = True
-OPTIONS = {"--cell": cell_option("gru", "lstm")}
+
+@dataclass(frozen=True, kw_only=True)
+class AvlettersOptions(Options):
+    """The options of this experiment."""
+
+    cell: Annotated[str, cell_option("gru", "lstm")] = "gru"
+    dense: Annotated[bool, DENSE] = False
+    data: Annotated[str | None, DATA] = None
 
 
-def run(options):
+def train_stages(trial: Trial, options: AvlettersOptions) -> None:
     """Make the TT and the dense row of a cell; with ``dense``, the dense row only."""
-    experiment = Experiment("avletters", options, several_stages=True)
-    clips, (train, y_train), (test, y_test) = avletters.load(options.data)
-    order = stream(options.seed, "order").permutation(len(train))
+    clips, split = avletters.load(options.data)
+    order = stream(options.seed, "order").permutation(len(split.train.x))
+    train = Subset(clips, split.train.x[order])
+    data = trial.limit(Samples(train, split.train.target[order]))
+    validation = trial.load(Samples(Subset(clips, split.test.x), split.test.target))
+    for dense in [True] if options.dense else [False, True]:
+        stage = make_stage(options.cell, dense)
+        trial.train_row(stage, trial.init(stage.model, stage.name), data, validation)
 
-    def network(cell, dense):
-        settings = {"mask_value": 0, **DROPOUT}
-        layer = recurrent(cell, dense, (6, 10, 8, 10), (4, 4, 4, 4), 4, **settings)
-        return Sequential([layer, Dense(256, 26)])
 
-    train_rows(
-        experiment,
-        (True,) if options.dense else (False, True),
-        network,
-        experiment.limited(Subset(clips, train[order]), y_train[order]),
+def make_stage(cell: str, dense: bool) -> Stage:
+    """Describe one row: its network, and how that is trained."""
+    modes = (6, 10, 8, 10), (4, 4, 4, 4)
+    layer = recurrent(cell, dense, *modes, 4, dropout=DROPOUT, mask_value=0)
+    return Stage(
+        row_name(cell, dense),
+        Sequential([layer, Dense(256, 26)]),
         Adam(1e-3),
-        60,
-        validation=(Subset(clips, test), experiment.xp.asarray(y_test)),
+        epochs=60,
+        folder=folder_name(dense),
         batch_size=16,
         l2={"1.kernel": 0.01},
     )
-    return experiment.finish()
+
+
+SPEC = Spec(
+    name="avletters",
+    description="AVLetters: TT and dense recurrent cells on real video, which letter do the lips "
+    "say",
+    data="avletters-lips.tar.xz or its files, from a folder",
+    options=AvlettersOptions,
+    train_stages=train_stages,
+    several_stages=True,
+)

@@ -1,53 +1,66 @@
-"""What the recurrent experiments share: a cell by its name, and its TT and dense rows."""
+"""What the recurrent experiments share: a cell by its name, as a TT layer or as a dense one."""
 
+from collections.abc import Sequence
 from math import prod
 
-from ttref.checks import check_choice
-from ttref.layers import GRU, LSTM, RNN, TTGRU, TTLSTM, TTRNN
+from ttref.experiments.options import Option
+from ttref.layers import GRU, LSTM, RNN, TTGRU, TTLSTM, TTRNN, Layer
 
 CELLS = {"rnn": (RNN, TTRNN), "gru": (GRU, TTGRU), "lstm": (LSTM, TTLSTM)}
-DROPOUT = {"dropout": 0.25, "recurrent_dropout": 0.25}
+DROPOUT = 0.25  # of input and state
 
 
-def cell_option(*cells):
-    """The option ``--cell``; the first of `cells` is the default."""
-    return {"choices": cells, "default": cells[0], "help": f"the recurrent cell ({cells[0]})"}
+def cell_option(*cells: str) -> Option:
+    """Return the option ``--cell``."""
+    return Option("the recurrent cell", choices=cells, identity=True, in_folder_name=True)
 
 
-def recurrent(cell, dense, in_modes, out_modes, rank, **settings):
-    """A recurrent layer whose input map is a tensor train or, if `dense`, a matrix."""
+def recurrent(
+    cell: str,
+    dense: bool,
+    in_modes: Sequence[int],
+    out_modes: Sequence[int],
+    rank: int,
+    *,
+    dropout: float = 0,
+    drop_input: bool = True,
+    mask_value: float | None = None,
+) -> Layer:
+    """Make a recurrent layer whose input map is a tensor train or, if `dense`, a matrix.
+
+    Parameters
+    ----------
+    cell : str
+        One of `CELLS`.
+    dense : bool
+    in_modes, out_modes : sequences of int
+        Their products are the numbers of features and of units.
+    rank : int
+        All TT-ranks.
+    dropout : float
+        Rate at which features of the input and of the state are dropped in training.
+    drop_input : bool
+        Whether the input is dropped too.
+    mask_value : float, optional
+        A step whose features all have this value is padding.
+    """
     dense_layer, tt_layer = CELLS[cell]
+    settings = {
+        "dropout": dropout,
+        "recurrent_dropout": dropout,
+        "drop_input": drop_input,
+        "mask_value": mask_value,
+    }
     if dense:
         return dense_layer(prod(in_modes), prod(out_modes), **settings)
     return tt_layer(in_modes, out_modes, rank, init="glorot_uniform", **settings)
 
 
-def train_rows(
-    experiment, kinds, network, data, optimizer, epochs, recorded=None, score=None, **settings
-):
-    """Train and record one row of the results per kind of network.
+def row_name(cell: str, dense: bool) -> str:
+    """Return the name of a row of the results: ``"TT-GRU"`` or ``"GRU"``."""
+    return cell.upper() if dense else f"TT-{cell.upper()}"
 
-    Parameters
-    ----------
-    experiment : Experiment
-    kinds : sequence of bool
-        False for the TT network, True for the dense one.
-    network : callable
-        From cell and kind to the Layer.
-    data, optimizer, epochs, settings
-        As for `Experiment.train`.
-    recorded : dict from the name of a row to what the original states, optional
-    score : callable, optional
-        From network and parameters to ``(metric, value)``; by default the last epoch's accuracy.
-    """
-    cell = experiment.options.cell
-    check_choice("cell", cell, CELLS)
-    for dense in kinds:
-        name = f"{'' if dense else 'TT-'}{cell.upper()}"
-        net = network(cell, dense)
-        params, folder = experiment.init(net, name), "dense" if dense else "tt"
-        history = experiment.train(name, net, params, data, optimizer, epochs, folder, **settings)
-        metric, ours = "val accuracy", history.rows[-1]["val_accuracy"]
-        if score:
-            metric, ours = score(net, history.params)
-        experiment.record(name, ours, (recorded or {}).get(name), net, history, metric)
+
+def folder_name(dense: bool) -> str:
+    """Return the name of the folder that a row is trained in."""
+    return "dense" if dense else "tt"

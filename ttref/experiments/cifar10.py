@@ -11,14 +11,16 @@ the training images.
 from dataclasses import dataclass
 from itertools import pairwise
 from math import prod
+from typing import Annotated
 
 import numpy as np
 
 from ttref import tree
-from ttref.checks import check_choice
 from ttref.datasets import cifar10
+from ttref.experiments.options import DATA, Option, Options
 from ttref.experiments.pretrained import load_layers, with_new_averages
-from ttref.experiments.runner import Experiment
+from ttref.experiments.spec import Spec
+from ttref.experiments.trial import Stage, Trial
 from ttref.layers import (
     Activation,
     Augment,
@@ -38,8 +40,6 @@ from ttref.optim import SGD
 from ttref.schedules import Exponential
 from ttref.train import evaluate
 
-DESCRIPTION = "TensorNet-TF's CIFAR-10 networks: TT and dense convolutions and layers"
-NEEDS_DATA = True
 BATCH, CLASSES = 100, 10
 PIXELS = "pixels"  # name of the layer that standardises them
 
@@ -128,54 +128,52 @@ NETS: dict[str, ConvNet | FCNet] = {
     "tt-fc": FCNet((FC_PIXELS, (8,) * 6, (4,) * 6), (10, 10), 0.4, 0.06, recorded=0.7134),
 }
 
-OPTIONS = {
-    "--net": {"choices": NETS, "required": True, "help": "which network"},
-    "--pretrained": {
-        "metavar": "FILE",
-        "help": "start from the weights of this checkpoint, of training or of ttref compress",
-    },
-    "--load": {
-        "metavar": "PATTERN",
-        "nargs": "+",
-        "default": ["*"],
-        "help": "the layers to take from it, as 'conv*' 'bn[123]*' (all)",
-    },
-}
+NET = Option("which network", choices=tuple(NETS), identity=True, in_folder_name=True)
+DENSE = Option("train the network without tensor trains instead", identity=True)
+PRETRAINED = Option(
+    "start from the weights of this checkpoint, of training or of ttref compress", metavar="FILE"
+)
+LOAD = Option("the layers to take from it, as 'conv*' 'bn[123]*'", metavar="PATTERN")
 
 
-def run(options):
+@dataclass(frozen=True, kw_only=True)
+class CifarOptions(Options):
+    """The options of this experiment."""
+
+    net: Annotated[str, NET]
+    dense: Annotated[bool, DENSE] = False
+    data: Annotated[str | None, DATA] = None
+    pretrained: Annotated[str | None, PRETRAINED] = None
+    load: Annotated[tuple[str, ...], LOAD] = ("*",)
+
+
+def train_stages(trial: Trial, options: CifarOptions) -> None:
     """Train a network; with ``dense``, the one that has no tensor train in the other's place."""
-    check_choice("net", options.net, NETS)
+    # Which network, and the images.
     name = options.net.replace("tt-", "") if options.dense else options.net
-    experiment, net = Experiment("cifar10", options), NETS[name]
-    (x, y), (x_test, y_test) = cifar10.load(options.data)
-    data = experiment.limited(x, y)
-    validation = experiment.put(x_test), experiment.xp.asarray(y_test)
+    net = NETS[name]
+    split = cifar10.load(options.data)
+    data = trial.limit(split.train)
+    validation = trial.load(split.test)
+
+    # The network's start.
     model = net.network()
-    params = experiment.init(model, name)
-    params[PIXELS] = tree.map(experiment.put, pixel_statistics(x))
+    params = trial.init(model, name)
+    params[PIXELS] = tree.map(trial.put, pixel_statistics(split.train.x))
     if options.pretrained:
         model, params, taken = load_layers(
-            model, params, options.pretrained, options.load, options.dtype, experiment.xp
+            model, params, options.pretrained, options.load, options.dtype, trial.xp
         )
         print(f"from {options.pretrained}: {', '.join(taken)}")
         if len(taken) == len(params):
             accuracy = evaluate(model, params, validation, batch_size=BATCH)["accuracy"]
-            experiment.record(f"{name}, as loaded", accuracy, None, model)
+            trial.record(f"{name}, as loaded", accuracy, None, model)
         params = with_new_averages(params)
-    history = experiment.train(
-        name,
-        model,
-        params,
-        data,
-        net.optimizer(-(-len(data[0]) // BATCH)),
-        net.epochs,
-        validation=validation,
-        batch_size=BATCH,
-        ema=net.ema,
-    )
-    experiment.record(name, history.rows[-1]["val_accuracy"], net.recorded, model, history)
-    return experiment.finish()
+
+    # Its training.
+    optimizer = net.optimizer(steps_per_epoch=-(-len(data.x) // BATCH))
+    stage = Stage(name, model, optimizer, net.epochs, net.recorded, batch_size=BATCH, ema=net.ema)
+    trial.train_row(stage, params, data, validation)
 
 
 def pixel_statistics(images):
@@ -223,3 +221,13 @@ def _block(kind, number, layer, features, decay=0.99):
         (f"bn{number}", BatchNorm(features, decay=decay)),
         (f"relu{number}", Activation("relu")),
     ]
+
+
+SPEC = Spec(
+    name="cifar10",
+    description="TensorNet-TF's CIFAR-10 networks: TT and dense convolutions and layers",
+    data="the official archive or folder; the archive is downloaded if no folder is named (extra "
+    "data)",
+    options=CifarOptions,
+    train_stages=train_stages,
+)

@@ -11,135 +11,217 @@ clip: for 16 clips of 400 frames of 120 x 160 in float32, 1.5 GB.
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
-
-import numpy as np
+from typing import Annotated
 
 from ttref.arrays import to_numpy
 from ttref.datasets import hmdb51, hollywood2, ucf11, video, youtube_celebrities
-from ttref.datasets.video import Frames
-from ttref.experiments.cells import DROPOUT, cell_option, recurrent, train_rows
-from ttref.experiments.metrics import average_precision
-from ttref.experiments.runner import Experiment
+from ttref.datasets.samples import Samples
+from ttref.datasets.video import Frames, Listing
+from ttref.experiments.cells import DROPOUT, cell_option, folder_name, recurrent, row_name
+from ttref.experiments.metrics import mean_average_precision
+from ttref.experiments.options import DENSE, Option, Options
+from ttref.experiments.spec import Spec
+from ttref.experiments.trial import Stage, Trial
 from ttref.layers import Dense, Dropout, Sequential
 from ttref.optim import Adam
 from ttref.rng import stream
 from ttref.train import Subset, predict
 
 OUT_MODES = (4, 4, 4, 4)
-FOLD = {"type": int, "choices": range(5), "default": 0, "help": "which fifth is the test set (0)"}
-SPLIT = {"type": int, "choices": (1, 2, 3), "default": 1, "help": "which official split (1)"}
-CACHE = {"metavar": "DIR", "help": "folder for decoded frames (NAME-frames beside the data)"}
+RANK = 4
+
+DATA = Option("folder of the official files (TTREF_DATA)", metavar="DIR")
+CACHE = Option("folder for decoded frames (NAME-frames beside the data)", metavar="DIR")
+FOLD = Option(
+    "which fifth is the test set", choices=(0, 1, 2, 3, 4), identity=True, in_folder_name=True
+)
+SPLIT = Option("which official split", choices=(1, 2, 3), identity=True, in_folder_name=True)
 
 
-@dataclass(frozen=True)
-class VideoExperiment:
-    """One of them, with what it has of its own."""
+@dataclass(frozen=True, kw_only=True)
+class VideoOptions(Options):
+    """The options of all experiments on video."""
 
-    name: str
-    DESCRIPTION: str
-    load: Callable  # from Options to Listing
+    cell: Annotated[str, cell_option("gru", "lstm")] = "gru"
+    dense: Annotated[bool, DENSE] = False
+    data: Annotated[str | None, DATA] = None
+    cache: Annotated[str | None, CACHE] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoldOptions(VideoOptions):
+    """The options where there is no official split."""
+
+    fold: Annotated[int, FOLD] = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitOptions(VideoOptions):
+    """The options where there are several official splits."""
+
+    split: Annotated[int, SPLIT] = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoSetup:
+    """What tells one experiment on video from the others.
+
+    Parameters
+    ----------
+    load : callable
+        From the options to the `Listing` of the clips.
+    frames : Frames
+        What is kept of a video.
+    in_modes : tuple of int
+        Factors of the numbers in a frame.
+    optimizer : Adam
+    batch_size, epochs : int
+    head_dropout : float
+        Rate of the dropout before the last layer.
+    """
+
+    load: Callable[..., Listing]
     frames: Frames
-    in_modes: tuple
+    in_modes: tuple[int, ...]
     optimizer: Adam
     batch_size: int
     epochs: int
-    part: dict  # the option that chooses the test set
     head_dropout: float = 0.0
-    NEEDS_DATA: bool = True
 
-    @property
-    def OPTIONS(self):
-        """The options of its command line beside those that all experiments have."""
-        return {"--cell": cell_option("gru", "lstm"), **self.part, "--cache": CACHE}
-
-    def network(self, cell, dense, classes):
-        """The recurrent layer and the last one, with dropout between them where there is some."""
-        settings = {"mask_value": 0, **DROPOUT}
-        layer = recurrent(cell, dense, self.in_modes, OUT_MODES, 4, **settings)
-        last = Dense(prod(OUT_MODES), classes)
+    def network(self, cell: str, dense: bool, classes: int) -> Sequential:
+        """Make the recurrent layer and the last one, with dropout between them if there is some."""
+        layer = recurrent(
+            cell, dense, self.in_modes, OUT_MODES, RANK, dropout=DROPOUT, mask_value=0
+        )
         dropout = [Dropout(self.head_dropout)] if self.head_dropout else []
+        last = Dense(prod(OUT_MODES), classes)
         return Sequential([layer, *dropout, last])
 
-    def run(self, options):
+    def train_stages(self, trial: Trial, options: VideoOptions) -> None:
         """Train the TT network or, with ``dense``, its dense twin."""
-        experiment = Experiment(self.name, options)
+        # The clips, decoded once.
         listing = self.load(options)
-        beside = listing.root.resolve()
-        cache = options.cache or beside.with_name(f"{beside.name}-frames")
+        root = listing.root.resolve()
+        cache = options.cache or root.with_name(f"{root.name}-frames")
         clips = video.decode_all(listing, self.frames, cache, options.progress)
+
+        # Samples are read from them when their turn comes.
         train = stream(options.seed, "order").permutation(listing.train)
-        test = Subset(clips, listing.test)
-        multilabel = listing.targets.ndim == 2
+        test = listing.test
+        data = trial.limit(Samples(Subset(clips, train), listing.targets[train]))
+        validation = trial.load(Samples(Subset(clips, test), listing.targets[test]))
 
-        def network(cell, dense):
-            return self.network(cell, dense, len(listing.classes))
+        # One stage; where a clip has several labels, its score is the mean average precision.
+        stage = self._stage(options, listing)
+        params = trial.init(stage.model, stage.name)
+        if listing.multilabel:
+            history = trial.train(stage, params, data, validation)
+            scores = predict(stage.model, history.params, validation.x, self.batch_size)
+            ours = mean_average_precision(to_numpy(scores), listing.targets[test])
+            trial.record(stage.name, ours, None, stage.model, history, "average precision")
+        else:
+            trial.train_row(stage, params, data, validation)
 
-        def mean_precision(net, params):
-            scores = to_numpy(predict(net, params, test, self.batch_size))
-            targets = listing.targets[listing.test]
-            found = [average_precision(*both) for both in zip(scores.T, targets.T, strict=True)]
-            return "average precision", float(np.mean(found))
-
-        train_rows(
-            experiment,
-            [options.dense],
-            network,
-            experiment.limited(Subset(clips, train), listing.targets[train]),
+    def _stage(self, options: VideoOptions, listing: Listing) -> Stage:
+        """Describe the network, and how it is trained."""
+        net = self.network(options.cell, options.dense, len(listing.classes))
+        return Stage(
+            row_name(options.cell, options.dense),
+            net,
             self.optimizer,
             self.epochs,
-            score=mean_precision if multilabel else None,
-            validation=(test, experiment.xp.asarray(listing.targets[listing.test])),
+            folder=folder_name(options.dense),
             batch_size=self.batch_size,
+            loss="binary_cross_entropy" if listing.multilabel else "softmax_cross_entropy",
             l2={f"{2 if self.head_dropout else 1}.kernel": 0.01},
-            loss="binary_cross_entropy" if multilabel else "softmax_cross_entropy",
         )
-        return experiment.finish()
 
 
-EXPERIMENTS = (
-    VideoExperiment(
-        "ucf11",
-        "TT_RNN's UCF11: 11 sports on video, one of five folds (needs the official files)",
-        lambda options: ucf11.load(options.data, options.fold, options.seed),
-        Frames(120, 160, most=1492),
-        (8, 20, 20, 18),
-        Adam(1e-4),
-        batch_size=16,
-        epochs=1001,
-        part={"--fold": FOLD},
+def load_ucf11(options: FoldOptions) -> Listing:
+    """List the clips of UCF11, one fold of five to test on."""
+    return ucf11.load(options.data, options.fold, options.seed)
+
+
+def load_hollywood2(options: VideoOptions) -> Listing:
+    """List the clips of Hollywood2 in their official split."""
+    return hollywood2.load(options.data)
+
+
+def load_youtube_celebrities(options: FoldOptions) -> Listing:
+    """List the clips of YouTube Celebrities, one fold of five to test on."""
+    return youtube_celebrities.load(options.data, options.fold, options.seed)
+
+
+def load_hmdb51(options: SplitOptions) -> Listing:
+    """List the clips of an official split of HMDB51."""
+    return hmdb51.load(options.data, options.split)
+
+
+UCF11 = VideoSetup(
+    load=load_ucf11,
+    frames=Frames(120, 160, most=1492),
+    in_modes=(8, 20, 20, 18),
+    optimizer=Adam(1e-4),
+    batch_size=16,
+    epochs=1001,
+)
+HOLLYWOOD2 = VideoSetup(
+    load=load_hollywood2,
+    frames=Frames(100, 234, most=1496),
+    in_modes=(10, 18, 13, 30),
+    optimizer=Adam(1e-3),
+    batch_size=32,
+    epochs=501,
+)
+YOUTUBE_CELEBRITIES = VideoSetup(
+    load=load_youtube_celebrities,
+    frames=Frames(120, 160, most=85),
+    in_modes=(4, 20, 20, 36),
+    optimizer=Adam(1e-3),
+    batch_size=16,
+    epochs=101,
+)
+HMDB51 = VideoSetup(
+    load=load_hmdb51,
+    frames=Frames(120, 160, most=90, every=3),
+    in_modes=(4, 20, 20, 36),
+    optimizer=Adam(1e-4),
+    batch_size=16,
+    epochs=401,
+    head_dropout=0.25,
+)
+
+SPECS = (
+    Spec(
+        name="ucf11",
+        description="TT_RNN's UCF11: 11 sports on video, one of five folds (needs the official "
+        "files)",
+        data="the unpacked folder UCF11_updated_mpg",
+        options=FoldOptions,
+        train_stages=UCF11.train_stages,
     ),
-    VideoExperiment(
-        "hollywood2",
-        "TT_RNN's Hollywood2: which of 12 actions a film shows (needs the official files)",
-        lambda options: hollywood2.load(options.data),
-        Frames(100, 234, most=1496),
-        (10, 18, 13, 30),
-        Adam(1e-3),
-        batch_size=32,
-        epochs=501,
-        part={},
+    Spec(
+        name="hollywood2",
+        description="TT_RNN's Hollywood2: which of 12 actions a film shows (needs the official "
+        "files)",
+        data="the unpacked folder Hollywood2",
+        options=VideoOptions,
+        train_stages=HOLLYWOOD2.train_stages,
     ),
-    VideoExperiment(
-        "youtube-celebrities",
-        "TT_RNN's YouTube Celebrities: 47 people, one of five folds (needs the official files)",
-        lambda options: youtube_celebrities.load(options.data, options.fold, options.seed),
-        Frames(120, 160, most=85),
-        (4, 20, 20, 36),
-        Adam(1e-3),
-        batch_size=16,
-        epochs=101,
-        part={"--fold": FOLD},
+    Spec(
+        name="youtube-celebrities",
+        description="TT_RNN's YouTube Celebrities: 47 people, one of five folds (needs the "
+        "official files)",
+        data="the unpacked folder ytcelebrity",
+        options=FoldOptions,
+        train_stages=YOUTUBE_CELEBRITIES.train_stages,
     ),
-    VideoExperiment(
-        "hmdb51",
-        "TT_RNN's HMDB51: 51 human motions, an official split (needs the official files)",
-        lambda options: hmdb51.load(options.data, options.fold),
-        Frames(120, 160, most=90, every=3),
-        (4, 20, 20, 36),
-        Adam(1e-4),
-        batch_size=16,
-        epochs=401,
-        part={"--split": {"dest": "fold", **SPLIT}},
-        head_dropout=0.25,
+    Spec(
+        name="hmdb51",
+        description="TT_RNN's HMDB51: 51 human motions, an official split (needs the official "
+        "files)",
+        data="the unpacked folders hmdb51_org and testTrainMulti_7030_splits",
+        options=SplitOptions,
+        train_stages=HMDB51.train_stages,
     ),
 )

@@ -1,4 +1,4 @@
-"""What experiments share, tried on the digits."""
+"""Trials: stages, folders and results of a run, tried on the digits."""
 
 import json
 import os
@@ -15,27 +15,33 @@ import pytest
 
 from ttref import storage, tree
 from ttref.datasets import digits as digits_data
-from ttref.errors import CheckpointError, ConventionError, DataError, DeviceError
-from ttref.experiments import EXPERIMENTS, digits, runner
-from ttref.experiments.runner import Experiment, Options, Row, results_table
+from ttref.datasets.samples import Samples
+from ttref.errors import CheckpointError, DataError, DeviceError
+from ttref.experiments import digits
+from ttref.experiments.digits import DigitsOptions
+from ttref.experiments.fibo import FiboOptions
+from ttref.experiments.options import Options
+from ttref.experiments.results import Row
+from ttref.experiments.trial import Stage, Trial
+from ttref.experiments.video import FoldOptions, SplitOptions
 from ttref.layers import Dense, Sequential, TTDense
 from ttref.optim import SGD, Adam
 from ttref.train import History
 
 NET = Sequential([Dense(2, 3)])
-DRAW = Experiment._draw
+DRAW = Trial._draw
 
 
 @pytest.fixture(autouse=True)
 def no_picture(monkeypatch):
     """No time goes to pictures."""
-    monkeypatch.setattr(Experiment, "_draw", lambda self: None)
+    monkeypatch.setattr(Trial, "_draw", lambda self: None)
 
 
 def run_digits(out, **options):
     """Train on the first 200 digits; the results that are left in the folder."""
     pytest.importorskip("sklearn")
-    digits.run(Options(**{"limit": 200, "out": out, "progress": False} | options))
+    digits.SPEC.run(DigitsOptions(**{"limit": 200, "out": out, "progress": False} | options))
     return read(out or Path("runs", f"digits-seed{options['seed']}"))
 
 
@@ -59,32 +65,7 @@ def contents(folder):
     return {p: p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
-# Options
-
-
-@pytest.mark.parametrize("name", ["epochs", "limit"])
-@pytest.mark.parametrize("value", [0, -1, 1.5, "3", float("nan")])
-def test_epochs_and_limit_are_positive_integers(name, value):
-    expected = f"^{name} is {value!r}, expected a positive integer$"
-    with pytest.raises(ConventionError, match=expected):
-        Options(**{name: value})
-
-
-@pytest.mark.parametrize("name", ["epochs", "limit"])
-def test_true_is_no_number_of_epochs_or_samples(name):
-    with pytest.raises(ConventionError, match=f"^{name} is True, expected a positive integer$"):
-        Options(**{name: True})
-
-
-@pytest.mark.parametrize("seed", [-1, 0.5, "0", None, True])
-def test_the_seed_is_a_non_negative_integer(seed):
-    with pytest.raises(ConventionError, match=f"^seed is {seed!r}, expected a non-negative integ"):
-        Options(seed=seed)
-
-
-def test_an_unknown_device_is_refused(tmp_path):
-    with pytest.raises(ConventionError, match=r"^device is 'tpu', expected one of 'cpu', 'gpu',"):
-        Experiment("digits", Options(device="tpu", out=tmp_path))
+# Devices and folders
 
 
 def test_the_gpu_is_refused_where_there_is_none(tmp_path, monkeypatch):
@@ -94,32 +75,29 @@ def test_the_gpu_is_refused_where_there_is_none(tmp_path, monkeypatch):
     assert not (tmp_path / "new").exists()
 
 
-def test_every_experiment_says_what_it_is_and_whether_it_needs_data():
-    assert set(EXPERIMENTS) >= {"t3f-mnist", "digits", "fibo", "avletters", "ucf11"}
-    for experiment in EXPERIMENTS.values():
-        assert experiment.DESCRIPTION
-        assert isinstance(experiment.NEEDS_DATA, bool)
-
-
-# Experiment
-
-
 def test_the_folder_is_named_after_cell_and_fold_too(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for options, name in (
-        ({"cell": "gru"}, "digits-gru-seed0"),
-        ({"cell": "gru", "fold": 0, "seed": 3}, "digits-gru-fold0-seed3"),
+        (FiboOptions(cell="rnn"), "e-rnn-seed0"),
+        (FoldOptions(cell="gru", fold=0, seed=3), "e-gru-fold0-seed3"),
+        (SplitOptions(split=2, dense=True, cache="c"), "e-gru-split2-seed0"),
     ):
-        assert Experiment("digits", Options(**options)).out == Path("runs", name)
+        assert Trial("e", options).out == Path("runs", name)
 
 
 @pytest.mark.parametrize(("name", "value"), [("cell", "lstm"), ("fold", 2)])
 def test_another_cell_or_fold_is_another_run(tmp_path, name, value):
-    Experiment("digits", Options(out=tmp_path, cell="gru", fold=1)).finish()
+    chosen = {"cell": "gru", "fold": 1}
+    Trial("e", FoldOptions(out=tmp_path, **chosen)).finish()
     with pytest.raises(
         CheckpointError, match=rf"of a run whose {name} was .+, now it is '?{value}"
     ):
-        Experiment("digits", Options(out=tmp_path, **{"cell": "gru", "fold": 1, name: value}))
+        Trial("e", FoldOptions(out=tmp_path, **chosen | {name: value}))
+
+
+def test_the_data_and_the_device_do_not_make_another_run(tmp_path):
+    Trial("e", FoldOptions(out=tmp_path)).finish()
+    Trial("e", FoldOptions(out=tmp_path, device="auto", data="d", cache="c", epochs=3))
 
 
 def test_the_folder_is_named_after_the_experiment_and_the_seed(tmp_path, monkeypatch):
@@ -135,16 +113,16 @@ def test_a_folder_that_has_a_run_is_refused_without_resume(tmp_path, where):
     used.write_bytes(b"a run")
     expected = f"^{used} exists already; .*--resume.* or choose another --out$"
     with pytest.raises(CheckpointError, match=expected):
-        Experiment("digits", Options(out=tmp_path))
-    Experiment("digits", Options(out=tmp_path, resume=True))
+        Trial("digits", Options(out=tmp_path))
+    Trial("digits", Options(out=tmp_path, resume=True))
     assert contents(tmp_path) == {used: b"a run"}
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_features_are_rounded_to_the_dtype_once_and_labels_stay_integers(tmp_path, dtype):
-    experiment = Experiment("digits", Options(out=tmp_path, dtype=dtype, limit=2))
+    trial = Trial("digits", Options(out=tmp_path, dtype=dtype, limit=2))
     x, y = np.asarray([[1.1], [2.3], [3.7]]), np.asarray([4, 5, 6])
-    features, labels = experiment.limited(x, y)
+    features, labels = trial.limit(Samples(x, y))
     assert features.dtype == dtype
     assert features.tolist() == x[:2].astype(dtype).tolist()
     assert labels.tolist() == [4, 5]
@@ -153,14 +131,14 @@ def test_features_are_rounded_to_the_dtype_once_and_labels_stay_integers(tmp_pat
 
 @pytest.mark.parametrize("limit", [None, 3, 99])
 def test_without_a_limit_or_with_a_large_one_all_samples_are_taken(tmp_path, limit):
-    experiment = Experiment("digits", Options(out=tmp_path, limit=limit))
-    features, labels = experiment.limited(np.zeros((3, 2)), np.arange(3))
+    trial = Trial("digits", Options(out=tmp_path, limit=limit))
+    features, labels = trial.limit(Samples(np.zeros((3, 2)), np.arange(3)))
     assert (len(features), labels.tolist()) == (3, [0, 1, 2])
 
 
 def test_initial_weights_depend_on_the_seed_and_on_the_stage(tmp_path):
     def kernel(seed, stage):
-        return Experiment("digits", Options(out=tmp_path, seed=seed)).init(NET, stage)[0]["kernel"]
+        return Trial("digits", Options(out=tmp_path, seed=seed)).init(NET, stage)[0]["kernel"]
 
     start = kernel(0, "TT")
     assert start.dtype == "float32"
@@ -179,16 +157,17 @@ def fitted(monkeypatch):
         row = {"epoch": 1, "loss": 1.0, "accuracy": 0.5, "seconds": 1.0}
         return History((row | {"val_loss": 1.0, "val_accuracy": 0.25},), args[1], None)
 
-    monkeypatch.setattr(runner, "fit", fit)
+    monkeypatch.setattr("ttref.experiments.trial.fit", fit)
     return calls
 
 
 @pytest.mark.parametrize(("epochs", "resume", "progress"), [(None, False, True), (2, True, False)])
 def test_a_stage_is_trained_as_the_options_say(tmp_path, capsys, fitted, epochs, resume, progress):
     options = Options(out=tmp_path, seed=3, epochs=epochs, resume=resume, progress=progress)
-    experiment = Experiment("digits", options)
-    data, optimizer = (np.zeros((4, 2)), np.zeros(4, int)), SGD(0.5)
-    experiment.train("a stage", NET, "start", data, optimizer, 9, "sub", batch_size=7)
+    data, validation = (Samples(np.zeros((n, 2)), np.zeros(n, int)) for n in (4, 3))
+    optimizer = SGD(0.5)
+    stage = Stage("a stage", NET, optimizer, 9, folder="sub", batch_size=7, l2={"0.bias": 1})
+    Trial("digits", options).train(stage, "start", data, validation)
     ((model, params, given, used, count), settings), *more = fitted
     assert (model, params, used, count, more) == (NET, "start", optimizer, epochs or 9, [])
     assert given is data
@@ -198,6 +177,10 @@ def test_a_stage_is_trained_as_the_options_say(tmp_path, capsys, fitted, epochs,
         "resume": resume,
         "progress": progress,
         "batch_size": 7,
+        "validation": validation,
+        "loss": "softmax_cross_entropy",
+        "l2": {"0.bias": 1},
+        "ema": None,
     }
     printed = capsys.readouterr().out
     assert f"\na stage: {optimizer}\n" in printed
@@ -205,27 +188,14 @@ def test_a_stage_is_trained_as_the_options_say(tmp_path, capsys, fitted, epochs,
 
 
 def test_the_seconds_of_a_row_are_those_of_the_epochs_and_none_without_training(tmp_path):
-    experiment = Experiment("digits", Options(out=tmp_path))
+    trial = Trial("digits", Options(out=tmp_path))
     rows = {"loss": 0.75, "seconds": 1.5}, {"loss": 0.25, "seconds": 2.0}
     past = History(rows, None, None)
-    experiment.record("trained", 0.5, None, NET, past)
-    experiment.record("not trained", 0.25, 0.75, NET)
-    assert experiment.rows == [
+    trial.record("trained", 0.5, None, NET, past)
+    trial.record("not trained", 0.25, 0.75, NET)
+    assert trial.rows == [
         Row("trained", "val accuracy", 0.5, None, 9, (0.75, 0.25), 3.5),
         Row("not trained", "val accuracy", 0.25, 0.75, 9, (), 0),
-    ]
-
-
-def test_the_table_shows_ours_beside_the_recorded_number():
-    rows = [
-        Row("TT", "val accuracy", 0.96384, 0.9638, 7985, (3.0, 2.0, 1.0), 30.26),
-        Row("dense", "val accuracy", 0.5, None, 9, (), 0.0),
-    ]
-    assert results_table(rows).split("\n") == [
-        "network  metric          ours  recorded  parameters  epochs  s/epoch",
-        "-------  ------------  ------  --------  ----------  ------  -------",
-        "TT       val accuracy  0.9638    0.9638        7985       3    10.09",
-        "dense    val accuracy  0.5000                     9       0",
     ]
 
 
@@ -255,7 +225,7 @@ def finished(tmp_path_factory):
     """A run of two epochs on 200 digits, and its results."""
     out = tmp_path_factory.mktemp("runs") / "digits"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Experiment, "_draw", DRAW)
+        patch.setattr(Trial, "_draw", DRAW)
         return out, run_digits(out, epochs=2)
 
 
@@ -313,9 +283,9 @@ def test_the_dense_twin_has_a_dense_layer_of_the_same_size(tmp_path):
 
 
 def test_a_shortened_run_says_so_and_a_full_one_does_not(tmp_path, capsys):
-    Experiment("digits", Options(out=tmp_path / "a")).finish()
+    Trial("digits", Options(out=tmp_path / "a")).finish()
     assert "not the full experiment" not in capsys.readouterr().out
-    Experiment("digits", Options(out=tmp_path / "b", epochs=2, limit=5)).finish()
+    Trial("digits", Options(out=tmp_path / "b", epochs=2, limit=5)).finish()
     printed = capsys.readouterr().out
     assert "digits, seed 0, cpu, float32" in printed
     assert "not the full experiment: --epochs 2\n" in printed
@@ -403,7 +373,7 @@ def test_the_whole_run_learns_the_digits(tmp_path):
 def test_without_matplotlib_the_run_ends_well_with_a_line_instead_of_a_picture(
     tmp_path, capsys, monkeypatch
 ):
-    monkeypatch.setattr(Experiment, "_draw", DRAW)
+    monkeypatch.setattr(Trial, "_draw", DRAW)
     monkeypatch.delitem(sys.modules, "ttref.experiments.curves", raising=False)
     for name in ("matplotlib", "matplotlib.figure", "matplotlib.backends.backend_agg"):
         monkeypatch.setitem(sys.modules, name, None)
@@ -418,5 +388,5 @@ def test_without_matplotlib_the_run_ends_well_with_a_line_instead_of_a_picture(
 def test_without_scikit_learn_nothing_is_written(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
     with pytest.raises(DataError, match=r"^the digits come with scikit-learn: pip install"):
-        digits.run(Options(out=tmp_path / "new"))
+        digits.SPEC.run(DigitsOptions(out=tmp_path / "new"))
     assert not (tmp_path / "new").exists()

@@ -1,0 +1,34 @@
+"""The results of an experiment: rows, and the table of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ttref.tables import table
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table of results."""
+
+    name: str
+    metric: str
+    ours: float
+    recorded: float | None  # what the original states
+    parameters: int
+    losses: tuple[float, ...]  # of each epoch; none for a network that was not trained
+    seconds: float  # of these epochs
+
+
+COLUMNS = ("network", "metric", "ours", "recorded", "parameters", "epochs", "s/epoch")
+
+
+def results_table(rows: Sequence[Row]) -> str:
+    """Format the rows as text, ours beside what the original recorded."""
+    return table(COLUMNS, [_cells(row) for row in rows])
+
+
+def _cells(row: Row) -> tuple[str | int | None, ...]:
+    epochs = len(row.losses)
+    recorded = None if row.recorded is None else f"{row.recorded:.4f}"
+    per_epoch = f"{row.seconds / epochs:.2f}" if epochs else None
+    return row.name, row.metric, f"{row.ours:.4f}", recorded, row.parameters, epochs, per_epoch
