@@ -10,7 +10,7 @@ Arrays other than NumPy's floats go to the reference.
 
 from collections.abc import Sequence
 from itertools import product
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -54,7 +54,7 @@ def forward(
     kernel: Sizes,
     strides: Sizes = 1,
     padding: str = "VALID",
-) -> tuple[Array, Any]:
+) -> tuple[Array, Cache | max_pool.Cache]:
     """Compute what `ttref.ops.max_pool.forward` does.
 
     A window that sees a NaN gives NaN, and passes no gradient back.
@@ -86,7 +86,7 @@ def forward(
     return y, Cache(first, axes, x.dtype)
 
 
-def backward(dy: Array, cache: Any) -> tuple[dict[str, Array], Array]:
+def backward(dy: Array, cache: Cache | max_pool.Cache) -> tuple[dict[str, Array], Array]:
     """Pull the cotangent `dy` of y back to ``({}, dx)``."""
     if not isinstance(cache, Cache):
         return max_pool.backward(dy, cache)

@@ -11,7 +11,7 @@ Dimension key
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -40,7 +40,7 @@ def forward(
     labels: Array,
     sample_weight: Array | None = None,
     class_mask: Array | None = None,
-) -> tuple[Array, Any]:
+) -> tuple[Array, Cache | ops.softmax_cross_entropy.Cache]:
     """Compute what `ttref.ops.softmax_cross_entropy.forward` does."""
     compute = None if class_mask is not None else _choose(logits, labels)
     if compute is None:
@@ -58,7 +58,7 @@ def forward(
     return xp.sum(sample_weight * terms) / total, Cache(slope, sample_weight[:, None], total)
 
 
-def backward(dloss: Array, cache: Any) -> Array:
+def backward(dloss: Array, cache: Cache | ops.softmax_cross_entropy.Cache) -> Array:
     """Pull the cotangent of the loss back to the logits."""
     if not isinstance(cache, Cache):
         return ops.softmax_cross_entropy.backward(dloss, cache)

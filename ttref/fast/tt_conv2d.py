@@ -8,9 +8,9 @@ of images both cost little. Integers, and arrays of libraries other than NumPy a
 
 from collections.abc import Sequence
 from math import prod
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from ttref.contracts import Array, Params
+from ttref.contracts import Array, Params, Tree
 from ttref.errors import ShapeError
 from ttref.fast import conv2d
 from ttref.fast.tt_plan.merging import MergedGroup, merge, pull_back_to_cores
@@ -38,7 +38,7 @@ def forward(
     strides: Sizes = 1,
     padding: str = "SAME",
     dilation: Sizes = 1,
-) -> tuple[Array, Any]:
+) -> tuple[Array, Cache | tt_conv2d_full.Cache]:
     """Compute what `ttref.ops.tt_conv2d.forward` does.
 
     Notes
@@ -72,8 +72,8 @@ def forward(
 
 @threads.owned()
 def backward(
-    dy: Array, cache: Any, input_gradient: bool = True
-) -> tuple[dict[str, Any], Array | None]:
+    dy: Array, cache: Cache | tt_conv2d_full.Cache, input_gradient: bool = True
+) -> tuple[dict[str, Tree], Array | None]:
     """Pull the cotangent `dy` of y back to ``(dparams, dx)``; dx None without `input_gradient`."""
     if not isinstance(cache, Cache):
         return tt_conv2d_full.backward(dy, cache, input_gradient)

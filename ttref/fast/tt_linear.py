@@ -29,7 +29,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ttref.arrays import check_shape, namespace
-from ttref.contracts import Array, Cores, Params
+from ttref.contracts import Array, Cores, Params, Tree
 from ttref.fast.tt_plan.merging import MergedGroup, merge, pull_back_to_cores
 from ttref.fast.tt_plan.plan import Plan
 from ttref.fast.tt_plan.work import CutAxes, Part, Work, plan_work
@@ -150,7 +150,7 @@ def forward(params: Params, x: Array, plan: Plan | None = None) -> tuple[Array, 
 
 def backward(
     dy: Array, cache: Cache, input_gradient: bool = True
-) -> tuple[dict[str, Array], Array | None]:
+) -> tuple[dict[str, Tree], Array | None]:
     """Pull the cotangent `dy` of y, shape (B, M), back to ``(dparams, dx)``.
 
     Without `input_gradient`, dx is None and its cost is saved.
@@ -189,7 +189,7 @@ def _forward(
 
 def _backward(
     functions: ArrayFunctions, dy: Array, cache: Cache, input_gradient: bool
-) -> tuple[dict[str, Array], Array | None]:
+) -> tuple[dict[str, Tree], Array | None]:
     """Sweep back over the groups, and pull the cotangent of each back to its cores."""
     cores, work, groups, states, has_bias = cache
     rightward = work.plan.rightward
@@ -207,7 +207,7 @@ def _backward(
     for span, group, dmatrix in zip(work.plan.groups, groups, dmatrices, strict=True):
         start, stop = span
         dcores += pull_back_to_cores(functions, dmatrix, group, cores[start:stop], rightward)
-    dparams: dict[str, Array] = {"cores": tuple(dcores)}
+    dparams: dict[str, Tree] = {"cores": tuple(dcores)}
     if has_bias:
         dparams["bias"] = dbias
     return dparams, dx

@@ -86,7 +86,7 @@ def plan_work(
     RankError, ShapeError
         If the cores do not chain, x does not fit them, or the memory does not hold the states.
     """
-    # checks
+    # checks, which read shapes only
     check_cores([SimpleNamespace(shape=shape) for shape in shapes])
     n = tuple(shape[1] for shape in shapes)
     m = tuple(shape[2] for shape in shapes)
