@@ -49,12 +49,12 @@ def ttref_report(request):
                 "test": request.node.nodeid,
                 "operator": report.name,
                 "ok": report.ok,
-                "skipped": report.skipped,
+                "skipped": {str(check): why for check, why in report.skipped.items()},
                 "rows": report.rows(),
             }
             with Path.open(config.invocation_params.dir / file, "a") as lines:
                 lines.write(json.dumps(line) + "\n")
-        assert report.ok, f"{report}\n{report.failures}"
+        assert report.ok, "\n".join([str(report), *report.sentences()])
         return report
 
     return keep

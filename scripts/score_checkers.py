@@ -27,10 +27,10 @@ from tqdm import tqdm
 
 from ttref import tree
 from ttref.rng import generator
-from ttref.testing.accuracy import on_floats
+from ttref.testing.accuracy import draw_floats
 from ttref.testing.cases import CASES, from_generator
 from ttref.testing.ladder import DTYPES, LEVELS, attempt, rungs
-from ttref.testing.score import OPTIMIZERS, ladder_checker, score
+from ttref.testing.scoring import OPTIMIZERS, ladder_checker, score
 
 RECORD = Path("docs/kill_matrix.json")
 SEEDS, EXAMPLES = range(2), 25  # a mutant gets 2 x 25 cases
@@ -162,7 +162,7 @@ def peer_checker(is_right):
             case = CASES[operator](draw, rng, op)
             if case.backward is None:
                 return None
-            if not is_right(*on_arrays(on_floats(case, rng, dtype))):
+            if not is_right(*on_arrays(draw_floats(case, rng, dtype))):
                 return True
         return False
 

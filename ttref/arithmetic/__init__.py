@@ -1,1 +1,1 @@
-"""Numbers for object arrays: what an operator computes depends only on what it is given."""
+"""Exact numbers, and numbers that carry error bounds, for the entries of NumPy object arrays."""

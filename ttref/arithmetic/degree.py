@@ -1,10 +1,12 @@
 """Degrees: numbers that count the degree of the polynomial that a computation evaluates."""
 
-from ttref.arithmetic.number import Number
+from typing import Any, NoReturn
+
+from ttref.arithmetic.scalar import Scalar
 from ttref.errors import InexactError
 
 
-class Degree(Number):
+class Degree(Scalar):
     """Bounds on the total degrees of the numerator and the denominator of a rational function.
 
     ``Degree()`` is a variable. A comparison raises `InexactError`: what branches on a number is not
@@ -18,29 +20,30 @@ class Degree(Number):
     __slots__ = ("bottom", "top")
     __hash__ = None  # type: ignore[assignment]
 
-    def __init__(self, top=1, bottom=0):
-        self.top, self.bottom = top, bottom
+    def __init__(self, top: int = 1, bottom: int = 0) -> None:
+        self.top = top
+        self.bottom = bottom
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"Degree({self.top}, {self.bottom})"
 
-    def _constant(self, value):
+    def _constant(self, value: Any) -> "Degree":
         return Degree(0)
 
-    def __neg__(self):
+    def __neg__(self) -> "Degree":
         return self
 
-    def _add(self, other):
+    def _add(self, other: "Degree") -> "Degree":
         top = max(self.top + other.bottom, other.top + self.bottom)
         return Degree(top, self.bottom + other.bottom)
 
-    def _mul(self, other):
+    def _mul(self, other: "Degree") -> "Degree":
         return Degree(self.top + other.top, self.bottom + other.bottom)
 
-    def _div(self, other):
+    def _div(self, other: "Degree") -> "Degree":
         return Degree(self.top + other.bottom, self.bottom + other.top)
 
-    def _refuse(self, *other):
+    def _refuse(self, *other: Any) -> NoReturn:
         raise InexactError("numbers are compared, so what is computed is not one polynomial")
 
     __bool__ = __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = __abs__ = _refuse

@@ -6,11 +6,13 @@ value of its formula.
 """
 
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 
 from ttref.arithmetic.flint_array import as_flint
 from ttref.arithmetic.formats import numpy_dtype, round_to
+from ttref.contracts import Array, Dtype
 from ttref.errors import DataError
 
 try:
@@ -19,7 +21,7 @@ except ImportError:
     fmpq = None  # type: ignore[assignment, misc]
 
 
-def lift(x):
+def lift(x: Array) -> Array:
     """Object array of the exact values of `x`: floats, integers, Fractions or ``fmpq``.
 
     Raises
@@ -33,20 +35,20 @@ def lift(x):
     return as_flint(lifted)
 
 
-def to_float(x, dtype="float64"):
+def to_float(x: Array, dtype: Dtype = "float64") -> Array:
     """Exact numbers rounded once to `dtype`, to nearest, ties to even."""
     rounded = np.frompyfunc(lambda v: round_to(as_fraction(v), dtype), 1, 1)(np.asarray(x))
     return np.asarray(rounded).astype(numpy_dtype(dtype))
 
 
-def as_fraction(value):
+def as_fraction(value: Any) -> Fraction:
     """An exact number of any kind as a Fraction."""
     if fmpq is not None and isinstance(value, fmpq):
         return Fraction(int(value.p), int(value.q))
     return Fraction(value)
 
 
-def _exact(value):
+def _exact(value: Any) -> Any:
     if fmpq is not None and isinstance(value, fmpq):
         return value
     if isinstance(value, np.integer):

@@ -14,45 +14,57 @@ arguments, in units u |y|, of NumPy 2.4 and SciPy 1.17 in float64 (float32): exp
 """
 
 import math
+from typing import Any
 
 import numpy as np
 
 from ttref.arithmetic.formats import format_of, unit_roundoff
-from ttref.arithmetic.number import Number
+from ttref.arithmetic.scalar import Scalar
+from ttref.contracts import Array, Dtype
 
 LIBRARY_UNITS = 8  # 4 ulp, in units of u |y|
 HIGHER_ORDERS = 1.125  # what is left out is below an eighth while the bound is below u^-1 / 16
 
 
-class Running(Number):
+class Running(Scalar):
     """A value, the sum of magnitudes that it is the sum of, their number, and their error."""
 
     __slots__ = ("error", "size", "terms", "unit", "value")
 
-    def __init__(self, value, unit, error=0.0, size=None, terms=1):
-        self.value, self.unit, self.error = value, unit, error
-        self.size, self.terms = abs(value) if size is None else size, terms
+    def __init__(
+        self,
+        value: float,
+        unit: float,
+        error: float = 0.0,
+        size: float | None = None,
+        terms: int = 1,
+    ) -> None:
+        self.value = value
+        self.unit = unit
+        self.error = error
+        self.size = abs(value) if size is None else size
+        self.terms = terms
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"Running({self.value!r} +/- {self.bound:.2g})"
 
     @property
-    def bound(self):
+    def bound(self) -> float:
         """Bound on the absolute error."""
         return self.error + (self.terms - 1) * self.unit * self.size
 
-    def _constant(self, value):
+    def _constant(self, value: Any) -> "Running":
         nearest = float(value)
         is_held = nearest == value and (math.frexp(nearest)[0] / self.unit).is_integer()
         return Running(nearest, self.unit, 0.0 if is_held else self.unit * abs(nearest))
 
-    def _rounded(self, value, error):
+    def _rounded(self, value: float, error: float) -> "Running":
         return Running(value, self.unit, error + self.unit * abs(value))
 
-    def __neg__(self):
+    def __neg__(self) -> "Running":
         return Running(-self.value, self.unit, self.error, self.size, self.terms)
 
-    def _add(self, other):
+    def _add(self, other: "Running") -> "Running":
         return Running(
             self.value + other.value,
             self.unit,
@@ -61,85 +73,86 @@ class Running(Number):
             self.terms + other.terms,
         )
 
-    def _mul(self, other):
+    def _mul(self, other: "Running") -> "Running":
         error = abs(self.value) * other.bound + abs(other.value) * self.bound
         return self._rounded(self.value * other.value, error)
 
-    def _div(self, other):
+    def _div(self, other: "Running") -> "Running":
         quotient = self.value / other.value
         error = (self.bound + abs(quotient) * other.bound) / abs(other.value)
         return self._rounded(quotient, error)
 
-    def __abs__(self):
+    def __abs__(self) -> "Running":
         return -self if self.value < 0 else self
 
     # A comparison holds if it holds whatever the errors are; that of x with 0 may fail both ways.
 
-    def __le__(self, other):
+    def __le__(self, other: Any) -> bool:
         other = self._operand(other)
         return self.value + self.bound <= other.value - other.bound
 
-    def __gt__(self, other):
+    def __gt__(self, other: Any) -> bool:
         other = self._operand(other)
         return self.value - self.bound > other.value + other.bound
 
-    def __ge__(self, other):  # for maxima, of which any will do
+    def __ge__(self, other: Any) -> bool:  # for maxima, of which any will do
         return self.value >= self._operand(other).value
 
-    def __lt__(self, other):
+    def __lt__(self, other: Any) -> bool:
         return self.value < self._operand(other).value
 
-    def _function(self, value, slope, units=LIBRARY_UNITS):
+    def _function(self, value: float, slope: float, units: float = LIBRARY_UNITS) -> "Running":
         error = abs(slope) * self.bound + units * self.unit * abs(value)
         return Running(value, self.unit, error)
 
-    def exp(self):
+    def exp(self) -> "Running":
         """``e ** x``."""
         value = math.exp(self.value)
         return self._function(value, value)
 
-    def log1p(self):
+    def log1p(self) -> "Running":
         """``log(1 + x)``."""
         return self._function(math.log1p(self.value), 1 / (1 + self.value))
 
-    def expm1(self):
+    def expm1(self) -> "Running":
         """``exp(x) - 1``."""
         return self._function(math.expm1(self.value), math.exp(self.value))
 
-    def tanh(self):
+    def tanh(self) -> "Running":
         """Hyperbolic tangent."""
         value = math.tanh(self.value)
         return self._function(value, (1 - value) * (1 + value))
 
-    def erfc(self):
+    def erfc(self) -> "Running":
         """``1 - erf(x)``."""
         slope = 2 / math.sqrt(math.pi) * math.exp(-self.value * self.value)
         units = 3 * LIBRARY_UNITS + self.value**2 if self.value > 0 else LIBRARY_UNITS
         return self._function(math.erfc(self.value), slope, units)
 
-    def sqrt(self):
+    def sqrt(self) -> "Running":
         """Square root."""
-        value, most = math.sqrt(self.value), math.sqrt(self.bound)
+        value = math.sqrt(self.value)
+        most = math.sqrt(self.bound)
         return self._rounded(value, min(most, self.bound / (2 * value)) if value else most)
 
-    def pi(self):
+    def pi(self) -> "Running":
         """The constant."""
         return self._rounded(math.pi, 0.0)
 
 
-def lift(x, dtype):
+def lift(x: Array, dtype: Dtype) -> Array:
     """Object array of exact inputs, whose computation is to be rounded to `dtype`."""
     unit = unit_roundoff(dtype)
     lifted = np.frompyfunc(lambda v: Running(float(v), unit), 1, 1)(np.asarray(x))
     return np.asarray(lifted, dtype=object)
 
 
-def tolerance(x, dtype):
+def tolerance(x: Array, dtype: Dtype) -> Array:
     """The bound on the error of each entry of a result, as floats."""
     precision, least, _ = format_of(dtype)
     smallest_normal = 2.0 ** (least + precision - 1)
 
-    def bound(v):
+    def bound(v: Any) -> float:
         return v.bound if isinstance(v, Running) else 0.0
 
     bounds = np.asarray(np.frompyfunc(bound, 1, 1)(np.asarray(x, dtype=object)), dtype=float)

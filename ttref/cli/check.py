@@ -1,6 +1,8 @@
 """``ttref check``: operators up the ladder of checks, on random cases."""
 
+import argparse
 import json
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -8,7 +10,7 @@ from ttref import storage
 from ttref.checks import check_choice
 from ttref.cli.arguments import non_negative_int, positive_int
 from ttref.errors import ConventionError
-from ttref.testing import CASES, check_op
+from ttref.testing import CASES, Certificate, Report, check_op
 from ttref.testing.certificate import IDENTITIES, certificate_table, certify
 from ttref.testing.ladder import DTYPES, LEVELS
 from ttref.testing.report import report_table
@@ -16,7 +18,7 @@ from ttref.testing.report import report_table
 EXAMPLES = 200
 
 
-def add_parser(subparsers):
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the subcommand."""
     parser = subparsers.add_parser(
         "check",
@@ -42,7 +44,7 @@ def add_parser(subparsers):
     parser.set_defaults(run=run)
 
 
-def run(options):
+def run(options: argparse.Namespace) -> int:
     """Check, print the table, and return the exit status."""
     if options.certificate:
         if (options.level, options.dtype, options.examples) != ("exact", None, EXAMPLES):
@@ -55,7 +57,9 @@ def run(options):
     return _end(options, reports)
 
 
-def _end(options, reports):
+def _end(
+    options: argparse.Namespace, reports: Sequence[Report] | Sequence[Certificate]
+) -> int:
     """Write the rows, and return the exit status."""
     if options.json:
         rows = [row for report in reports for row in report.rows()]
@@ -64,7 +68,13 @@ def _end(options, reports):
     return 0 if all(report.ok for report in reports) else 1
 
 
-def check_all(operators, examples, seed, level="exact", dtypes=DTYPES):
+def check_all(
+    operators: Sequence[str],
+    examples: int,
+    seed: int,
+    level: str = "exact",
+    dtypes: Sequence[str] = DTYPES,
+) -> list[Report]:
     """Check each operator, print one table and the first failures; returns the reports."""
     from tqdm import tqdm
 
@@ -83,17 +93,16 @@ def check_all(operators, examples, seed, level="exact", dtypes=DTYPES):
     ]
     print(report_table(reports))
     for report in reports:
-        for (check, tensor), words in report.failures.items():
-            print(f"{report.name}, {check} of {tensor}: {words}")
-        for check in report.undecided:
-            print(f"{report.name}, {check}: nothing could be decided")
-    rows = [row for report in reports for row in report.rows()]
-    cases, wrong = (sum(row[key] for row in rows) for key in ("cases", "wrong"))
+        for sentence in report.sentences():
+            print(f"{report.name}, {sentence}")
+    tallies = [tally for report in reports for tally in report.tallies.values()]
+    cases = sum(tally.cases for tally in tallies)
+    wrong = sum(tally.wrong for tally in tallies)
     print(f"{cases} comparisons, {wrong} wrong (seed {seed})")
     return reports
 
 
-def certify_all(operators, seed):
+def certify_all(operators: Sequence[str], seed: int) -> list[Certificate]:
     """Certify each operator, print one table and the first failures; returns the certificates."""
     from tqdm import tqdm
 
@@ -105,6 +114,6 @@ def certify_all(operators, seed):
     ]
     print(certificate_table(found))
     for certificate in found:
-        for identity, words in certificate.failures.items():
-            print(f"{certificate.name}, {identity}: {words}")
+        for sentence in certificate.sentences():
+            print(f"{certificate.name}, {sentence}")
     return found

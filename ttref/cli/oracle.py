@@ -48,7 +48,8 @@ def run(options):
     print(f"{report}\n{adapter.name}: {cases} comparisons, {wrong} wrong (seed {options.seed})")
     if options.json:
         found = {"adapter": adapter.name, "seed": options.seed, "ok": report.ok}
-        found |= {"diagnosis": report.diagnosis, "skipped": report.skipped, "rows": rows}
+        skipped = {str(check): why for check, why in report.skipped.items()}
+        found |= {"diagnosis": report.diagnosis, "skipped": skipped, "rows": rows}
         with storage.atomic_write(options.json) as file:
             file.write((json.dumps(found, indent=2) + "\n").encode())
     return 0 if report.ok else 1

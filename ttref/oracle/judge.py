@@ -20,7 +20,7 @@ from ttref.rng import generator
 from ttref.tables import table
 from ttref.testing import CASES, accuracy, exact
 from ttref.testing.cases import from_generator
-from ttref.testing.report import Finding, Report
+from ttref.testing.report import Check, Finding, Report
 
 LAYER = "tt_linear"  # the operator that adapters are held against
 DRAWS = {"lattice": truth.on_lattice, "floats": truth.on_floats}
@@ -38,12 +38,10 @@ class Verdicts(Report):
         """Whether something was compared, and nothing is wrong."""
         return any(t.cases > t.undecided for t in self.tallies.values()) and not self.failures
 
-    def rows(self):
-        """Dicts with a row's counts, its errors in units, its verdict and its first failure."""
-        return [
-            {**row, "verdict": verdict(self.tallies[row["check"], row["tensor"]], row["check"])}
-            for row in super().rows()
-        ]
+    def row(self, check, tensor):
+        """A row's counts, its errors in units, its first failure and its verdict."""
+        tally = self.tallies[check, tensor]
+        return {**super().row(check, tensor), "verdict": verdict(tally, check)}
 
     def __str__(self):
         cells = [[_cell(row[column]) for column in COLUMNS] for row in self.rows()]
@@ -51,8 +49,8 @@ class Verdicts(Report):
             [
                 table(COLUMNS, cells),
                 *self.diagnosis,
-                *(f"{check} skipped: {why}" for check, why in self.skipped.items()),
-                *(f"{check} of {leaf}: {words}" for (check, leaf), words in self.failures.items()),
+                *self.reasons(),
+                *(f"{check} of {leaf}: {why}" for (check, leaf), why in self.failures.items()),
             ]
         )
 
@@ -63,7 +61,7 @@ def verdict(tally, check):
         return "WRONG"
     if tally.cases == tally.undecided:
         return "undecidable"
-    return "exact" if check.startswith("lattice") else f"within {tally.condition:.2g} u"
+    return "exact" if check.rung == "lattice" else f"within {tally.condition:.2g} u"
 
 
 def evaluate(adapter, *, examples=200, seed=0, dtypes=None, progress=None):
@@ -94,20 +92,20 @@ def evaluate(adapter, *, examples=200, seed=0, dtypes=None, progress=None):
     for dtype in dtypes:
         check_format(dtype)
     rng, report = generator(seed), Verdicts(adapter.name)
-    checks = [(dtype, *draw) for dtype in dtypes for draw in DRAWS.items()]
+    checks = [Check(rung, dtype) for dtype in dtypes for rung in DRAWS]
     for _ in (progress or iter)(range(examples)):
         shape = make_case(rng, adapter)
-        for dtype, check, draw in checks:
-            case = draw(shape, rng, dtype)
+        for check in checks:
+            case = DRAWS[check.rung](shape, rng, check.dtype)
             try:
-                findings = findings_on(adapter, case, dtype) if case else unanswered(shape)
+                findings = findings_on(adapter, case, check.dtype) if case else unanswered(shape)
             except MissingExtraError as error:
-                report.skipped[f"{check} {dtype}"] = str(error)
+                report.skipped[check] = str(error)
                 continue
             for finding in findings:
-                report.add(f"{check} {dtype}", finding)
+                report.add(check, finding)
     for dtype in dtypes:
-        if any(check == f"lattice {dtype}" for check, _ in report.failures):
+        if any(check == Check("lattice", dtype) for check, _ in report.failures):
             report.diagnosis += diagnose(adapter, dtype, lattice_cases(adapter, dtype))
             break
     return report
@@ -160,7 +158,7 @@ def judge(case, results, dtype):
     if case.dy.dtype.kind == "i":
         expected = truth.exactly(case)
         return [
-            Finding(leaf, _inequality(value, expected[leaf], case))
+            Finding(leaf, _inequality(leaf, value, expected[leaf], case))
             for leaf, value in results.items()
         ]
     known = truth.certified(case, dtype)
@@ -231,11 +229,11 @@ def conforms(**options):
     return decorate
 
 
-def _inequality(value, expected, case):
-    """Words for the first entry that differs; `np.array_equal` is quick where none does."""
+def _inequality(leaf, value, expected, case):
+    """The failure in the first entry that differs; `np.array_equal` is quick where none does."""
     if np.array_equal(value.astype(float), expected):
         return None
-    return exact.difference(value.astype(float), expected, case)
+    return exact.compare(leaf, value.astype(float), expected, case)
 
 
 def _cell(value):

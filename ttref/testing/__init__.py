@@ -2,11 +2,11 @@
 
 from ttref.testing.cases import CASES, Case
 from ttref.testing.certificate import Certificate, certify
-from ttref.testing.kinks import SUBGRADIENTS
 from ttref.testing.ladder import check_op
 from ttref.testing.mutants import MUTANTS, Mutant
-from ttref.testing.report import Finding, Report
-from ttref.testing.score import Score, ladder_checker, score
+from ttref.testing.report import Check, Failure, Finding, Report
+from ttref.testing.scoring import Score, ladder_checker, score
+from ttref.testing.subgradients import SUBGRADIENTS
 from ttref.testing.vjp import check_vjp
 
 __all__ = [
@@ -15,6 +15,8 @@ __all__ = [
     "SUBGRADIENTS",
     "Case",
     "Certificate",
+    "Check",
+    "Failure",
     "Finding",
     "Mutant",
     "Report",

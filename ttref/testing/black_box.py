@@ -13,21 +13,23 @@ roundoff u, plus u times the magnitudes of the terms that it is the sum of.
 """
 
 import warnings
+from collections.abc import Callable
 from fractions import Fraction
 from functools import partial
 from itertools import product
 from math import comb, fsum
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from ttref import tree
 from ttref.arithmetic.formats import unit_roundoff
+from ttref.contracts import Array
 from ttref.errors import UndecidableError
 from ttref.testing import exact
 from ttref.testing.cases.case import Case
 from ttref.testing.differences import IMAGINARY_STEP, RICHARDSON_WEIGHTS, extrapolated
-from ttref.testing.report import Finding
+from ttref.testing.report import Failure, Finding
 
 # Lattice
 REACH = 4  # the points of a line are -4 ... 4
@@ -46,32 +48,38 @@ STEPS = (2.0**-4, 2.0**-10, 2.0**-16)
 KINK_STEP = 2.0**-24
 
 
-def per_argument(failure):
-    """The rung that asks ``failure(case, leaf, rng)``, words or None, for each argument."""
+def per_argument(
+    ask: Callable[[Case, str, np.random.Generator], Failure | None],
+) -> Callable[[Case, np.random.Generator], list[Finding]]:
+    """The rung that asks ``ask(case, leaf, rng)``, a failure or None, for each argument."""
 
-    def finding(case, leaf, rng):
+    def find(case: Case, leaf: str, rng: np.random.Generator) -> Finding:
         try:
-            return Finding(leaf, failure(case, leaf, rng))
+            return Finding(leaf, ask(case, leaf, rng))
         except UndecidableError:
             return Finding(leaf, undecided=True)
 
-    return lambda case, rng: [finding(case, leaf, rng) for leaf in case.inputs]
+    def rung(case: Case, rng: np.random.Generator) -> list[Finding]:
+        return [find(case, leaf, rng) for leaf in case.inputs]
+
+    return rung
 
 
 @per_argument
-def lattice(case, leaf, rng):
+def lattice(case: Case, leaf: str, rng: np.random.Generator) -> Failure | None:
     """``<dy, J v> == <J^T dy, v>`` on integers."""
     line = lattice_line(case, leaf, rng)
     pushed = integer_slope(line.values, leaf)
     terms = _gradient(line.case, leaf).astype(float) * line.v  # by 1 or 2: nothing is rounded
     if not np.isfinite(terms).all():
-        return f"{leaf}: the cotangent is not finite; {exact.shapes(case)}"
+        return Failure(f"the cotangent of {leaf} is not finite", case=case)
     # fsum rounds the exact sum, so it is zero only if that is
-    difference = fsum([*terms.flat, -pushed])
-    return _unequal(leaf, pushed, fsum(terms.flat), case) if difference else None
+    if fsum([*terms.flat, -pushed]):
+        return exact.unequal_products(leaf, pushed, fsum(terms.flat), case)
+    return None
 
 
-def check_lattice(case, rng):
+def require_lattice(case: Case, rng: np.random.Generator) -> None:
     """Raise `UndecidableError`, with the reason, unless `lattice` can judge every argument."""
     for leaf, _ in product(case.inputs, range(TRIALS)):
         integer_slope(lattice_line(case, leaf, rng).values, leaf)
@@ -81,26 +89,28 @@ class LatticeLine(NamedTuple):
     """A problem of integers, a direction in one argument, and ``<dy, f>`` from -4 v to 4 v."""
 
     case: Case
-    v: Any
-    values: list
+    v: Array
+    values: list[int]
 
 
-def lattice_line(case, leaf, rng):
+def lattice_line(case: Case, leaf: str, rng: np.random.Generator) -> LatticeLine:
     """A random one; `UndecidableError` if f is not an integer, or no exact one, on it."""
 
-    def draw(x, low=0):
+    def draw(x: Array, low: int = 0) -> Array:
         return rng.choice([-1.0, 1.0], x.shape) * rng.integers(low, SIZE + 1, x.shape)
 
     case = case._replace(inputs=tree.map(draw, case.inputs), dy=draw(case.dy, low=1))
     v = np.clip(draw(case.inputs[leaf], low=1), -2, 2)
-    return LatticeLine(case, v, [_at_integers(case, leaf, t * v) for t in range(-REACH, REACH + 1)])
+    values = [_at_integers(case, leaf, t * v) for t in range(-REACH, REACH + 1)]
+    return LatticeLine(case, v, values)
 
 
-def _at_integers(case, leaf, step):
+def _at_integers(case: Case, leaf: str, step: Array) -> int:
     """``<dy, f>`` as a Python integer."""
     with np.errstate(all="ignore"):
         try:
-            y = case.forward(_moved(case, leaf, step))[0].astype(float)
+            y, _ = case.forward(_moved(case, leaf, step))
+            y = y.astype(float)
         except Exception as error:
             raise UndecidableError(f"f raises on integers: {error}") from None
         others = y[~((np.abs(y) < LARGEST) & (y == np.rint(y)))]
@@ -109,7 +119,7 @@ def _at_integers(case, leaf, step):
     return int(np.sum(case.dy.astype(np.int64) * y.astype(np.int64)))
 
 
-def integer_slope(values, leaf):
+def integer_slope(values: list[int], leaf: str) -> Fraction:
     """The derivative at the middle of the polynomial that has these `values` on a line in `leaf`.
 
     Raises
@@ -133,44 +143,51 @@ def integer_slope(values, leaf):
 
 
 @per_argument
-def complex_step(case, leaf, rng):
+def complex_step(case: Case, leaf: str, rng: np.random.Generator) -> Failure | None:
     """``Im <dy, f(x + i h v)> / h`` is ``<J^T dy, v>``, up to roundings."""
     v = direction(case.inputs[leaf], rng)
-    return _unlike(case, leaf, v, rng, *complex_derivative(case, leaf, v, rng))
+    return _unlike(case, leaf, v, rng, complex_derivative(case, leaf, v, rng))
 
 
 @per_argument
-def central_differences(case, leaf, rng):
+def central_differences(case: Case, leaf: str, rng: np.random.Generator) -> Failure | None:
     """The extrapolated central difference is ``<J^T dy, v>``, up to its error."""
     v = direction(case.inputs[leaf], rng)
-    return _unlike(case, leaf, v, rng, *extrapolated_derivative(case, leaf, v, rng))
+    return _unlike(case, leaf, v, rng, extrapolated_derivative(case, leaf, v, rng))
 
 
-def check_complex_step(case, rng):
+def require_complex_step(case: Case, rng: np.random.Generator) -> None:
     """Raise `UndecidableError`, with the reason, unless it applies and agrees with differences."""
-    check_smooth(case, rng)
+    require_smooth(case, rng)
     for leaf, _ in product(case.inputs, range(CONFIRMATIONS)):
         v = direction(case.inputs[leaf], rng)
-        value, error = complex_derivative(case, leaf, v, rng)
-        expected, allowed = extrapolated_derivative(case, leaf, v, rng)
-        if not abs(value - expected) <= error + allowed:
+        found = complex_derivative(case, leaf, v, rng)
+        expected = extrapolated_derivative(case, leaf, v, rng)
+        if not abs(found.value - expected.value) <= found.error + expected.error:
             raise UndecidableError(
-                f"it gives {value:.6g} where differences give {expected:.6g}, as functions do that "
+                f"it gives {found.value:.6g} where differences give {expected.value:.6g}, as functions do that "
                 "are not analytic (a modulus, a norm, a real part)"
             )
 
 
-def direction(x, rng):
+class Measured(NamedTuple):
+    """A number, and a bound on its error."""
+
+    value: float
+    error: float
+
+
+def direction(x: Array, rng: np.random.Generator) -> Array:
     """A random direction of the scale of x, entry by entry."""
     x = np.abs(x.astype(float))
     scale = np.where(x > 0, x, np.max(x, initial=0) or 1)
     return scale * rng.choice([-1, 1], x.shape) * rng.uniform(0.5, 1, x.shape)
 
 
-def complex_derivative(case, leaf, v, rng):
-    """``(<dy, J v>, bound on its roundings)``; right where f is analytic."""
+def complex_derivative(case: Case, leaf: str, v: Array, rng: np.random.Generator) -> Measured:
+    """``<dy, J v>``, and a bound on its roundings; right where f is analytic."""
 
-    def terms(case):
+    def terms(case: Case) -> Array:
         inputs = tree.map(lambda x: x.astype(complex), _moved(case, leaf, 1j * IMAGINARY_STEP * v))
         with warnings.catch_warnings():
             warnings.simplefilter("error", np.exceptions.ComplexWarning)
@@ -182,33 +199,33 @@ def complex_derivative(case, leaf, v, rng):
             raise UndecidableError("f of complex arrays is real")
         return case.dy * y.imag / IMAGINARY_STEP
 
-    return measured(terms, _in_double(case), rng)
+    return measure(terms, _in_double(case), rng)
 
 
-def extrapolated_derivative(case, leaf, v, rng):
-    """``(<dy, J v>, bound on its error)`` with the step that gives the smallest bound."""
+def extrapolated_derivative(case: Case, leaf: str, v: Array, rng: np.random.Generator) -> Measured:
+    """``<dy, J v>``, and a bound on its error, with the step that gives the smallest bound."""
     phi, noise = _on_line(_in_double(case), leaf, v, rng)
 
-    def attempt(step):
+    def attempt(step: float) -> Measured:
         pushed, estimate, nodes = extrapolated(phi, step)
         error = estimate + RICHARDSON_WEIGHTS * noise / np.min(np.abs(nodes))
-        return pushed, error if np.isfinite(pushed + error) else np.inf
+        return Measured(pushed, error if np.isfinite(pushed + error) else np.inf)
 
     with np.errstate(all="ignore"):
-        pushed, error = min(map(attempt, STEPS), key=lambda found: found[1])
-    if error == np.inf:
+        found = min(map(attempt, STEPS), key=lambda found: found.error)
+    if found.error == np.inf:
         raise UndecidableError(f"f is not finite beside the given {leaf}")
-    return pushed, error
+    return found
 
 
-def check_differences(case, rng):
+def require_differences(case: Case, rng: np.random.Generator) -> None:
     """Raise `UndecidableError`, with the reason, if there is no derivative to be had."""
-    check_smooth(case, rng)
+    require_smooth(case, rng)
     for leaf, x in case.inputs.items():
         extrapolated_derivative(case, leaf, direction(x, rng), rng)
 
 
-def check_smooth(case, rng):
+def require_smooth(case: Case, rng: np.random.Generator) -> None:
     """Raise `UndecidableError` if an argument is on a kink: slopes to both sides differ.
 
     Their difference is the limit, as h -> 0, of ``j(h) = (phi(h) - 2 phi(0) + phi(-h)) / h``, which
@@ -225,7 +242,8 @@ def check_smooth(case, rng):
                 (phi(t) - 2 * phi(0) + phi(-t)) / t
                 for t in (KINK_STEP, KINK_STEP / 2, KINK_STEP / 4)
             ]
-        at_h, at_half = 2 * j[1] - j[0], 2 * j[2] - j[1]
+        at_h = 2 * j[1] - j[0]
+        at_half = 2 * j[2] - j[1]
         if not (abs(at_half) <= abs(at_h) / 2 or abs(at_half) <= 40 * noise / KINK_STEP):
             raise UndecidableError(
                 f"the given {leaf} is on a kink of f, where it has no derivative, or f is not "
@@ -233,51 +251,60 @@ def check_smooth(case, rng):
             )
 
 
-def _on_line(case, leaf, v, rng):
+def _on_line(
+    case: Case, leaf: str, v: Array, rng: np.random.Generator
+) -> tuple[Callable[[float], float], float]:
     """``t -> <dy, f(x + t v)>``, and how far roundings may take it."""
 
-    def phi(t):
-        return float(np.sum(case.dy * case.forward(_moved(case, leaf, t * v))[0]))
+    def terms(case: Case) -> Array:
+        y, _ = case.forward(case.inputs)
+        return case.dy * y
 
-    _, noise = measured(lambda case: case.dy * case.forward(case.inputs)[0], case, rng)
-    return phi, noise
+    def phi(t: float) -> float:
+        return float(np.sum(terms(case._replace(inputs=_moved(case, leaf, t * v)))))
+
+    return phi, measure(terms, case, rng).error
 
 
-def measured(terms, case, rng):
+def measure(terms: Callable[[Case], Array], case: Case, rng: np.random.Generator) -> Measured:
     """The sum of ``terms(case)``, and how far roundings may have taken it."""
     at = terms(case)
     unit = max(unit_roundoff(x.dtype) for x in (*case.inputs.values(), case.dy))
 
-    def perturbed(x):
+    def perturb(x: Array) -> Array:
         return (x * (1 + 2 * unit * rng.choice([-1, 1], x.shape))).astype(x.dtype)
 
     moves = [
-        abs(np.sum(terms(case._replace(inputs=tree.map(perturbed, case.inputs)))) - np.sum(at))
+        abs(np.sum(terms(case._replace(inputs=tree.map(perturb, case.inputs)))) - np.sum(at))
         for _ in range(PERTURBATIONS)
     ]
-    return float(np.sum(at)), MARGIN * float(max(moves) + unit * np.sum(np.abs(at)))
+    error = MARGIN * float(max(moves) + unit * np.sum(np.abs(at)))
+    return Measured(float(np.sum(at)), error)
 
 
-def _unlike(case, leaf, v, rng, pushed, error):
-    pulled, roundings = measured(lambda case: _gradient(case, leaf) * v, case, rng)
-    if abs(pushed - pulled) <= error + roundings:
+def _unlike(
+    case: Case, leaf: str, v: Array, rng: np.random.Generator, pushed: Measured
+) -> Failure | None:
+    """The failure, if ``<J^T dy, v>`` is farther from ``<dy, J v>`` than both may err."""
+    pulled = measure(lambda case: _gradient(case, leaf) * v, case, rng)
+    error = abs(pushed.value - pulled.value)
+    allowed = pushed.error + pulled.error
+    if error <= allowed:
         return None
-    return _unequal(leaf, pushed, pulled, case) + f"; roundings explain {error + roundings:.3g}"
+    return exact.unequal_products(leaf, pushed.value, pulled.value, case, error, allowed)
 
 
-def _unequal(leaf, pushed, pulled, case):
-    return f"{leaf}: <dy, Jv> = {pushed}, <J^T dy, v> = {pulled}; {exact.shapes(case)}"
+def _gradient(case: Case, leaf: str) -> Array:
+    assert case.backward is not None
+    _, cache = case.forward(case.inputs)
+    return case.backward(case.dy, cache)[leaf]
 
 
-def _gradient(case, leaf):
-    return case.backward(case.dy, case.forward(case.inputs)[1])[leaf]
-
-
-def _moved(case, leaf, step):
+def _moved(case: Case, leaf: str, step: Array) -> dict[str, Array]:
     return case.inputs | {leaf: case.inputs[leaf] + step}
 
 
-def _in_double(case):
+def _in_double(case: Case) -> Case:
     """The case with arguments and dy as float64."""
     convert = partial(np.asarray, dtype=float)
     return case._replace(inputs=tree.map(convert, case.inputs), dy=convert(case.dy))

@@ -13,6 +13,8 @@ is the bound of a running error analysis of what is compared, `ttref.arithmetic.
 bound or estimate of the remainder that is named above.
 """
 
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,10 +23,11 @@ from ttref import storage, tree
 from ttref.arithmetic import ball, running
 from ttref.arithmetic.dual import lift as dual
 from ttref.arithmetic.dual import tangent
+from ttref.contracts import Array, Tree
 from ttref.errors import MissingExtraError, UndecidableError
 from ttref.testing import accuracy, exact
 from ttref.testing.cases.case import Case
-from ttref.testing.report import Finding, Inapplicable
+from ttref.testing.report import Failure, Finding, Inapplicable
 
 DTYPE = "float64"
 GRID = 2.0**-20
@@ -49,50 +52,63 @@ class Line(NamedTuple):
 
     case: Case  # inputs and dy are float64
     leaf: str
-    v: Any  # float64 of small odd integers
+    v: Array  # float64 of small odd integers
     slope: float  # <J^T dy, v>
     slope_error: float  # bound on its error
 
-    def at(self, t, lift=lambda x: x):
+    def at(self, t: Any, lift: Callable[[Array], Array] = np.asarray) -> Tree:
         """The inputs at `t`, lifted."""
         names = iter(tree.flatten(self.case.inputs))
-        moved = {self.leaf: lambda x: lift(x) + t * self.v}
-        return tree.map(lambda x: moved.get(next(names), lift)(x), self.case.inputs)
 
-    def value(self, t):
+        def place(x: Array) -> Array:
+            return lift(x) + t * self.v if next(names) == self.leaf else lift(x)
+
+        return tree.map(place, self.case.inputs)
+
+    def value(self, t: float) -> float:
         """``phi(t)``, from forward on floats."""
-        return exact.inner(self.case.dy, self.case.forward(self.at(t))[0])
+        y, _ = self.case.forward(self.at(t))
+        return exact.inner(self.case.dy, y)
 
-    def value_error(self, t):
+    def value_error(self, t: float) -> float:
         """Bound on the error of ``value(t)``."""
-        inputs = tree.map(_running, self.at(t))
-        return _bound(exact.inner(_running(self.case.dy), self.case.forward(inputs)[0]))
+        y, _ = self.case.forward(tree.map(_running, self.at(t)))
+        return _bound(exact.inner(_running(self.case.dy), y))
 
 
 class Remainder(NamedTuple):
     """A Taylor remainder at some steps, and what is allowed there."""
 
-    steps: Any
-    sizes: Any
-    allowed: Any
+    steps: Array
+    sizes: Array
+    allowed: Array
 
 
-def along_each_leaf(failure):
-    """The rung that asks ``failure(line)``, words or None, for a random line in each input."""
+def along_each_leaf(
+    ask: Callable[[Line], Failure | None],
+) -> Callable[[Case, np.random.Generator], list[Finding]]:
+    """The rung that asks ``ask(line)``, a failure or None, for a random line in each input."""
 
-    def rung(case, rng):
-        return [_finding(failure, line) for line in lines(case, rng)]
+    def find(line: Line) -> Finding:
+        try:
+            return Finding(line.leaf, ask(line))
+        except UndecidableError:
+            return Finding(line.leaf, undecided=True)
+
+    def rung(case: Case, rng: np.random.Generator) -> list[Finding]:
+        return [find(line) for line in lines(case, rng)]
 
     return rung
 
 
-def lines(case, rng):
+def lines(case: Case, rng: np.random.Generator) -> Iterator[Line]:
     """A random `Line` in each input of the case, at random floats; none without a backward."""
     if case.backward is None:
         return
-    case = accuracy.on_floats(case, rng, DTYPE)
+    case = accuracy.draw_floats(case, rng, DTYPE)
     case = case._replace(inputs=tree.map(lambda x: np.round(x / GRID) * GRID, case.inputs))
-    found, bounds = accuracy.results(case), accuracy.results(case, _running)
+    found = accuracy.results(case)
+    bounds = accuracy.results(case, _running)
     for leaf, x in tree.flatten(case.inputs).items():
         v = np.asarray(2.0 * rng.integers(-3, 3, x.shape) + 1)
         if found[leaf].shape != v.shape:
@@ -102,7 +118,7 @@ def lines(case, rng):
 
 
 @along_each_leaf
-def complex_step(line):
+def complex_step(line: Line) -> Failure | None:
     """``Im <dy, f(x + i h v)> / h`` is ``<J^T dy, v>``, up to roundings."""
     certain(line, _stays_on_branch)
     y = _complex_forward(line)
@@ -112,7 +128,7 @@ def complex_step(line):
 
 
 @along_each_leaf
-def richardson(line):
+def richardson(line: Line) -> Failure | None:
     """The central difference that scipy extrapolates is ``<J^T dy, v>``, up to its error."""
     step, _ = certain(line, _stays_on_branch)
     pushed, estimate, nodes = extrapolated(line.value, step)
@@ -121,21 +137,21 @@ def richardson(line):
 
 
 @along_each_leaf
-def taylor(line):
+def taylor(line: Line) -> Failure | None:
     """The remainder stays below the parabola of the largest second derivative."""
     steps, sizes, allowed = remainder(line)
     beyond = sizes > allowed
     if not beyond.any():
         return None
     k = np.argmax(sizes / allowed)
-    slope = np.polyfit(np.log(steps[beyond]), np.log(sizes[beyond]), 1)[0] if sum(beyond) > 1 else 1
-    return (
-        f"{line.leaf}: Taylor remainder {sizes[k]:.3g} at step {steps[k]:.3g}, and curvature and "
-        f"roundings explain {allowed[k]:.3g}; it falls with slope {slope:.2f}, not 2"
-    )
+    what = f"{line.leaf}: the Taylor remainder at step {steps[k]:.3g}"
+    if sum(beyond) > 1:
+        slope = np.polyfit(np.log(steps[beyond]), np.log(sizes[beyond]), 1)[0]
+        what += f", which falls with slope {slope:.2f} and not 2,"
+    return Failure(what, sizes[k], 0, error=sizes[k], allowed=allowed[k], case=line.case)
 
 
-def remainder(line):
+def remainder(line: Line) -> Remainder:
     """The `Remainder` of a line, from its widest certain step down."""
     widest, curvature = certain(line, _largest_curvature)
     steps = np.asarray(widest * TAYLOR_STEPS)
@@ -144,12 +160,12 @@ def remainder(line):
     return Remainder(steps, sizes, curvature / 2 * steps**2 + errors + steps * line.slope_error)
 
 
-def draw_taylor(path, remainders):
+def draw_taylor(path: str | Path, remainders: Mapping[str, Remainder]) -> None:
     """Save a picture of Taylor remainders against the step, one colour per tensor.
 
     Parameters
     ----------
-    path : Path
+    path : str or Path
     remainders : dict from str to Remainder
         By the name of the tensor; ``{line.leaf: remainder(line) for line in lines(case, rng)}``.
 
@@ -166,7 +182,8 @@ def draw_taylor(path, remainders):
     figure = Figure(figsize=(7, 5), layout="constrained")
     FigureCanvasAgg(figure)
     panel = figure.subplots()
-    for k, (name, (steps, sizes, allowed)) in enumerate(remainders.items()):
+    for k, name in enumerate(remainders):
+        steps, sizes, allowed = remainders[name]
         shown = np.where(sizes > 0, sizes, np.nan)  # a logarithm has no zero
         panel.loglog(steps, shown, f"C{k}o-", ms=4, label=name)
         panel.loglog(steps, allowed, f"C{k}:", lw=1)
@@ -179,13 +196,15 @@ def draw_taylor(path, remainders):
         figure.savefig(file, format="png", dpi=120)
 
 
-def extrapolated(function, step):
+def extrapolated(
+    function: Callable[[float], float], step: float
+) -> tuple[float, float, list[float]]:
     """``(derivative at 0, scipy's estimate of its error, the points it took)``."""
     from scipy.differentiate import derivative
 
     nodes: list[float] = []
 
-    def values(t):
+    def values(t: Array) -> Array:
         nodes.extend(np.ravel(t))
         return np.vectorize(function, otypes=[float])(t)
 
@@ -200,7 +219,7 @@ def extrapolated(function, step):
     return float(found.df), float(found.error), [t for t in nodes if t]
 
 
-def certain(line, compute):
+def certain(line: Line, compute: Callable[[Line, Any], Any]) -> tuple[float, Any]:
     """The widest step, and ``compute(line, t)`` for t the ball of that radius, which must decide.
 
     Raises
@@ -219,35 +238,26 @@ def certain(line, compute):
     raise UndecidableError(f"{reason}, within 2^-{NARROWEST}")
 
 
-def unlike(line, pushed, error):
-    """Words if ``<dy, J v>``, known up to `error`, is not ``<J^T dy, v>``."""
+def unlike(line: Line, pushed: float, error: float) -> Failure | None:
+    """The failure, if ``<dy, J v>``, known up to `error`, is not ``<J^T dy, v>``."""
     allowed = error + line.slope_error
-    if abs(pushed - line.slope) <= allowed:
+    error = abs(pushed - line.slope)
+    if error <= allowed:
         return None
-    return (
-        f"{line.leaf}: <dy, Jv> = {pushed}, <J^T dy, v> = {line.slope}, and roundings explain "
-        f"{allowed:.3g}; {exact.shapes(line.case)}"
-    )
+    return exact.unequal_products(line.leaf, pushed, line.slope, line.case, error, allowed)
 
 
-def _finding(failure, line):
-    try:
-        return Finding(line.leaf, failure(line))
-    except UndecidableError:
-        return Finding(line.leaf, undecided=True)
-
-
-def _stays_on_branch(line, t):
+def _stays_on_branch(line: Line, t: Any) -> None:
     """Raise `UndecidableError` if a comparison in forward depends on `t`."""
     line.case.forward(line.at(t, ball.lift))
 
 
-def _largest_curvature(line, t):
+def _largest_curvature(line: Line, t: Any) -> float:
     """Bound on ``|phi''|`` over the ball `t`, by dual numbers of dual numbers of balls."""
     v = line.v.astype(int).astype(object)
     names = iter(tree.flatten(line.case.inputs))
 
-    def twice_dual(x):
+    def twice_dual(x: Array) -> Array:
         d = v if next(names) == line.leaf else 0
         return dual(dual(x, d), dual(d, 0))
 
@@ -258,7 +268,7 @@ def _largest_curvature(line, t):
     return bound
 
 
-def _complex_forward(line):
+def _complex_forward(line: Line) -> Array:
     """``f(x + i h v)``, all inputs complex."""
     try:
         y, _ = line.case.forward(line.at(1j * IMAGINARY_STEP, lambda x: x.astype(complex)))
@@ -267,15 +277,15 @@ def _complex_forward(line):
     return np.asarray(y)
 
 
-def _tangent_in_running_numbers(line):
+def _tangent_in_running_numbers(line: Line) -> Array:
     inputs = tree.map(_running, line.case.inputs)
     return exact.tangent_map(line.case, inputs, line.leaf, line.v.astype(object))
 
 
-def _running(x):
+def _running(x: Array) -> Array:
     return running.lift(x, DTYPE)
 
 
-def _bound(x):
+def _bound(x: Any) -> float:
     """The bound on the error of one running number."""
     return float(running.tolerance(x, DTYPE))

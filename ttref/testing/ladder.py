@@ -10,26 +10,31 @@ certified     float errors beyond what roundings can make
 complex step  again a gradient that is not that of forward, both taken as black boxes on floats;
 Richardson      less each time: these are for code that takes floats only, and for comparison with
 Taylor          other checkers
-kinks         a gradient, where the derivative jumps, that neither side has, or not forward's branch
+kinks         a gradient, where the derivative jumps, outside of the slopes of both sides, or not
+                that of the branch which forward takes
 determinism, purity, ownership, layouts, rows: see `ttref.testing.conduct`
 
-Every run plants errors of its own and reports, per tensor, the smallest that each rung sees.
+Every run also plants errors and reports, per tensor, the smallest that each rung sees.
 """
 
 import math
 from bisect import bisect_left
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from ttref import functions as F
 from ttref import tree
 from ttref.checks import check_choice, check_count
-from ttref.errors import MissingExtraError, UndecidableError
+from ttref.arrays import describe
+from ttref.contracts import Array, Cache, Tree
+from ttref.errors import ConventionError, MissingExtraError, UndecidableError
 from ttref.rng import generator
-from ttref.testing import accuracy, conduct, differences, exact, kinks
-from ttref.testing.cases import CASES, from_generator
-from ttref.testing.report import Finding, Inapplicable, Report, group
+from ttref.testing import accuracy, conduct, differences, exact, subgradients
+from ttref.testing.cases import CASES, Case, Family, from_generator
+from ttref.testing.cases.case import Maker, Subject
+from ttref.testing.report import OPERATOR, Check, Failure, Finding, Inapplicable, Report, group
 
 DTYPES = ("float32", "float64")
 LEVELS = ("exact", "certified", "all")
@@ -38,43 +43,51 @@ MOST_DECADES = 30  # what is seen at 1e-30 is seen at any size
 
 
 class Rung(NamedTuple):
-    """A check ``(case, rng) -> [Finding]``."""
+    """One way to check an operator on a case."""
 
-    run: Any
+    run: Callable[[Case, np.random.Generator], list[Finding]]
     floats: bool = False  # whether it looks at floats, beside a truth that is not in question
-    magnitudes: bool = True  # whether a tensor that is wrong by a factor is its business
+    magnitudes: bool = True  # whether it is there to see a tensor that is wrong by a factor
 
 
-def rungs(level, dtypes=DTYPES):
-    """``{name: Rung}`` up to a level."""
+def rungs(level: str, dtypes: Sequence[str] = DTYPES) -> dict[Check, Rung]:
+    """The rungs up to a level, lowest first."""
     check_choice("level", level, LEVELS)
     found = {
-        "definition": Rung(exact.definition),
-        "adjoint": Rung(exact.adjoint),
-        "second order": Rung(exact.second_order, magnitudes=False),
+        Check("definition"): Rung(exact.definition),
+        Check("adjoint"): Rung(exact.adjoint),
+        Check("second order"): Rung(exact.second_order, magnitudes=False),
     }
-    found |= {f"lattice {dtype}": Rung(exact.on_lattice(dtype), True) for dtype in dtypes}
+    found |= {Check("lattice", dtype): Rung(exact.on_lattice(dtype), True) for dtype in dtypes}
     if level != "exact":
-        found["rationals"] = Rung(accuracy.rationals)
-        found |= {f"certified {dtype}": Rung(accuracy.certified(dtype), True) for dtype in dtypes}
+        found[Check("rationals")] = Rung(accuracy.rationals)
+        for dtype in dtypes:
+            found[Check("certified", dtype)] = Rung(accuracy.certified(dtype), True)
     if level == "all":
         found |= {
-            "complex step": Rung(differences.complex_step, True),
-            "Richardson": Rung(differences.richardson, True),
-            "Taylor": Rung(differences.taylor, True),
-            "kinks": Rung(kinks.kinks),
-            "determinism": Rung(conduct.determinism, True, False),
-            "purity": Rung(conduct.purity, True, False),
-            "ownership": Rung(conduct.ownership, True, False),
-            "layouts": Rung(conduct.layouts, True, False),
-            "rows": Rung(conduct.rows, True, False),
+            Check("complex step"): Rung(differences.complex_step, True),
+            Check("Richardson"): Rung(differences.richardson, True),
+            Check("Taylor"): Rung(differences.taylor, True),
+            Check("kinks"): Rung(subgradients.on_kinks),
+            Check("determinism"): Rung(conduct.determinism, True, False),
+            Check("purity"): Rung(conduct.purity, True, False),
+            Check("ownership"): Rung(conduct.ownership, True, False),
+            Check("layouts"): Rung(conduct.layouts, True, False),
+            Check("rows"): Rung(conduct.rows, True, False),
         }
     return found
 
 
 def check_op(
-    op, strategy=None, level="exact", *, examples=200, seed=0, dtypes=DTYPES, progress=None
-):
+    op: str | Subject,
+    strategy: str | Maker | None = None,
+    level: str = "exact",
+    *,
+    examples: int = 200,
+    seed: int = 0,
+    dtypes: Sequence[str] = DTYPES,
+    progress: Callable[[Iterable[int]], Iterable[int]] | None = None,
+) -> Report:
     """Check an operator on random cases.
 
     Parameters
@@ -97,7 +110,12 @@ def check_op(
     Returns
     -------
     Report
-        Counts, errors and the smallest error that would have been seen, per rung and tensor.
+        Counts, errors and the smallest error that would have been seen, per check and tensor.
+
+    Raises
+    ------
+    ConventionError
+        If there are no cases or no level of that name, or `examples` is no positive integer.
 
     Examples
     --------
@@ -105,11 +123,13 @@ def check_op(
     True
     """
     check_count("examples", examples)
-    name, make = maker_of(op, strategy)
-    rng, report, climbed = generator(seed), Report(name), rungs(level, dtypes)
+    family = family_of(op, strategy)
+    rng = generator(seed)
     draw = from_generator(rng)
+    report = Report(family.name)
+    climbed = rungs(level, dtypes)
     for _ in (progress or iter)(range(examples)):
-        case = make(draw, rng)
+        case = family(draw, rng)
         for check, rung in list(climbed.items()):
             try:
                 findings = attempt(rung, case, rng)
@@ -124,31 +144,36 @@ def check_op(
     return report
 
 
-def maker_of(op, strategy):
-    """A name for the report, and a function ``(draw, rng)`` that makes cases of the operator."""
+def family_of(op: str | Subject, strategy: str | Maker | None) -> Family:
+    """The cases of an operator that is given by its name, or by itself and a strategy."""
     if isinstance(op, str):
         check_choice("operator", op, CASES)
-        return op, CASES[op]
+        return CASES[op]
     if isinstance(strategy, str):
         check_choice("strategy", strategy, CASES)
         strategy = CASES[strategy]
+    if strategy is None:
+        raise ConventionError(
+            f"op is {describe(op)}, so strategy must say which cases it is for: one of "
+            f"{', '.join(CASES)}, or a function (draw, rng, op) -> Case"
+        )
     name = getattr(op, "__name__", type(op).__name__).removeprefix("ttref.")
-    return name, lambda draw, rng: strategy(draw, rng, op)
+    return Family(name, op, strategy)
 
 
-def attempt(rung, case, rng):
+def attempt(rung: Rung, case: Case, rng: np.random.Generator) -> list[Finding]:
     """The findings of a rung; an error that it raises, or a question without answer, is one too."""
     try:
         return rung.run(case, rng)
     except UndecidableError:
-        return [Finding("-", undecided=True)]
+        return [Finding(OPERATOR, undecided=True)]
     except (MissingExtraError, Inapplicable):
         raise
     except Exception as error:
-        return [Finding("-", f"{type(error).__name__}: {error}; {exact.shapes(case)}")]
+        return [Finding(OPERATOR, Failure(f"{type(error).__name__}: {error}", case=case))]
 
 
-def add_power(report, check, rung, case):
+def add_power(report: Report, check: Check, rung: Rung, case: Case) -> None:
     """Note the smallest relative error of each whole tensor that the rung sees in this case."""
     for tensor in ("y", *case.inputs):
         tally = report.tallies.get((check, tensor))
@@ -159,45 +184,48 @@ def add_power(report, check, rung, case):
                 tally.measured += 1
 
 
-def smallest_seen(rung, case, tensor):
+def smallest_seen(rung: Rung, case: Case, tensor: str) -> float | None:
     """The most decades below 1 at which the rung sees an error; None if there is none to plant.
 
     A tensor that is zero stays right when it is multiplied. Of an error that is seen, each larger
     one is taken to be seen.
     """
-    changes: list = []
+    changes: list[bool] = []
 
-    def unseen(decade):
-        suspect = planted(case, tensor, decade, rung.floats, changes)
+    def is_unseen(decade: int) -> bool:
+        suspect = plant(case, tensor, decade, rung.floats, changes)
         findings = attempt(rung, suspect, generator(0))
-        return not any(f.failure and group(f.tensor) in (tensor, "-") for f in findings)
+        return not any(f.failure and group(f.tensor) in (tensor, OPERATOR) for f in findings)
 
-    decades = bisect_left(range(1, MOST_DECADES + 1), True, key=unseen)
-    return (math.inf if decades == MOST_DECADES else decades) if any(changes) else None
+    decades = bisect_left(range(1, MOST_DECADES + 1), True, key=is_unseen)
+    if not any(changes):
+        return None
+    return math.inf if decades == MOST_DECADES else decades
 
 
-def planted(case, tensor, decade, floats, changes):
+def plant(case: Case, tensor: str, decade: int, floats: bool, changes: list[bool]) -> Case:
     """The case of an operator that gets a tensor wrong by a factor ``1 + 10 ** -decade``.
 
     With `floats`, only where it computes on floats: the truth beside them stays right. `changes`
     collects whether there was anything to get wrong.
     """
 
-    def spoil(x):
+    def spoil(x: Array) -> Array:
         x = np.asarray(x)
         if (x.dtype != object) != floats:
             return x
         changes.append(np.any(x != 0))
         return x * x.dtype.type(1 + 10.0**-decade) if floats else x + F.divide(x, 10**decade)
 
-    def forward(inputs):
+    def forward(inputs: Tree) -> tuple[Array, Cache]:
         y, cache = case.forward(inputs)
         return (spoil(y) if tensor == "y" else y), cache
 
-    def backward(dy, cache):
+    def backward(dy: Array, cache: Cache) -> Tree:
+        assert case.backward is not None
         gradients = case.backward(dy, cache)
         return gradients | {tensor: tree.map(spoil, gradients[tensor])}
 
-    return case._replace(
-        forward=forward, backward=backward if tensor in case.inputs else case.backward
-    )
+    if tensor in case.inputs:
+        return case._replace(forward=forward, backward=backward)
+    return case._replace(forward=forward)

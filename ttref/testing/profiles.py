@@ -16,7 +16,7 @@ PROFILES: dict[str, dict[str, Any]] = {
 }
 
 
-def load(name):
+def load(name: str) -> None:
     """Register the profiles as ``ttref-dev`` and so on, and make one the default.
 
     Raises

@@ -1,21 +1,76 @@
-"""What checks find, counted per rung of the ladder and per tensor."""
+"""What checks find: a `Finding` per tensor, counted in the `Tally` of its `Check`."""
 
 import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from ttref import tree
+from ttref.arithmetic import ball
 from ttref.tables import table
+from ttref.testing.cases.case import Case
+
+OPERATOR = "-"  # stands for a tensor where the operator as a whole is found wrong, or undecided
+COLUMNS = ("operator", "check", "tensor", "cases", "wrong", "undecided")
+MEASURES = ("normwise u", "condition u", "detects")
 
 
 class Inapplicable(Exception):
-    """A rung cannot put its question to this operator; the message says why."""
+    """A rung cannot put its question to this operator. The message says why."""
+
+
+class Check(NamedTuple):
+    """A rung of the ladder, in one floating-point format if it depends on the format.
+
+    >>> str(Check("adjoint")), str(Check("lattice", "float32"))
+    ('adjoint', 'lattice float32')
+    """
+
+    rung: str
+    dtype: str | None = None
+
+    def __str__(self) -> str:
+        return self.rung if self.dtype is None else f"{self.rung} {self.dtype}"
+
+
+class Failure(NamedTuple):
+    """What is wrong with a tensor. ``str`` makes a sentence of it.
+
+    >>> str(Failure("y", 3, 4, index=(0, 1)))
+    'y[0, 1] is 3, expected 4'
+    """
+
+    what: str  # the quantity that is wrong; without `found`, the whole statement
+    found: Any = None
+    expected: Any = None
+    index: tuple[int, ...] = ()  # of the entry, if one entry is compared
+    reference: str = ""  # the quantity whose value is expected, if it has another name
+    error: float | None = None  # the distance between found and expected
+    allowed: float | None = None  # the largest error that roundings and remainders explain
+    case: Case | None = None  # the problem on which it was found
+
+    def __str__(self) -> str:
+        parts = [self.what]
+        if self.index:
+            parts.append(f"[{', '.join(map(str, self.index))}]")
+        if self.found is not None:
+            expected = f"{self.reference} = " if self.reference else ""
+            expected += ball.text(self.expected)
+            parts.append(f" is {ball.text(self.found)}, expected {expected}")
+        if self.error is not None:
+            parts.append(f"; it is off by {self.error:.3g}, and {self.allowed:.3g} is explained")
+        if self.case is not None:
+            parts.append(f"; {shapes(self.case.inputs)}")
+        return "".join(parts)
+
+    __repr__ = __str__  # for the case holds whole arrays
 
 
 class Finding(NamedTuple):
     """One comparison: of which tensor, what is wrong with it, and how large its error is."""
 
     tensor: str
-    failure: str | None = None  # in words; None if nothing is wrong
+    failure: Failure | None = None  # None if nothing is wrong
     undecided: bool = False  # the question has no certain answer for this case
     normwise: float = 0.0  # largest error, in u times the largest value of the tensor
     condition: float = 0.0  # largest error, in u times the same computation on absolute values
@@ -23,18 +78,18 @@ class Finding(NamedTuple):
 
 @dataclass
 class Tally:
-    """Counts of findings on one tensor by one rung."""
+    """Counts of findings on one tensor by one check."""
 
     cases: int = 0
     wrong: int = 0
     undecided: int = 0
     normwise: float = 0.0
     condition: float = 0.0
-    first: str | None = None
+    first: Failure | None = None
     decades: float = math.inf  # 10^-decades is the smallest relative error of it that is seen
-    measured: int = 0  # the number of cases in which `decades` was
+    measured: int = 0  # the number of cases in which `decades` was measured
 
-    def add(self, finding):
+    def add(self, finding: Finding) -> None:
         """Count one more."""
         self.cases += 1
         self.undecided += finding.undecided
@@ -45,90 +100,121 @@ class Tally:
             self.first = self.first or finding.failure
 
     @property
-    def detects(self):
-        """The smallest relative error of the tensor that the rung sees, in words."""
+    def detects(self) -> str | None:
+        """The smallest relative error of the tensor that the check sees; None if not measured."""
         if not self.measured:
             return None
-        return "any" if self.decades == math.inf else f"1e-{self.decades}" if self.decades else "-"
-
-
-COLUMNS = ("operator", "check", "tensor", "cases", "wrong", "undecided")
-MEASURES = ("normwise u", "condition u", "detects")
+        if self.decades == math.inf:
+            return "any"
+        return f"1e-{self.decades}" if self.decades else "-"
 
 
 @dataclass
 class Report:
-    """Tallies of one operator's checks; `skipped` tells which rungs did not run, and why."""
+    """Tallies of one operator's checks.
+
+    Attributes
+    ----------
+    name : str
+        Of the operator.
+    tallies : dict
+        The `Tally` of each ``(check, tensor)``.
+    skipped : dict
+        For each check that did not run, the reason.
+    """
 
     name: str
-    tallies: dict = field(default_factory=dict)  # (check, tensor) -> Tally
-    skipped: dict = field(default_factory=dict)  # check -> reason
+    tallies: dict[tuple[Check, str], Tally] = field(default_factory=dict)
+    skipped: dict[Check, str] = field(default_factory=dict)
 
-    def add(self, check, finding):
-        """Count a finding of a rung; tensors of one branch (cores.0, cores.1) count together."""
+    def add(self, check: Check, finding: Finding) -> None:
+        """Count a finding; tensors of one branch (cores.0, cores.1) count together."""
         key = check, group(finding.tensor)
         self.tallies.setdefault(key, Tally()).add(finding)
 
     @property
-    def ok(self):
-        """Whether nothing is wrong, and every rung that was not skipped decided something."""
+    def ok(self) -> bool:
+        """Whether nothing is wrong, and every check that was not skipped decided something."""
         return bool(self.tallies or self.skipped) and not (self.failures or self.undecided)
 
     @property
-    def failures(self):
-        """The first failure of each rung and tensor, in words."""
-        return {key: tally.first for key, tally in self.tallies.items() if tally.wrong}
+    def failures(self) -> dict[tuple[Check, str], Failure]:
+        """The first failure of each check and tensor."""
+        return {key: tally.first for key, tally in self.tallies.items() if tally.first is not None}
 
     @property
-    def undecided(self):
-        """The rungs that decided nothing."""
+    def undecided(self) -> list[Check]:
+        """The checks that decided nothing."""
         decided = {check for (check, _), t in self.tallies.items() if t.cases > t.undecided}
-        return [c for c in dict.fromkeys(check for check, _ in self.tallies) if c not in decided]
+        return [check for check in self.checks if check not in decided]
 
-    def rows(self):
-        """Dicts with a row's counts, its errors in units, and its first failure."""
-        return [
-            {
-                **dict(zip(COLUMNS, (self.name, *key, t.cases, t.wrong, t.undecided), strict=True)),
-                "normwise u": _finite(t.normwise),
-                "condition u": _finite(t.condition),
-                "detects": t.detects,
-                "first": t.first,
-            }
-            for key, t in sorted(self.tallies.items(), key=self._order)
-        ]
+    @property
+    def checks(self) -> list[Check]:
+        """The checks that ran, in their order."""
+        return list(dict.fromkeys(check for check, _ in self.tallies))
 
-    def _order(self, item):
-        """Rungs as they ran; y before the inputs."""
-        check, tensor = item[0]
-        return list(dict.fromkeys(c for c, _ in self.tallies)).index(check), tensor != "y", tensor
+    def sentences(self) -> list[str]:
+        """What is wrong, and which checks decided nothing, in words."""
+        wrong = [f"{check} of {tensor}: {why}" for (check, tensor), why in self.failures.items()]
+        return [*wrong, *(f"{check}: nothing could be decided" for check in self.undecided)]
 
-    def __str__(self):
+    def reasons(self) -> list[str]:
+        """Which checks were skipped, and why, in words."""
+        return [f"{check} skipped: {why}" for check, why in self.skipped.items()]
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The row of each check and tensor, checks in their order and y before the inputs."""
+        order = {check: place for place, check in enumerate(self.checks)}
+        keys = sorted(self.tallies, key=lambda key: (order[key[0]], key[1] != "y", key[1]))
+        return [self.row(*key) for key in keys]
+
+    def row(self, check: Check, tensor: str) -> dict[str, Any]:
+        """The counts of a tally, its errors in units, and its first failure, fit for JSON."""
+        tally = self.tallies[check, tensor]
+        return {
+            "operator": self.name,
+            "check": str(check),
+            "tensor": tensor,
+            "cases": tally.cases,
+            "wrong": tally.wrong,
+            "undecided": tally.undecided,
+            "normwise u": _finite(tally.normwise),
+            "condition u": _finite(tally.condition),
+            "detects": tally.detects,
+            "first": None if tally.first is None else str(tally.first),
+        }
+
+    def __str__(self) -> str:
         return report_table([self])
 
 
-def report_table(reports):
+def report_table(reports: Iterable[Report]) -> str:
     """One table of the rows of several reports, and below it what was skipped."""
+    reports = list(reports)
     cells = [
         (*(row[c] for c in COLUMNS), *map(_units, (row[m] for m in MEASURES[:2])), row["detects"])
         for report in reports
         for row in report.rows()
     ]
-    skipped = sorted(
-        {f"{check} skipped: {why}" for r in reports for check, why in r.skipped.items()}
-    )
+    skipped = sorted({reason for report in reports for reason in report.reasons()})
     return "\n".join([table((*COLUMNS, *MEASURES), cells), *skipped])
 
 
-def group(leaf):
+def group(leaf: str) -> str:
     """The part of a name under which its findings are counted: ``cores`` of ``cores.0``."""
     return leaf.partition(".")[0]
 
 
-def _finite(value):
+def shapes(inputs: Mapping[str, Any]) -> str:
+    """The shapes of the inputs of a case, for a message."""
+    leaves = tree.flatten(inputs).items()
+    return "inputs " + ", ".join(f"{name} {tuple(map(int, x.shape))}" for name, x in leaves)
+
+
+def _finite(value: float) -> float | None:
     """A number, or None, for JSON knows no infinity."""
     return value if math.isfinite(value) else None
 
 
-def _units(value):
+def _units(value: float | None) -> str | None:
     return f"{value:.2g}" if value else None

@@ -1,4 +1,4 @@
-"""Hypothesis strategies: shapes of trains, cores, sequences, images, and whole problems.
+"""Hypothesis strategies: shapes of tensor trains, cores, sequences, images, and whole problems.
 
 Structure is drawn by hypothesis, value by value, so that a failure shrinks to its smallest shape;
 the entries of arrays come from one drawn seed, or shrinking would take twenty times as long. Sizes
@@ -12,44 +12,48 @@ are capped by construction. Needs hypothesis (extra ``test``).
     ...     assert_right(case)
 """
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import numpy as np
 from hypothesis import settings, target
 from hypothesis import strategies as st
 
 from ttref.checks import check_choice
+from ttref.contracts import Array, Dtype
 from ttref.rng import generator
 from ttref.testing.cases import CASES
-from ttref.testing.cases.affine import draw_structure
-from ttref.testing.cases.case import integers
+from ttref.testing.cases.affine import Structure, draw_structure
+from ttref.testing.cases.case import Case, Draw, Subject, integers
 from ttref.testing.ladder import DTYPES, attempt, rungs
 
 FEW = 1000  # examples; aiming pays above
 
 
-def generators():
+def generators() -> st.SearchStrategy[np.random.Generator]:
     """Generators of random values; the simplest is that of seed 0."""
     return st.integers(0, 2**32 - 1).map(generator)
 
 
 @st.composite
-def structures(draw):
-    """``(n, m, r)``: the modes and ranks of a small train, as `draw_structure` makes them."""
+def structures(draw: st.DrawFn) -> Structure:
+    """``(n, m, r)``: modes and TT-ranks of a small tensor train, as `draw_structure` makes them."""
     return draw_structure(_integers_of(draw))
 
 
-def modes():
-    """``(n, m)``: input and output modes of a small train: square, of size 1, prime, different."""
+def modes() -> st.SearchStrategy[Any]:
+    """``(n, m)``: input and output modes: square, of size 1, prime, different."""
     return structures().map(lambda structure: structure[:2])
 
 
-def ranks():
-    """TT-ranks ``(1, ..., 1)`` of a small train: equal, different, and beyond n m."""
+def ranks() -> st.SearchStrategy[Any]:
+    """TT-ranks ``(1, ..., 1)`` of a small tensor train: equal, different, and beyond n m."""
     return structures().map(lambda structure: structure[2])
 
 
 @st.composite
-def cores(draw, dtype=object):
-    """The cores of a small train, integers from -3 to 3."""
+def cores(draw: st.DrawFn, dtype: Dtype = object) -> tuple[Array, ...]:
+    """The cores of a small tensor train, integers from -3 to 3."""
     n, m, r = draw(structures())
     rng = draw(generators())
     shapes = zip(r[:-1], n, m, r[1:], strict=True)
@@ -57,12 +61,14 @@ def cores(draw, dtype=object):
 
 
 @st.composite
-def sequences(draw, dtype=object):
+def sequences(draw: st.DrawFn, dtype: Dtype = object) -> tuple[Array, Array]:
     """``(x, mask)``: integers, shape (B, T, N), and booleans, shape (B, T): False is padding.
 
     Padding is at the end, anywhere, or nowhere; a sequence may be padding altogether.
     """
-    B, T, N = (draw(st.integers(1, most)) for most in (3, 4, 3))
+    B = draw(st.integers(1, 3))
+    T = draw(st.integers(1, 4))
+    N = draw(st.integers(1, 3))
     padding = draw(st.sampled_from(["none", "end", "anywhere"]))
     rng = draw(generators())
     mask = np.ones((B, T), dtype=bool)
@@ -74,21 +80,21 @@ def sequences(draw, dtype=object):
 
 
 @st.composite
-def images(draw, dtype=object):
+def images(draw: st.DrawFn, dtype: Dtype = object) -> Array:
     """Integers, shape (B, H, W, C)."""
     shape = tuple(draw(st.integers(1, most)) for most in (2, 5, 5, 3))
     return integers(draw(generators()), shape).astype(dtype)
 
 
 @st.composite
-def problems(draw, name, op=None):
+def problems(draw: st.DrawFn, name: str, op: Subject = None) -> Case:
     """Cases of `CASES`, for the real operator or for `op`, a suspect with its contract."""
     check_choice("operator", name, CASES)
     seed = draw(st.integers(0, 2**32 - 1))
     return CASES[name](_integers_of(draw), generator(seed), op)
 
 
-def assert_right(case, level="exact", dtypes=DTYPES):
+def assert_right(case: Case, level: str = "exact", dtypes: Sequence[str] = DTYPES) -> None:
     """Climb the rungs with one case, for a test under ``@given``; the first finding fails it.
 
     Where there are many examples, hypothesis is told to look for large errors.
@@ -100,6 +106,6 @@ def assert_right(case, level="exact", dtypes=DTYPES):
                 target(finding.normwise, label=f"{check} of {finding.tensor}")
 
 
-def _integers_of(draw):
+def _integers_of(draw: st.DrawFn) -> Draw:
     """The `draw` of a maker, over the `draw` of hypothesis."""
     return lambda low, high: draw(st.integers(low, high))

@@ -3,26 +3,50 @@
 It asks the strongest rung of `ttref.testing.black_box` that applies, and those of conduct.
 """
 
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
 import numpy as np
 
 from ttref.arrays import check_shape, describe
 from ttref.checks import check_count
+from ttref.contracts import Array, Cache
 from ttref.errors import ConventionError, DtypeError, ShapeError, UndecidableError
 from ttref.rng import generator
 from ttref.testing import black_box, conduct
 from ttref.testing.cases.case import Case
 from ttref.testing.ladder import Rung, add_power, attempt
-from ttref.testing.report import Report
+from ttref.testing.report import Check, Report
 
-# name: (the rung, what raises with the reason if it does not apply), strongest first
+
+class Derivative(NamedTuple):
+    """A way to the derivative of a function of which nothing is known."""
+
+    rung: Rung
+    require: Callable[[Case, np.random.Generator], None]  # raises if it does not apply
+
+
+# strongest first
 DERIVATIVES = {
-    "lattice": (black_box.lattice, black_box.check_lattice),
-    "complex step": (black_box.complex_step, black_box.check_complex_step),
-    "differences": (black_box.central_differences, black_box.check_differences),
+    Check("lattice"): Derivative(Rung(black_box.lattice, True), black_box.require_lattice),
+    Check("complex step"): Derivative(
+        Rung(black_box.complex_step, True), black_box.require_complex_step
+    ),
+    Check("differences"): Derivative(
+        Rung(black_box.central_differences, True), black_box.require_differences
+    ),
 }
 
 
-def check_vjp(f, vjp, args, *, names=None, examples=20, seed=0):
+def check_vjp(
+    f: Callable[..., Array],
+    vjp: Callable[..., Sequence[Array]],
+    args: Sequence[Array],
+    *,
+    names: Sequence[str] | None = None,
+    examples: int = 20,
+    seed: int = 0,
+) -> Report:
     """Check that ``vjp`` pulls cotangents back through ``f``, argument by argument.
 
     Parameters
@@ -69,37 +93,43 @@ def check_vjp(f, vjp, args, *, names=None, examples=20, seed=0):
     True
     """
     check_count("examples", examples)
-    rng, report = generator(seed), Report(getattr(f, "__name__", type(f).__name__))
-    case = _with_random_dy(pair_as_case(f, vjp, args, names), rng)
+    rng = generator(seed)
+    report = Report(getattr(f, "__name__", type(f).__name__))
+    case = _draw_dy(pair_as_case(f, vjp, args, names), rng)
     rungs = {
         **_strongest(case, rng, report),
-        "determinism": Rung(conduct.determinism, True),
-        "purity": Rung(conduct.purity, True),
+        Check("determinism"): Rung(conduct.determinism, True, False),
+        Check("purity"): Rung(conduct.purity, True, False),
     }
     for _ in range(examples):
-        case = _with_random_dy(case, rng)
+        case = _draw_dy(case, rng)
         for check, rung in rungs.items():
             for finding in attempt(rung, case, rng):
                 report.add(check, finding)
-            if report.ok and check in DERIVATIVES:
+            if report.ok and rung.magnitudes:
                 add_power(report, check, rung, case)
     return report
 
 
-def pair_as_case(f, vjp, args, names):
+def pair_as_case(
+    f: Callable[..., Array],
+    vjp: Callable[..., Sequence[Array]],
+    args: Sequence[Array],
+    names: Sequence[str] | None,
+) -> Case:
     """The `Case` of a user's pair: floats for inputs, and f for its own definition."""
     inputs = _named(args, names)
 
-    def value(inputs):
+    def value(inputs: dict[str, Array]) -> Array:
         y = f(*inputs.values())
         if isinstance(y, tuple | list) or np.asarray(y).dtype.kind not in "fc":
             raise DtypeError(f"f returns {describe(y)}, expected one array of floats")
         return np.asarray(y)
 
-    def forward(inputs):
+    def forward(inputs: dict[str, Array]) -> tuple[Array, Cache]:
         return value(inputs), tuple(inputs.values())
 
-    def backward(dy, kept):
+    def backward(dy: Array, kept: Cache) -> dict[str, Array]:
         gradients = vjp(dy, *kept)
         if not isinstance(gradients, tuple | list) or len(gradients) != len(inputs):
             got = len(gradients) if isinstance(gradients, tuple | list) else describe(gradients)
@@ -113,7 +143,7 @@ def pair_as_case(f, vjp, args, names):
     return Case(inputs, np.ones_like(y), forward, backward, definition=value)
 
 
-def _named(args, names):
+def _named(args: Sequence[Array], names: Sequence[str] | None) -> dict[str, Array]:
     """``{name: argument}``, checked."""
     if not isinstance(args, tuple | list) or not args:
         raise ConventionError(f"args is {describe(args)}, expected a tuple of arrays")
@@ -128,20 +158,20 @@ def _named(args, names):
     return dict(zip(names, args, strict=True))
 
 
-def _with_random_dy(case, rng):
+def _draw_dy(case: Case, rng: np.random.Generator) -> Case:
     return case._replace(dy=np.asarray(rng.standard_normal(case.dy.shape), case.dy.dtype))
 
 
-def _strongest(case, rng, report):
+def _strongest(case: Case, rng: np.random.Generator, report: Report) -> dict[Check, Rung]:
     """The strongest way to a derivative that applies, and in the report why others do not."""
     *others, last = DERIVATIVES
-    for name in others:
-        rung, check = DERIVATIVES[name]
+    for check in others:
+        rung, require = DERIVATIVES[check]
         try:
-            check(case, rng)
-            return {name: Rung(rung, True)}
+            require(case, rng)
+            return {check: rung}
         except UndecidableError as reason:
-            report.skipped[name] = str(reason)
-    rung, check = DERIVATIVES[last]
-    check(case, rng)
-    return {last: Rung(rung, True)}
+            report.skipped[check] = str(reason)
+    rung, require = DERIVATIVES[last]
+    require(case, rng)
+    return {last: rung}

@@ -1,19 +1,21 @@
-"""Where the derivative jumps: inputs exactly on the kinks, and what each framework chooses there.
+"""Derivatives on kinks, where the slope jumps, and what each framework chooses there.
 
-Between the slope to the left and the slope to the right every value is a subgradient (Clarke 1983),
-so a derivative at a kink is wrong only outside of them. Which of them ttref takes is a convention
-(docs/conventions.md) that backward must share with forward: run on dual numbers, forward goes down
-one branch, and backward has to be the adjoint of that one.
+Every value between the slope to the left and the slope to the right is a subgradient (Clarke 1983),
+so a derivative on a kink is wrong only if it lies outside of them. Which subgradient ttref takes is
+a convention (docs/conventions.md) that backward must share with forward: run on dual numbers,
+forward takes one branch, and backward has to be the adjoint of that branch.
 """
 
 from fractions import Fraction
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ttref import tree
+from ttref.contracts import Array
 from ttref.testing import exact
-from ttref.testing.report import Finding
+from ttref.testing.cases.case import Case
+from ttref.testing.report import Failure, Finding
 
 
 class Kink(NamedTuple):
@@ -49,58 +51,60 @@ STEP = Fraction(1, 2 ** (exact.STEP_BITS // 3))  # of the one-sided differences
 REMAINDER = 2.0 ** -(exact.STEP_BITS // 4)  # they are off by a few steps at most
 
 
-def kinks(case, rng):
+def on_kinks(case: Case, rng: np.random.Generator) -> list[Finding]:
     """On the kinks the gradient is a subgradient, and that of the branch which forward takes.
 
     For functions of one entry at a time, which are all that have `kinks`.
     """
     if not case.kinks or case.backward is None:
         return []
-    case = on_kinks(case, rng)
+    case = move_onto_kinks(case, rng)
     return [_subgradient(case), *exact.adjoint(case, rng)]
 
 
-def on_kinks(case, rng):
+def move_onto_kinks(case: Case, rng: np.random.Generator) -> Case:
     """The case with every input on a kink, and no zero in dy."""
     values = np.asarray(case.kinks, dtype=object)
 
-    def drawn(x):
+    def draw(x: Array) -> Array:
         return values[rng.integers(len(values), size=x.shape)]
 
     dy = np.asarray(rng.integers(1, 4, case.dy.shape), dtype=object)
-    return case._replace(inputs=tree.map(drawn, case.inputs), dy=dy)
+    return case._replace(inputs=tree.map(draw, case.inputs), dy=dy)
 
 
-def is_subgradient(found, left, right, error=0):
+def is_subgradient(found: Array, left: Array, right: Array, error: float = 0) -> Array:
     """Whether each entry lies between the slopes of both sides, up to `error`."""
 
-    def between(value, left, right):
+    def between(value: Any, left: Any, right: Any) -> bool:
         low, high = (left, right) if left <= right else (right, left)
         return bool(low - error <= value <= high + error)
 
     return np.asarray(np.frompyfunc(between, 3, 1)(found, left, right), dtype=bool)
 
 
-def _subgradient(case):
+def _subgradient(case: Case) -> Finding:
+    """Whether the gradient lies between one-sided differences of the definition."""
+    assert case.backward is not None
     with exact.arithmetic(case, exact.STEP_BITS) as lift:
         inputs = tree.map(lift, case.inputs)
         (leaf,) = tree.flatten(inputs)
         at = case.definition(inputs)
 
-        def slope(h):
+        def slope(h: Fraction) -> Array:
             """Of the definition, to one side."""
             moved = tree.map(lambda x: lift(x + h), case.inputs)
             return (case.definition(moved) - at) * int(1 / h)
 
-        left, right = slope(-STEP), slope(STEP)
-        found = tree.leaves(case.backward(case.dy, case.forward(inputs)[1]))[0]
+        left = slope(-STEP)
+        right = slope(STEP)
+        _, cache = case.forward(inputs)
+        found = tree.leaves(case.backward(case.dy, cache))[0]
         error = 0 if case.is_exact else REMAINDER
         fits = is_subgradient(found, case.dy * left, case.dy * right, error)
     if fits.all():
         return Finding(leaf)
-    k = tuple(np.argwhere(~fits)[0])
-    return Finding(
-        leaf,
-        f"{leaf} = {case.inputs[leaf][k]}: gradient {found[k]} / dy {case.dy[k]} is not between "
-        f"the slopes {left[k]} and {right[k]} of both sides",
-    )
+    i = tuple(map(int, np.argwhere(~fits)[0]))
+    what = f"at {leaf} = {case.inputs[leaf][i]} the gradient of {leaf}"
+    between = f"{case.dy[i]} times a slope between {left[i]} and {right[i]}, those of both sides"
+    return Finding(leaf, Failure(what, found[i], between, i))
