@@ -6,11 +6,14 @@ Exact numbers the polynomial ones and the piecewise linear ones are exact on int
               others call the number's own method (``x.tanh()`` of a ball) and raise `InexactError`
               where there is none.
 
-At a kink the value of the left branch is taken: relu'(0) = 0, hard_sigmoid'(+-5/2) = 0.
+At a kink the value of the left branch is taken: relu'(0) = 0, hard_sigmoid'(+-5/2) = 0. A function
+is at a kink where the numbers that it compares are equal: `watch_kinks` collects them.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from fractions import Fraction
 from typing import Any
 
@@ -21,6 +24,27 @@ from ttref.arrays import holds_objects, namespace, to_numpy
 from ttref.contracts import Array
 from ttref.errors import InexactError, UndecidableError
 
+_kinks: ContextVar[list[Any] | None] = ContextVar("kinks", default=None)
+
+
+@contextmanager
+def watch_kinks() -> Iterator[list[Any]]:
+    """A list of the exact numbers whose comparison, inside the block, is decided at equality.
+
+    There a derivative may jump. Comparisons of floats are not watched.
+
+    >>> with watch_kinks() as kinks:
+    ...     y = relu(np.asarray([-1, 0, 1], dtype=object))
+    >>> kinks
+    [0]
+    """
+    kinks: list[Any] = []
+    token = _kinks.set(kinks)
+    try:
+        yield kinks
+    finally:
+        _kinks.reset(token)
+
 
 def divide(x: Array, divisor: Any) -> Array:
     """``x / divisor``, exact on integers: an integer divided by an integer is a Fraction."""
@@ -29,8 +53,10 @@ def divide(x: Array, divisor: Any) -> Array:
     return _each(lambda v, w: Fraction(v, w) if _are_ints(v, w) else v / w, x, divisor)
 
 
-def where_positive(x: Array, positive: Any, otherwise: Any) -> Array:
+def where_positive(x: Array, positive: Any, otherwise: Any, *, smooth: bool = False) -> Array:
     """`positive` where ``x > 0``, `otherwise` where ``x <= 0``; a NaN goes with `positive`.
+
+    With `smooth`, both have the same derivatives at 0, which then is no kink.
 
     Raises
     ------
@@ -38,7 +64,10 @@ def where_positive(x: Array, positive: Any, otherwise: Any) -> Array:
         If a number is neither: a ball that contains 0.
     """
     if holds_objects(x):
-        return namespace(x).where(np.asarray(_each(_is_positive, x), bool), positive, otherwise)
+        is_positive = np.asarray(_each(_is_positive, x), bool)
+        if not smooth:
+            _note_kinks(_is_zero, x)
+        return namespace(x).where(is_positive, positive, otherwise)
     return namespace(x).where(_real(x) <= 0, otherwise, positive)
 
 
@@ -51,7 +80,9 @@ def greater(x: Array, y: Array) -> Array:
         If a number is neither greater nor not: balls that overlap, unless they are one object.
     """
     if holds_objects(x):
-        return np.asarray(_each(_is_greater, x, y), bool)
+        is_greater = np.asarray(_each(_is_greater, x, y), bool)
+        _note_kinks(_are_equal, x, y)
+        return is_greater
     return (_real(x) > _real(y)) | (x != x)
 
 
@@ -104,13 +135,16 @@ def tanh(x: Array) -> Array:
 
 def sigmoid(x: Array) -> Array:
     """``1 / (1 + exp(-x))``, with full relative accuracy in both tails."""
-    decay = exp(-absolute(x))
-    return where_positive(x, 1, decay) / (1 + decay)
+    decay = exp(-where_positive(x, x, -x, smooth=True))
+    return where_positive(x, 1, decay, smooth=True) / (1 + decay)
 
 
 def softplus(x: Array) -> Array:
     """``log(1 + exp(x))``."""
-    return relu(x) + log1p(exp(-absolute(x)))
+    positive_part = (
+        namespace(x).maximum(x, 0) if _is_real(x) else where_positive(x, x, x * 0, smooth=True)
+    )
+    return positive_part + log1p(exp(-where_positive(x, x, -x, smooth=True)))
 
 
 def expm1(x: Array) -> Array:
@@ -164,6 +198,23 @@ def _is_greater(value: Any, other: Any) -> bool:
     if value > other:
         return True
     raise UndecidableError(f"whether {value} is greater than {other} cannot be told")
+
+
+def _is_zero(value: Any) -> bool:
+    return bool(value <= 0) and not value < 0
+
+
+def _are_equal(value: Any, other: Any) -> bool:
+    """Whether two numbers are equal; not if they are one, which moves as one."""
+    return value is not other and bool(value <= other) and not value < other
+
+
+def _note_kinks(is_kink: Callable[..., bool], x: Array, *others: Array) -> None:
+    """Tell `watch_kinks` of the entries of `x` that are on a kink."""
+    kinks = _kinks.get()
+    if kinks is not None:
+        found = np.asarray(_each(is_kink, x, *others), bool)
+        kinks.extend(np.broadcast_to(x, found.shape)[found])
 
 
 def _is_real(x: Array) -> bool:

@@ -182,7 +182,8 @@ def test_without_python_flint_the_checks_that_need_no_ball_still_run():
         from ttref.testing import check_op
         report = check_op("linear", level="certified", examples=3)
         ran = sorted({row["check"] for row in report.rows()})
-        print(json.dumps([report.ok, report.skipped, ran]))
+        skipped = {str(check): why for check, why in report.skipped.items()}
+        print(json.dumps([report.ok, skipped, ran]))
     """
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     ok, skipped, ran = json.loads(out.stdout)

@@ -14,7 +14,7 @@ from ttref.arithmetic import ball, rational, running
 from ttref.arithmetic.formats import unit_roundoff
 from ttref.errors import UndecidableError
 from ttref.testing import CASES
-from ttref.testing.accuracy import on_floats, results
+from ttref.testing.accuracy import draw_floats, results
 from ttref.testing.cases import from_generator
 
 FORMATS = ("float32", "float64")
@@ -152,7 +152,7 @@ def test_the_float32_results_of_every_operator_are_within_their_bounds(name):
     rng = np.random.default_rng(0)
     draw, compared = from_generator(rng), 0
     for _ in range(10):
-        case = on_floats(CASES[name](draw, rng), rng, "float32")
+        case = draw_floats(CASES[name](draw, rng), rng, "float32")
         found, truth = results(case), results(case, lambda x: x.astype(float))
         try:
             bounds = results(case, lambda x: running.lift(x, "float32"))

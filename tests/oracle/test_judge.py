@@ -12,7 +12,7 @@ from ttref.errors import ConventionError, MissingExtraError
 from ttref.oracle import Adapter, Verdicts, conforms, evaluate, judge, truth
 from ttref.oracle.judge import check_format, make_case, unanswered, verdict
 from ttref.rng import generator
-from ttref.testing.report import Tally
+from ttref.testing.report import Check, Tally
 
 
 def verdicts(report):
@@ -66,7 +66,7 @@ def test_without_python_flint_floats_are_skipped_and_said_to_be(monkeypatch):
 
 
 def test_what_a_format_cannot_tell_is_undecidable():
-    assert verdict(Tally(cases=3, undecided=3), "floats bfloat16") == "undecidable"
+    assert verdict(Tally(cases=3, undecided=3), Check("floats", "bfloat16")) == "undecidable"
 
 
 def test_a_report_of_which_nothing_was_decided_is_not_ok():

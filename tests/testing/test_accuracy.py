@@ -54,13 +54,13 @@ def through(dtype):
 )
 def test_digits_lost_inside_are_seen_by_the_certified_rung_only(dtype, seen):
     report = check_op(through(dtype), "smooth_activation", "certified", examples=20)
-    assert set(report.failures) == {(check, "y") for check in seen}
+    assert {(str(check), tensor) for check, tensor in report.failures} == {(c, "y") for c in seen}
 
 
 @pytest.fixture
 def on_these(monkeypatch):
     """The certified rung on an x of our choice, for a function alone."""
-    monkeypatch.setattr(accuracy, "on_floats", lambda case, rng, dtype: case)
+    monkeypatch.setattr(accuracy, "draw_floats", lambda case, rng, dtype: case)
 
     def certify(function, x):
         case, rng = first_case("smooth_activation")
@@ -81,7 +81,7 @@ def test_a_short_cut_that_cancels_is_seen(on_these):
         return gelu(x) if holds_objects(x) else x * (1 + special.erf(x / 2**0.5)) / 2
 
     assert on_these(gelu, [-5.0, 1.0]).failure is None
-    assert on_these(by_erf, [1.0, -5.0]).failure.startswith("y[1] is -1.43")
+    assert on_these(by_erf, [1.0, -5.0]).failure.index == (1,)
 
 
 def test_a_pole_of_the_absolute_values_hides_nothing(on_these):
@@ -108,20 +108,21 @@ def test_errors_are_told_in_units_of_the_largest_value_and_of_the_condition(dtyp
     assert finding.failure is None
     assert finding.normwise == 6 / 8
     assert finding.condition == 6
-    assert judged(value, [8.0, 1.0], dtype, bound=4).failure.startswith("y[1] is 1.0")
+    assert judged(value, [8.0, 1.0], dtype, bound=4).failure.index == (1,)
 
 
 @pytest.mark.parametrize("bad", [np.inf, -np.inf, np.nan])
 def test_results_that_are_not_finite_are_wrong_and_no_traceback(bad):
     finding = judged(np.asarray([1.0, bad]), [1.0, 2.0], bound=10)
-    assert finding.failure.startswith(f"y[1] is {bad}")
+    assert str(finding.failure).startswith(f"y[1] is {bad}, expected 2.0")
+    assert "it is off by " in str(finding.failure)
 
 
 def test_a_shape_or_a_dtype_that_is_not_that_of_the_truth_is_told():
     finding = judged(np.asarray([1.0, 2.0]), [[1.0, 2.0]])
-    assert finding.failure == "y is float64 of shape (2,), expected float64 of shape (1, 2)"
+    assert str(finding.failure) == "y is float64 of shape (2,), expected float64 of shape (1, 2)"
     finding = judged(np.asarray([1.0], dtype="float32"), [1.0])
-    assert finding.failure == "y is float32 of shape (1,), expected float64 of shape (1,)"
+    assert str(finding.failure) == "y is float32 of shape (1,), expected float64 of shape (1,)"
 
 
 def test_empty_and_zero_results_are_right():
@@ -137,11 +138,11 @@ def test_rationals_are_for_operators_that_have_values_on_them():
 @pytest.mark.parametrize("dtype", FORMATS)
 def test_inputs_are_drawn_anew_in_the_format_and_the_shapes_stay(dtype):
     case, rng = first_case("tt_linear")
-    floats = accuracy.on_floats(case, rng, dtype)
+    floats = accuracy.draw_floats(case, rng, dtype)
     assert floats.dy.dtype == dtype
     for old, new in zip(tree.leaves(case.inputs), tree.leaves(floats.inputs), strict=True):
         assert (new.dtype, new.shape) == (dtype, old.shape)
-    assert accuracy.on_floats(first_case("SGD")[0], rng, dtype).dy is None
+    assert accuracy.draw_floats(first_case("SGD")[0], rng, dtype).dy is None
 
 
 @pytest.mark.parametrize("dtype", FORMATS)

@@ -13,7 +13,7 @@ from ttref.arrays import holds_objects
 from ttref.errors import UndecidableError
 from ttref.testing import CASES, cases, check_op, exact
 from ttref.testing.cases import from_generator
-from ttref.testing.report import Finding
+from ttref.testing.report import Check, Finding
 
 EXACT_RUNGS = {"definition", "adjoint", "second order", "lattice float32", "lattice float64"}
 
@@ -25,7 +25,7 @@ def operator(forward=ops.linear.forward, backward=ops.linear.backward):
 def seen_by(op, strategy="linear", level="exact", examples=30):
     """The rungs that find something wrong."""
     report = check_op(op, strategy, level, examples=examples)
-    return {check for check, _ in report.failures}
+    return {str(check) for check, _ in report.failures}
 
 
 def transposed(params, x):
@@ -106,11 +106,15 @@ def failures(findings):
     return {f.tensor: f.failure for f in findings if f.failure}
 
 
+def words_of(findings):
+    return {tensor: str(failure) for tensor, failure in failures(findings).items()}
+
+
 def test_a_definition_of_another_shape_is_told_with_the_shapes_of_the_inputs():
     case, rng = first_case("linear")
     wrong = case._replace(definition=lambda inputs: case.definition(inputs)[:, None])
-    (words,) = failures(exact.definition(wrong, rng)).values()
-    assert words.startswith("shape (")
+    (words,) = words_of(exact.definition(wrong, rng)).values()
+    assert words.startswith("the shape of y is (")
     assert "inputs kernel (" in words
 
 
@@ -123,9 +127,10 @@ def test_the_entry_that_differs_is_told():
         y.flat[-1] += 1
         return y
 
-    (words,) = failures(exact.definition(case._replace(definition=definition), rng)).values()
-    last = tuple(k - 1 for k in case.dy.shape)
-    assert f" at {last}, expected " in words
+    (failure,) = failures(exact.definition(case._replace(definition=definition), rng)).values()
+    assert failure.index == tuple(k - 1 for k in case.dy.shape)
+    assert failure.expected == failure.found + 1
+    assert str(failure).startswith(f"y{list(failure.index)} is {failure.found}, expected ")
 
 
 def test_a_gradient_of_another_shape_and_one_that_broadcasts_are_refused():
@@ -136,8 +141,8 @@ def test_a_gradient_of_another_shape_and_one_that_broadcasts_are_refused():
             gradients = case.backward(dy, cache)
             return gradients | {"kernel": change(gradients["kernel"])}
 
-        found = failures(exact.adjoint(case._replace(backward=backward), rng))
-        assert found["kernel"].startswith("gradient of kernel has shape ")
+        found = words_of(exact.adjoint(case._replace(backward=backward), rng))
+        assert found["kernel"].startswith("the shape of the gradient of kernel is ")
 
 
 def test_one_wrong_core_among_others_is_named():
@@ -174,9 +179,9 @@ def test_a_hessian_that_is_not_symmetric_is_told():
         gradients = case.backward(dy, cache)
         return gradients | {"x": 2 * gradients["x"]}
 
-    found = failures(exact.second_order(case._replace(backward=backward), rng))
+    found = words_of(exact.second_order(case._replace(backward=backward), rng))
     assert set(found) == {"H"}
-    assert "<v, H w> = " in found["H"]
+    assert found["H"].startswith("<v, H w> is ") and ", expected <w, H v> = " in found["H"]
 
 
 @pytest.mark.parametrize("name", ["smooth_activation", "softmax", "softmax_cross_entropy"])
@@ -199,7 +204,7 @@ def test_second_order_sees_a_lost_tangent_in_balls_too(name):
 def test_inputs_on_a_kink_are_moved_off_it_and_others_are_not():
     case, _ = first_case("activation", kinks=(0, Fraction(5, 2)))
     x = np.asarray([0, 1, Fraction(5, 2)], dtype=object)
-    moved = exact.off_the_kinks(case._replace(inputs={"x": x})).inputs["x"]
+    moved = exact.move_off_kinks(case._replace(inputs={"x": x})).inputs["x"]
     assert moved.tolist() == [Fraction(1, 16), 1, Fraction(41, 16)]
 
 
@@ -218,7 +223,7 @@ def test_values_on_the_lattice_are_within_its_bound_and_nearly_as_large_as_it_al
     peaks = []
     for seed in range(5):
         case, rng = first_case(name, seed)
-        case = exact.largest_on_lattice(case, rng, dtype)
+        case = exact.draw_largest_on_lattice(case, rng, dtype)
         if case:
             peaks.append(exact._peak(case))
     assert all(peak < 2**bits for peak in peaks)
@@ -229,7 +234,7 @@ def test_values_on_the_lattice_are_within_its_bound_and_nearly_as_large_as_it_al
 def test_a_case_that_no_amplitude_makes_exact_is_left_out():
     case, rng = first_case("linear")
     large = case._replace(unit=2**30)
-    assert exact.largest_on_lattice(large, rng, "float16") is None
+    assert exact.draw_largest_on_lattice(large, rng, "float16") is None
     assert exact.on_lattice("float16")(large, rng) == []
 
 
@@ -240,7 +245,8 @@ def test_results_of_another_dtype_are_told():
 
     assert seen_by(operator(forward)) == {"lattice float32"}
     report = check_op(operator(forward), "linear", examples=3)
-    assert "y has dtype float64, expected float32" in report.failures["lattice float32", "y"]
+    failure = report.failures[Check("lattice", "float32"), "y"]
+    assert str(failure).startswith("the dtype of y is float64, expected float32; inputs ")
 
 
 def test_equality_of_balls_is_that_nothing_proves_them_different():
@@ -272,4 +278,4 @@ def test_a_result_that_is_no_number_is_not_right():
         return (y * flint.arb.nan() if holds_objects(y) else y), cache
 
     report = check_op(SimpleNamespace(forward=forward, backward=ops.softmax.backward), "softmax")
-    assert "definition" in report.undecided and not report.ok
+    assert Check("definition") in report.undecided and not report.ok

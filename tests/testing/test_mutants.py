@@ -6,11 +6,11 @@ import pytest
 from ttref.arithmetic import ball
 from ttref.rng import generator
 from ttref.testing import CASES, MUTANTS, exact, ladder_checker
-from ttref.testing.accuracy import on_floats, results
+from ttref.testing.accuracy import draw_floats, results
 from ttref.testing.cases import from_generator
 from ttref.testing.mutants import GROUPS, KINDS
 from ttref.testing.mutants.mutant import narrow, reorder, stored_as
-from ttref.testing.score import real
+from ttref.testing.scoring import real
 
 LINEAR = {"linear", "tt_linear", "fast.tt_linear", "Dense", "TTDense", "Sequential"}
 MATRIX = Path(__file__).parents[2] / "docs" / "kill_matrix.md"
@@ -61,7 +61,7 @@ def test_none_gives_itself_away_by_its_dtype(mutant):
     rng = generator(0)
     draw = from_generator(rng)
     for _ in range(10):
-        case = on_floats(CASES[mutant.operator](draw, rng, mutant.op), rng, "float32")
+        case = draw_floats(CASES[mutant.operator](draw, rng, mutant.op), rng, "float32")
         assert {str(value.dtype) for value in results(case).values()} == {"float32"}
 
 

@@ -48,7 +48,7 @@ def test_reports_are_kept_and_what_is_wrong_fails_its_test(run, pytester):
     (pytester.path / "found.jsonl").write_text("of an earlier run\n")
     result = run(TESTS, "--ttref-report", "found.jsonl")
     result.assert_outcomes(passed=1, failed=1)
-    result.stdout.fnmatch_lines(["*('definition', 'y'): *expected*"])
+    result.stdout.fnmatch_lines(["*definition of y: *expected*"])
     lines = (pytester.path / "found.jsonl").read_text().splitlines()
     right, wrong = map(json.loads, lines)
     assert (right["operator"], right["ok"], right["skipped"]) == ("linear", True, {})

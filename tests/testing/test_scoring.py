@@ -6,9 +6,9 @@ from ttref.arithmetic import ball
 from ttref.errors import ConventionError
 from ttref.rng import generator
 from ttref.testing import CASES, ladder_checker, score
-from ttref.testing.accuracy import on_floats, results
+from ttref.testing.accuracy import draw_floats, results
 from ttref.testing.cases import from_generator
-from ttref.testing.score import planted, real
+from ttref.testing.scoring import plant_in_gradient, real
 
 LINEAR = ("linear", "tt_linear", "fast.tt_linear", "Dense", "TTDense", "Sequential")
 exact_only = pytest.mark.skipif(not ball.available(), reason="needs python-flint (extra exact)")
@@ -17,7 +17,7 @@ exact_only = pytest.mark.skipif(not ball.available(), reason="needs python-flint
 def differences(op, operator, seed, dtype):
     """A checker of the usual sort: central differences of <dy, y> along a random direction."""
     rng = generator(seed)
-    case = on_floats(CASES[operator](from_generator(rng), rng, op), rng, dtype)
+    case = draw_floats(CASES[operator](from_generator(rng), rng, op), rng, dtype)
     if case.backward is None:
         return None
     v = tree.map(lambda x: rng.standard_normal(x.shape), case.inputs)
@@ -72,13 +72,13 @@ def test_differences_miss_what_is_consistent_and_what_is_small():
 @pytest.mark.parametrize("name", LINEAR)
 @pytest.mark.parametrize("leaf", [0, -1])
 def test_the_ladder_finds_the_smallest_error_of_a_gradient(name, leaf, dtype, decade):
-    suspect = planted(real(name), leaf, decade)
+    suspect = plant_in_gradient(real(name), leaf, decade)
     assert ladder_checker("exact", 30)(suspect, name, 0, dtype)
 
 
 @exact_only
 def test_an_error_too_small_for_the_format_is_none():
-    suspect = planted(real("tt_linear"), 0, 17)
+    suspect = plant_in_gradient(real("tt_linear"), 0, 17)
     assert not ladder_checker("exact", 30)(suspect, "tt_linear", 0, "float64")
 
 
@@ -86,9 +86,9 @@ def test_an_error_is_planted_in_one_gradient_by_its_factor():
     rng = generator(0)
     case = CASES["tt_linear"](from_generator(rng), rng)
     wrong = CASES["tt_linear"](
-        from_generator(rng := generator(0)), rng, planted(real("tt_linear"), -1, 3)
+        from_generator(rng := generator(0)), rng, plant_in_gradient(real("tt_linear"), -1, 3)
     )
-    right, wrong = (results(on_floats(c, generator(1), "float64")) for c in (case, wrong))
+    right, wrong = (results(draw_floats(c, generator(1), "float64")) for c in (case, wrong))
     np.testing.assert_array_equal(wrong.pop("x"), right.pop("x") * (1 + 1e-3))
     assert all((wrong[name] == value).all() for name, value in right.items())
 

@@ -15,6 +15,7 @@ from ttref.arithmetic import ball, rational, running
 from ttref.testing import CASES, exact
 from ttref.testing.accuracy import results
 from ttref.testing.cases import from_generator
+from ttref.testing.report import shapes
 
 SEEDS = 4
 NAMES = [name for name in CASES if name not in ("SGD", "Adam")]  # which have no gradient
@@ -68,11 +69,11 @@ def cases(name, seeds=range(SEEDS)):
         rng = np.random.default_rng(seed)
         case = CASES[name](from_generator(rng), rng)
         if not case.is_exact:
-            case = exact.off_the_kinks(case._replace(kinks=(*case.kinks, 0)))
+            case = exact.move_off_kinks(case._replace(kinks=(*case.kinks, 0)))
         elif case.kinks:
-            case = exact.off_the_kinks(case)
+            case = exact.move_off_kinks(case)
         else:
-            case = exact.largest_on_lattice(case, rng, "float64")
+            case = exact.draw_largest_on_lattice(case, rng, "float64")
         yield case
 
 
@@ -122,7 +123,7 @@ def test_every_witness_agrees_with_our_backward(name, witness):
     require(witness)
     for case in cases(name):
         is_exact = case.is_exact and name not in DIVIDES
-        assert not disagreement(case, WITNESSES[witness], is_exact), exact.shapes(case)
+        assert not disagreement(case, WITNESSES[witness], is_exact), shapes(case.inputs)
 
 
 @pytest.mark.witness

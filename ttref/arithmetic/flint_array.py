@@ -1,6 +1,6 @@
 """Object arrays of FLINT numbers whose matrix products are single calls to FLINT."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,7 +34,7 @@ class FlintArray(np.ndarray):
         return as_flint(result) if _holds_objects(result) else result
 
     def __array_function__(
-        self, function: Any, types: Any, args: Any, kwargs: dict[str, Any]
+        self, function: Any, types: Any, args: Any, kwargs: Mapping[str, Any]
     ) -> Any:
         """Catch ``tensordot``, which would lose the class on its way to ``dot``."""
         if function is np.tensordot:
@@ -75,9 +75,7 @@ def _matmul(matrix: Any, a: Array, b: Array) -> "FlintArray":
     return as_flint(product)
 
 
-def _tensordot(
-    matrix: Any, a: Array, b: Array, axes: int | Sequence[Any] = 2
-) -> "FlintArray":
+def _tensordot(matrix: Any, a: Array, b: Array, axes: int | Sequence[Any] = 2) -> "FlintArray":
     """Bring the summed axes together and multiply two matrices, as `np.tensordot` does."""
     # the axes that are summed, and the others
     if isinstance(axes, int):

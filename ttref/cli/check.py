@@ -57,9 +57,7 @@ def run(options: argparse.Namespace) -> int:
     return _end(options, reports)
 
 
-def _end(
-    options: argparse.Namespace, reports: Sequence[Report] | Sequence[Certificate]
-) -> int:
+def _end(options: argparse.Namespace, reports: Sequence[Report] | Sequence[Certificate]) -> int:
     """Write the rows, and return the exit status."""
     if options.json:
         rows = [row for report in reports for row in report.rows()]

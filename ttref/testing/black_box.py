@@ -136,7 +136,8 @@ def integer_slope(values: list[int], leaf: str) -> Fraction:
                     f"on a line of integers in {leaf} f is not a polynomial of degree "
                     f"{MOST_DEGREE} or less"
                 )
-    slope = sum(w * (values[REACH + k] - values[REACH - k]) for k, w in CENTRAL_WEIGHTS.items())
+    terms = (w * (values[REACH + k] - values[REACH - k]) for k, w in CENTRAL_WEIGHTS.items())
+    slope = sum(terms, start=Fraction(0))
     if slope.denominator > 1 or abs(slope) >= 2**53:
         raise UndecidableError(f"on a line of integers in {leaf} the derivative of f is {slope}")
     return slope
@@ -165,8 +166,8 @@ def require_complex_step(case: Case, rng: np.random.Generator) -> None:
         expected = extrapolated_derivative(case, leaf, v, rng)
         if not abs(found.value - expected.value) <= found.error + expected.error:
             raise UndecidableError(
-                f"it gives {found.value:.6g} where differences give {expected.value:.6g}, as functions do that "
-                "are not analytic (a modulus, a norm, a real part)"
+                f"it gives {found.value:.6g} where differences give {expected.value:.6g}, "
+                "as functions do that are not analytic (a modulus, a norm, a real part)"
             )
 
 

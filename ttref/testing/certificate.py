@@ -41,6 +41,7 @@ LARGEST = 2**61
 POINTS = 2 * LARGEST + 1  # |S|
 MOST = 3  # cores of a tensor train, and entries of each mode, rank and batch
 
+
 class Identity(NamedTuple):
     """What is proved: of which tensor, if there is one for each.
 

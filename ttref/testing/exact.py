@@ -134,7 +134,9 @@ def meets_kinks(case: Case, inputs: Tree) -> bool:
     return bool(met)
 
 
-def _compare_symmetric(v: Tree, along_w: Tree, w: Tree, along_v: Tree, case: Case) -> Failure | None:
+def _compare_symmetric(
+    v: Tree, along_w: Tree, w: Tree, along_v: Tree, case: Case
+) -> Failure | None:
     """The failure, if ``<v, H w>`` and ``<w, H v>`` differ."""
     v_H_w = _inner_of_trees(v, along_w)
     w_H_v = _inner_of_trees(w, along_v)

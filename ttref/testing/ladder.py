@@ -26,8 +26,8 @@ import numpy as np
 
 from ttref import functions as F
 from ttref import tree
-from ttref.checks import check_choice, check_count
 from ttref.arrays import describe
+from ttref.checks import check_choice, check_count
 from ttref.contracts import Array, Cache, Tree
 from ttref.errors import ConventionError, MissingExtraError, UndecidableError
 from ttref.rng import generator
@@ -151,14 +151,16 @@ def family_of(op: str | Subject, strategy: str | Maker | None) -> Family:
         return CASES[op]
     if isinstance(strategy, str):
         check_choice("strategy", strategy, CASES)
-        strategy = CASES[strategy]
-    if strategy is None:
+        maker = CASES[strategy].maker
+    elif strategy is not None:
+        maker = strategy
+    else:
         raise ConventionError(
             f"op is {describe(op)}, so strategy must say which cases it is for: one of "
             f"{', '.join(CASES)}, or a function (draw, rng, op) -> Case"
         )
     name = getattr(op, "__name__", type(op).__name__).removeprefix("ttref.")
-    return Family(name, op, strategy)
+    return Family(name, op, maker)
 
 
 def attempt(rung: Rung, case: Case, rng: np.random.Generator) -> list[Finding]:
@@ -214,7 +216,7 @@ def plant(case: Case, tensor: str, decade: int, floats: bool, changes: list[bool
         x = np.asarray(x)
         if (x.dtype != object) != floats:
             return x
-        changes.append(np.any(x != 0))
+        changes.append(bool(np.any(x != 0)))
         return x * x.dtype.type(1 + 10.0**-decade) if floats else x + F.divide(x, 10**decade)
 
     def forward(inputs: Tree) -> tuple[Array, Cache]:

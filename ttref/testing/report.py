@@ -33,7 +33,8 @@ class Check(NamedTuple):
         return self.rung if self.dtype is None else f"{self.rung} {self.dtype}"
 
 
-class Failure(NamedTuple):
+@dataclass(frozen=True, eq=False, repr=False)
+class Failure:
     """What is wrong with a tensor. ``str`` makes a sentence of it.
 
     >>> str(Failure("y", 3, 4, index=(0, 1)))
@@ -63,7 +64,8 @@ class Failure(NamedTuple):
             parts.append(f"; {shapes(self.case.inputs)}")
         return "".join(parts)
 
-    __repr__ = __str__  # for the case holds whole arrays
+    def __repr__(self) -> str:
+        return f"<{self}>"  # without the arrays of the case
 
 
 class Finding(NamedTuple):

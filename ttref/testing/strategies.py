@@ -12,7 +12,7 @@ are capped by construction. Needs hypothesis (extra ``test``).
     ...     assert_right(case)
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np

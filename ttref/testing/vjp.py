@@ -4,7 +4,7 @@ It asks the strongest rung of `ttref.testing.black_box` that applies, and those 
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
