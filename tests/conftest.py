@@ -96,9 +96,10 @@ def data_folder():
 
 
 def forget():
-    caches = costs.machine, costs.stored, plan.best_plan, plan.merging_seconds, work.plan_work
+    measured = costs.machine, costs.read_measurements
+    plans = plan.best_plan, plan.merging_seconds, work.plan_work
     choices = products.rows_of_block, products.choose_slices
-    for cached in (*caches, *choices):
+    for cached in (*measured, *plans, *choices):
         cached.cache_clear()
 
 

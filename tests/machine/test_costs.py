@@ -11,7 +11,7 @@ import pytest
 from ttref.cli import main
 from ttref.contracts import CPU_FLOAT32, CPU_FLOAT64, Kind
 from ttref.errors import DataError
-from ttref.machine.costs import SHIPPED, SIDES, Machine, machine, roofline, stored
+from ttref.machine.costs import SHIPPED, SIDES, Machine, machine, read_measurements, roofline
 from ttref.tuning import calibration as calibration
 
 
@@ -54,7 +54,7 @@ def test_a_roofline_is_the_larger_of_operations_and_bytes():
 
 
 def test_the_shipped_table_holds_both_formats_of_the_cpu():
-    assert stored(SHIPPED)["machines"].keys() == {"cpu float32", "cpu float64"}
+    assert read_measurements(SHIPPED).machines.keys() == {"cpu float32", "cpu float64"}
 
 
 def test_a_card_that_nobody_measured_is_taken_by_its_data_sheet(own_cache):
@@ -64,7 +64,7 @@ def test_a_card_that_nobody_measured_is_taken_by_its_data_sheet(own_cache):
 def test_a_calibration_is_used(own_cache):
     own_cache(machines={"cpu float32": MACHINE._asdict()})
     assert machine(CPU_FLOAT32) == MACHINE
-    assert machine(CPU_FLOAT64) == stored(SHIPPED)["machines"]["cpu float64"]
+    assert machine(CPU_FLOAT64) == read_measurements(SHIPPED).machines["cpu float64"]
 
 
 ENTRY = MACHINE._asdict()
@@ -97,7 +97,7 @@ def test_calibrating_again_replaces_a_damaged_file(quick, own_cache, capsys):
     own_cache("[]")
     assert main(["bench", "--calibrate"]) == 0
     own_cache(Path(os.environ["TTREF_CACHE"], "machine.json").read_text())
-    assert machine(CPU_FLOAT32) != stored(SHIPPED)["machines"]["cpu float32"]
+    assert machine(CPU_FLOAT32) != read_measurements(SHIPPED).machines["cpu float32"]
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from ttref.contracts import CPU_FLOAT32
 from ttref.machine import products
-from ttref.machine.costs import SHIPPED, stored
+from ttref.machine.costs import SHIPPED, read_measurements
 
 SIDES = st.integers(0, 7)
 LONG = st.one_of(SIDES, st.integers(60, 600))  # cut, from 64 on
@@ -84,7 +84,7 @@ def test_every_slice_is_added_once(choose, monkeypatch, copied, c, o):
 
 
 def test_blocks_are_as_long_as_a_small_product(own_cache):
-    entry = stored(SHIPPED)["machines"]["cpu float32"]._asdict() | {"small": 10**6}
+    entry = read_measurements(SHIPPED).machines["cpu float32"]._asdict() | {"small": 10**6}
     own_cache(machines={"cpu float32": entry})
     kind = CPU_FLOAT32
     assert products.rows_of_block(kind, 1000, 100 * 100, 32) == 96
@@ -96,7 +96,7 @@ def test_blocks_are_as_long_as_a_small_product(own_cache):
 
 
 def test_slices_are_copied_where_the_table_says_so(own_cache):
-    entry = stored(SHIPPED)["machines"]["cpu float32"]._asdict()
+    entry = read_measurements(SHIPPED).machines["cpu float32"]._asdict()
     for dear, copied in (("products", False), ("products_across", True)):
         times = {dear: [1e3 * seconds for seconds in entry[dear]]}
         own_cache(machines={"cpu float32": entry | times})

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ttref.layers import Dense, Sequential
-from ttref.machine import threads
+from ttref.machine import process
 from ttref.optim import SGD
 from ttref.train import evaluate, fit
 
@@ -49,7 +49,7 @@ class Watching(Dense):
     """A layer that notes how many threads BLAS has."""
 
     def forward(self, params, x, train=False, rng=None):
-        seen.append(threads._blas().num_threads)
+        seen.append(process.blas_controller().num_threads)
         return super().forward(params, x, train, rng)
 
 
@@ -59,7 +59,7 @@ seen: list[int] = []
 def test_blas_has_one_thread_in_every_step_and_its_own_afterwards():
     pytest.importorskip("threadpoolctl")
     seen.clear()
-    before = threads._blas().num_threads
+    before = process.blas_controller().num_threads
     model = Sequential([Watching(3, 2)])
     data = np.ones((4, 3), "float32"), np.asarray([0, 1, 0, 1])
     fit(model, model.init(0), data, SGD(0.1), 2, validation=data, progress=False)
@@ -67,4 +67,4 @@ def test_blas_has_one_thread_in_every_step_and_its_own_afterwards():
     seen.clear()
     evaluate(model, model.init(0), data)
     assert seen == [1]
-    assert threads._blas().num_threads == before
+    assert process.blas_controller().num_threads == before

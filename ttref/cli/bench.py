@@ -11,7 +11,7 @@ from ttref.contracts import Kind
 from ttref.errors import ConventionError, DataError
 from ttref.fast.tt_plan.plan import Problem, plan_key
 from ttref.machine import threads
-from ttref.machine.costs import stored, user_file
+from ttref.machine.costs import read_measurements, user_file
 from ttref.tables import table
 from ttref.tt.check import as_structure
 from ttref.tuning.calibration import calibrate
@@ -100,7 +100,7 @@ def _store(section, entries):
     kept: dict = {"machines": {}, "plans": {}}
     if path.exists():
         try:
-            stored(path)
+            read_measurements(path)
             kept = json.loads(path.read_text())
         except DataError:
             if section != "machines":  # a calibration replaces what is damaged

@@ -22,14 +22,14 @@ import numpy as np
 
 from ttref.arrays import check_shape
 from ttref.contracts import Array, Params
-from ttref.machine import threads
 from ttref.machine.blocks import in_blocks, is_fast
+from ttref.machine.process import own_blas_threads
 from ttref.ops import batch_norm
 
 Result = TypeVar("Result")
 
 
-@threads.owned()
+@own_blas_threads()
 def forward(params: Params, x: Array, epsilon: float) -> tuple[Array, batch_norm.Cache]:
     """Compute what `ttref.ops.batch_norm.forward` does."""
     n = prod(x.shape[:-1])
@@ -68,7 +68,7 @@ def forward(params: Params, x: Array, epsilon: float) -> tuple[Array, batch_norm
     return y.reshape(x.shape), cache
 
 
-@threads.owned()
+@own_blas_threads()
 def backward(dy: Array, cache: batch_norm.Cache) -> tuple[dict[str, Array], Array]:
     """Pull the cotangent `dy` of y back to ``(dparams, dx)``."""
     if not cache.of_batch or not is_fast(dy, cache.centred):

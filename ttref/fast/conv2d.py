@@ -34,9 +34,9 @@ from ttref.arrays import check_shape, namespace
 from ttref.contracts import Array, Namespace, Params
 from ttref.machine import threads
 from ttref.machine.array_functions import functions_of
-from ttref.machine.blocks import cuts, limit, shared
+from ttref.machine.blocks import block_limit, cut, share
 from ttref.machine.costs import machine
-from ttref.machine.memory import keep_freed_memory
+from ttref.machine.process import keep_freed_memory, own_blas_threads
 from ttref.machine.products import ModeProduct, mode_product_seconds
 from ttref.ops import conv2d, windows
 from ttref.ops.windows import Axis, Sizes
@@ -65,7 +65,7 @@ class Overlap(NamedTuple):
     place: slice  # where they stand in the piece
 
 
-@threads.owned()
+@own_blas_threads()
 def forward(
     params: Params,
     x: Array,
@@ -109,7 +109,7 @@ def forward(
     return y, Cache(kernel, x, axes, y_shape, bias is not None)
 
 
-@threads.owned()
+@own_blas_threads()
 def backward(
     dy: Array, cache: Cache, input_gradient: bool = True
 ) -> tuple[dict[str, Array], Array | None]:
@@ -223,9 +223,9 @@ def _share_blocks(x: Array, axes: Axes, channels: int) -> list[list[Block]]:
     count = threads.available() if pays else 1
     # blocks of whole images, or of rows of one image's windows
     row = max(columns.out * seen, rows.stride * _extent(columns, columns.out) * C)
-    most = max(1, min(limit(costs) // row, ceil(B * rows.out / count)))
-    blocks = product(cuts(B, most // rows.out), cuts(rows.out, most))
-    return shared(list(blocks), pays)
+    most = max(1, min(block_limit(costs) // row, ceil(B * rows.out / count)))
+    blocks = product(cut(B, most // rows.out), cut(rows.out, most))
+    return share(list(blocks), pays)
 
 
 def _unfold(

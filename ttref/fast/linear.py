@@ -14,7 +14,7 @@ from ttref.contracts import Array, Kind, Params
 from ttref.machine import threads
 from ttref.machine.array_functions import NUMPY, functions_of
 from ttref.machine.costs import machine
-from ttref.machine.memory import keep_freed_memory
+from ttref.machine.process import keep_freed_memory
 from ttref.machine.products import ModeProduct, mode_product_seconds
 from ttref.ops import linear
 
@@ -30,6 +30,7 @@ def forward(params: Params, x: Array) -> tuple[Array, linear.Cache]:
         return linear.forward(params, x)
     if bias is not None:
         check_shape("bias", bias, kernel.shape[1:])
+    keep_freed_memory()
     threaded = _pays(*x.shape, kernel.shape[1], kind)
     (y,) = _multiply([(x, kernel)], threaded)  # BN,NM->BM
     if bias is not None:
@@ -62,7 +63,6 @@ def backward(
 @lru_cache(maxsize=4096)
 def _pays(batch: int, features: int, units: int, kind: Kind) -> bool:
     """Whether forward and backward take long enough for several threads."""
-    keep_freed_memory()
     product = ModeProduct(max(1, batch), max(1, features), max(1, units), 1)
     return machine(kind).pays(mode_product_seconds(product, kind))
 

@@ -14,8 +14,8 @@ from ttref.contracts import Array, Params, Tree
 from ttref.errors import ShapeError
 from ttref.fast import conv2d
 from ttref.fast.tt_plan.merging import MergedGroup, merge, pull_back_to_cores
-from ttref.machine import threads
 from ttref.machine.array_functions import functions_of
+from ttref.machine.process import own_blas_threads
 from ttref.ops import tt_conv2d, tt_conv2d_full, windows
 from ttref.ops.windows import Sizes
 from ttref.tt.check import check_cores
@@ -30,7 +30,7 @@ class Cache(NamedTuple):
     conv: conv2d.Cache
 
 
-@threads.owned()
+@own_blas_threads()
 def forward(
     params: Params,
     x: Array,
@@ -70,7 +70,7 @@ def forward(
     return y, Cache(filters_shape, cores, group, cache)
 
 
-@threads.owned()
+@own_blas_threads()
 def backward(
     dy: Array, cache: Cache | tt_conv2d_full.Cache, input_gradient: bool = True
 ) -> tuple[dict[str, Tree], Array | None]:

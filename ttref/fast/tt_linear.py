@@ -35,6 +35,7 @@ from ttref.fast.tt_plan.plan import Plan
 from ttref.fast.tt_plan.work import CutAxes, Part, Work, plan_work
 from ttref.machine import threads
 from ttref.machine.array_functions import NUMPY, ArrayFunctions, functions_of
+from ttref.machine.process import keep_freed_memory, own_blas_threads
 
 
 class Cache(NamedTuple):
@@ -127,6 +128,7 @@ def forward(params: Params, x: Array, plan: Plan | None = None) -> tuple[Array, 
         If the cores do not chain, x or the bias does not fit them, or the memory does not hold the
         states.
     """
+    keep_freed_memory()
     cores = params["cores"]
     bias = params.get("bias")
     prepared = None
@@ -144,7 +146,7 @@ def forward(params: Params, x: Array, plan: Plan | None = None) -> tuple[Array, 
     if not work.worth_threads:
         return _forward(functions, work, cores, bias, x, prepared)
     work = plan_work(shapes, x.shape, kind, None, threads.available())
-    with threads.owned():
+    with own_blas_threads():
         return _forward(functions, work, cores, bias, x, prepared)
 
 
@@ -159,7 +161,7 @@ def backward(
     functions, _ = functions_of(dy, cache.cores)
     if cache.work.threads == 1:
         return _backward(functions, dy, cache, input_gradient)
-    with threads.owned():
+    with own_blas_threads():
         return _backward(functions, dy, cache, input_gradient)
 
 

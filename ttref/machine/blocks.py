@@ -44,30 +44,30 @@ def in_blocks(
     """
     costs = machine(NUMPY_KINDS[dtype.char])
     pays = costs.pays(count * numbers * costs.add)
-    if not pays and count * numbers <= limit(costs):
+    if not pays and count * numbers <= block_limit(costs):
         return [function([slice(0, count)])]
     keep_freed_memory()
-    return threads.run(function, shared(cuts(count, limit(costs) // max(1, numbers)), pays))
+    return threads.run(function, share(cut(count, block_limit(costs) // max(1, numbers)), pays))
 
 
-def limit(costs: Machine) -> int:
-    """How many numbers a block may have."""
+def block_limit(costs: Machine) -> int:
+    """Numbers that a block may have."""
     return LARGEST if costs.cache == inf else int(CACHES * costs.cache)
 
 
-def shared(blocks: list[Block], pays: bool) -> list[list[Block]]:
-    """The blocks of each thread; one has all unless it `pays` to have more."""
+def share(blocks: list[Block], pays: bool) -> list[list[Block]]:
+    """List the blocks of each thread; one thread has all unless it `pays` to have more."""
     count = threads.available() if pays else 1
-    return [blocks[part] for part in parts_of(len(blocks), count)]
+    return [blocks[part] for part in split(len(blocks), count)]
 
 
-def parts_of(size: int, count: int) -> list[slice]:
-    """So many slices of about equal length, none empty unless all are."""
+def split(size: int, count: int) -> list[slice]:
+    """Split `size` entries into `count` slices of about equal length, fewer if some were empty."""
     count = max(1, min(size, count))
     return [slice(size * t // count, size * (t + 1) // count) for t in range(count)]
 
 
-def cuts(size: int, most: int) -> list[slice]:
-    """Slices of at most so many, about equal."""
+def cut(size: int, most: int) -> list[slice]:
+    """Cut `size` entries into slices of about equal length, of at most `most` entries each."""
     step = ceil(size / max(1, ceil(size / max(1, most))))
     return [slice(k, min(k + step, size)) for k in range(0, size, max(1, step))]

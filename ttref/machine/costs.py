@@ -62,6 +62,13 @@ class Machine(NamedTuple):
         return self.stream * max(0, numbers - self.cache)
 
 
+class Measurements(NamedTuple):
+    """What a file of `ttref bench` holds."""
+
+    machines: dict[str, Machine]  # by kind: ``"cpu float32"``
+    plans: dict[str, Any]  # plans of TT layers, as lists, by `ttref.fast.tt_plan.plan.plan_key`
+
+
 @lru_cache(maxsize=2**16)
 def _interpolate(times: tuple[float, ...], small: float, m: int, k: int, n: int) -> float:
     """Seconds of a product, between those of the table: a power law in each side."""
@@ -156,25 +163,26 @@ def machine(kind: Kind) -> Machine:
         If the user's file is damaged.
     """
     name = str(kind)
-    found = stored(user_file())["machines"].get(name) or stored(SHIPPED)["machines"].get(name)
+    found = read_measurements(user_file()).machines.get(name)
+    found = found or read_measurements(SHIPPED).machines.get(name)
     return found or roofline(GPU_CALL, GPU_FLOPS, GPU_BANDWIDTH, kind.itemsize)
 
 
 @cache
-def stored(path: Path) -> dict[str, dict[str, Any]]:
-    """The ``machines`` by kind, and the measured ``plans`` by shape, of a file that may be missing.
+def read_measurements(path: Path) -> Measurements:
+    """Read what `ttref bench` wrote; nothing was measured if there is no such file.
 
     Raises
     ------
     DataError
-        If it is there, and is not such a file.
+        If the file is there, but is not what `ttref bench` writes.
     """
     if not path.exists():
-        return {"machines": {}, "plans": {}}
+        return Measurements({}, {})
     try:
         text = json.loads(path.read_text())
         machines = {kind: _machine(**entry) for kind, entry in text["machines"].items()}
-        return {"machines": machines, "plans": dict(text["plans"])}
+        return Measurements(machines, dict(text["plans"]))
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         raise DataError(
             f"{path} is not what `ttref bench --calibrate` writes; delete it, or calibrate again"

@@ -3,8 +3,9 @@
 Other libraries of the same process see these changes, so all of them are listed here:
 
 glibc's allocator
-    `keep_freed_memory` raises two of its thresholds: when a fast operator, or `fit`, is called for
-    the first time. They stay as they are until the process ends.
+    `keep_freed_memory` raises two of its thresholds: in the first call of `fit`, or of `forward` of
+    a fast affine map or convolution, or when another fast operator or an optimiser works in blocks
+    for the first time. They stay as they are until the process ends.
 Threads of NumPy's BLAS
     `own_blas_threads` sets their number to one while a fast operator may run threads of its own,
     and while `fit` and `evaluate` run. It restores the number at the end, after an error too.

@@ -7,7 +7,7 @@ from ttref.checks import check_count
 from ttref.contracts import Array, Source, Tree
 from ttref.layers import Layer
 from ttref.losses import LOSSES
-from ttref.machine import threads
+from ttref.machine.process import own_blas_threads
 from ttref.train.data import Data, Samples, batches, check_data
 from ttref.train.source import Reader
 from ttref.train.sums import BatchScore, collect, compute_means, count_right, new_sums
@@ -54,7 +54,7 @@ def evaluate_checked(
     """As `evaluate`, for data that `check_data` returned."""
     sums = new_sums()
     pending: list[BatchScore] = []
-    with threads.owned():
+    with own_blas_threads():
         params = model.prepare(params, min(batch_size, data.samples))
         for batch in batches(data, batch_size):
             if batch.total > 0:

@@ -8,8 +8,7 @@ from ttref.checks import check_count
 from ttref.contracts import Optimizer, Tree
 from ttref.errors import CheckpointError
 from ttref.layers import Layer
-from ttref.machine import threads
-from ttref.machine.memory import keep_freed_memory
+from ttref.machine.process import keep_freed_memory, own_blas_threads
 from ttref.optim import EMA
 from ttref.rng import stream
 from ttref.train.checkpoint import RunFolder
@@ -152,7 +151,7 @@ def _train_epochs(
         defer_interrupt() as interrupted,
         tqdm(total=epochs * steps, initial=done, unit="step", disable=not progress) as bar,
         ignore_overflow(),
-        threads.owned(),
+        own_blas_threads(),
     ):
         while state.epoch < epochs and not state.finished:
             bar.set_description(f"epoch {state.epoch + 1}/{epochs}")

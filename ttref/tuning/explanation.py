@@ -1,25 +1,30 @@
 """A plan in words and numbers: its products, operations, bytes and time."""
 
+from collections.abc import Sequence
 from math import prod
 
 from ttref.fast.tt_plan.plan import (
+    Plan,
+    Problem,
     best_plan,
     estimate_seconds,
     group_shape,
     merging_seconds,
 )
-from ttref.fast.tt_plan.work import plan_work
-from ttref.machine.products import mode_product_seconds
+from ttref.fast.tt_plan.work import Work, plan_work
+from ttref.machine.products import ModeProduct, mode_product_seconds
 from ttref.tables import table
 from ttref.tt.check import core_shapes
 
+HEADER = ("cores", "slices", "matrix", "columns", "Mflop", "MB", "us")
 
-def explain(shape, plan=None):
-    """What `plan`, or the best one, does for a `Problem`, as text.
+
+def explain(problem: Problem, plan: Plan | None = None) -> str:
+    """Say what `plan`, or the best one, does for a `Problem`.
 
     Parameters
     ----------
-    shape : Problem
+    problem : Problem
     plan : Plan, optional
 
     Returns
@@ -35,55 +40,72 @@ def explain(shape, plan=None):
     >>> print(explain(Problem((2, 2), (2, 2), (1, 3, 1), 5)).splitlines()[0])  # doctest: +ELLIPSIS
     cores ... from ...
     """
-    plan = plan or best_plan(shape)
-    shapes = core_shapes(shape.in_modes, shape.out_modes, shape.ranks)
-    x_shape = shape.batch, prod(shape.in_modes)
-    work = plan_work(shapes, x_shape, shape.kind, plan, shape.threads)
-    itemsize = shape.kind.itemsize
-    order = range(len(plan.groups)) if plan.rightward else range(len(plan.groups))[::-1]
-    rows = [_row(plan.groups[k], work.parts[-1].products[k], shape) for k in order]
-    steps = [step for part in work.parts for step in part.products]
-    sizes = [group_shape(group, shape) for group in plan.groups]
-    flops = 6 * sum(step.L * step.c * step.o * step.R for step in steps)
-    moved = 3 * sum(step.L * (step.c + step.o) * step.R for step in steps)
-    # every state but x is kept; backward holds the cotangents of two, and of the matrices
-    states = sum(step.L * step.c * step.R for step in steps) - prod(x_shape)
-    largest = max(step.L * max(step.c, step.o) * step.R for step in steps)
-    peak = states + prod(work.y_shape) + 2 * largest + 2 * sum(map(prod, sizes))
-    direction = "left to right" if plan.rightward else "right to left"
+    plan = plan or best_plan(problem)
+    x_shape = (problem.batch, prod(problem.in_modes))
+    shapes = core_shapes(problem.in_modes, problem.out_modes, problem.ranks)
+    work = plan_work(shapes, x_shape, problem.kind, plan, problem.threads)
     return "\n".join(
         [
-            f"cores {_words(plan.groups)} merged, swept from {direction}{_parts(plan, shape)}",
-            table(("cores", "slices", "matrix", "columns", "Mflop", "MB", "us"), rows),
-            f"forward and backward: {flops / 1e6:.4g} Mflop, {moved * itemsize / 1e6:.4g} MB "
-            f"moved, {estimate_seconds(plan, shape) * 1e6:.4g} us estimated for {shape.kind}; "
-            f"at most {peak * itemsize / 1e6:.4g} MB at a time",
+            f"cores {_name_groups(plan.groups)} merged, swept {_name_order(plan, problem)}",
+            table(HEADER, _rows(work, problem)),
+            _sum_up(work, problem),
         ]
     )
 
 
-def _row(group, step, shape):
-    L, c, o, R = step
-    itemsize = shape.kind.itemsize
-    seconds = merging_seconds(group, shape) + mode_product_seconds(step, shape.kind)
+def _rows(work: Work, problem: Problem) -> list[tuple[object, ...]]:
+    """A row of the table for each group."""
+    groups = work.plan.groups
+    pairs = list(zip(groups, work.parts[-1].products, strict=True))
+    return [_row(*pair, problem) for pair in (pairs if work.plan.rightward else reversed(pairs))]
+
+
+def _row(group: tuple[int, int], product: ModeProduct, problem: Problem) -> tuple[object, ...]:
+    L, c, o, R = product
+    kind = problem.kind
+    seconds = merging_seconds(group, problem) + mode_product_seconds(product, kind)
     return (
-        _words([group]),
+        _name_groups([group]),
         L if R > 1 else 1,
         f"{c} x {o}",
         R if R > 1 else L,
         f"{6 * L * c * o * R / 1e6:.4g}",
-        f"{3 * itemsize * L * (c + o) * R / 1e6:.4g}",
+        f"{3 * kind.itemsize * L * (c + o) * R / 1e6:.4g}",
         f"{seconds * 1e6:.4g}",
     )
 
 
-def _words(groups):
+def _sum_up(work: Work, problem: Problem) -> str:
+    """The line below the table."""
+    products = [product for part in work.parts for product in part.products]
+    # forward is one product, backward two; each reads or writes a state before and one after it
+    flops = 6 * sum(p.L * p.c * p.o * p.R for p in products)
+    moved = 3 * sum(p.L * (p.c + p.o) * p.R for p in products)
+    # every state but x is kept; backward holds the cotangents of two, and of the matrices
+    states = sum(p.L * p.c * p.R for p in products) - prod(work.x_shape)
+    largest = max(p.L * max(p.c, p.o) * p.R for p in products)
+    matrices = sum(prod(group_shape(group, problem)) for group in work.plan.groups)
+    peak = states + prod(work.y_shape) + 2 * largest + 2 * matrices
+    # in units
+    itemsize = problem.kind.itemsize
+    seconds = estimate_seconds(work.plan, problem)
+    return (
+        f"forward and backward: {flops / 1e6:.4g} Mflop, {moved * itemsize / 1e6:.4g} MB "
+        f"moved, {seconds * 1e6:.4g} us estimated for {problem.kind}; "
+        f"at most {peak * itemsize / 1e6:.4g} MB at a time"
+    )
+
+
+def _name_groups(groups: Sequence[tuple[int, int]]) -> str:
+    """Groups of cores, counted from one: ``(1-2) (3)``."""
     return " ".join(f"({'-'.join(str(k + 1) for k in range(*group))})" for group in groups)
 
 
-def _parts(plan, shape):
+def _name_order(plan: Plan, problem: Problem) -> str:
+    """The direction of the sweep, and the parts if there are several."""
+    direction = "from left to right" if plan.rightward else "from right to left"
     if plan.parts == 1:
-        return ""
-    what = "first mode" if shape.batch == 1 else "batch"
-    on = f" on {shape.threads} threads" if shape.threads > 1 else ""
-    return f", the {what} in {plan.parts} parts{on}"
+        return direction
+    what = "first mode" if problem.batch == 1 else "batch"
+    on = f" on {problem.threads} threads" if problem.threads > 1 else ""
+    return f"{direction}, the {what} in {plan.parts} parts{on}"

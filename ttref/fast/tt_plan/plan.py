@@ -17,7 +17,7 @@ from typing import NamedTuple, TypeAlias
 from ttref.contracts import CPU_FLOAT32, Kind
 from ttref.fast.tt_plan.merging import CoreShape, cut
 from ttref.machine import products
-from ttref.machine.costs import machine, stored, user_file
+from ttref.machine.costs import machine, read_measurements, user_file
 from ttref.machine.products import ModeProduct, mode_product_seconds
 
 MERGE_CALLS = 4  # to merge a core and to pull its cotangent back, in the time of calls of products
@@ -63,7 +63,7 @@ def best_plan(problem: Problem) -> Plan:
     DataError
         If the user's file of measurements is damaged.
     """
-    measured = stored(user_file())["plans"].get(plan_key(problem))
+    measured = read_measurements(user_file()).plans.get(plan_key(problem))
     if measured:
         groups, rightward, parts = measured
         return Plan(tuple(map(tuple, groups)), rightward, parts)

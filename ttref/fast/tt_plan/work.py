@@ -11,9 +11,8 @@ from ttref.checks import check_memory
 from ttref.contracts import Kind
 from ttref.fast.tt_plan.merging import CoreShape
 from ttref.fast.tt_plan.plan import Plan, Problem, best_plan, estimate_seconds, group_shape
-from ttref.machine.blocks import parts_of
+from ttref.machine.blocks import split
 from ttref.machine.costs import machine
-from ttref.machine.memory import keep_freed_memory
 from ttref.machine.products import ModeProduct
 from ttref.tt.check import check_cores
 
@@ -97,7 +96,6 @@ def plan_work(
     problem = Problem(n, m, ranks, max(1, batch), kind, threads)
     worth_threads = False
     if plan is None:
-        keep_freed_memory()
         plan = best_plan(problem)
         if threads == 1:
             worth_threads = machine(kind).pays(estimate_seconds(plan, problem))
@@ -144,7 +142,7 @@ def _cut_batch(plan: Plan, problem: Problem, groups: list[CoreShape]) -> Iterato
     """The parts of a batch."""
     N = prod(problem.in_modes)
     M = prod(problem.out_modes)
-    for rows in parts_of(problem.batch, plan.parts):
+    for rows in split(problem.batch, plan.parts):
         count = rows.stop - rows.start
         products = _list_products(groups, plan.rightward, count)
         yield Part((rows, ALL), (rows, ALL), EVERYTHING, (count, N), (count, M), products)
@@ -156,7 +154,7 @@ def _cut_columns(plan: Plan, problem: Problem, groups: list[CoreShape]) -> Itera
     M = prod(problem.out_modes)
     a, j, i, b = groups[0]
     width = M // i  # columns of y for one index of i
-    for cut in parts_of(i, plan.parts):
+    for cut in split(i, plan.parts):
         count = cut.stop - cut.start
         yield Part(
             x=EVERYTHING,
@@ -174,7 +172,7 @@ def _cut_rows(plan: Plan, problem: Problem, groups: list[CoreShape]) -> Iterator
     M = prod(problem.out_modes)
     a, j, i, b = groups[0]
     width = N // j  # columns of x for one index of j
-    for cut in parts_of(j, plan.parts):
+    for cut in split(j, plan.parts):
         count = cut.stop - cut.start
         yield Part(
             x=(ALL, _scale(cut, width)),
