@@ -43,7 +43,7 @@ class MergedGroup(NamedTuple):
     halves: Halves | None  # None where the group is one core
 
 
-def cut(shapes: Sequence[CoreShape]) -> int:
+def find_middle(shapes: Sequence[CoreShape]) -> int:
     """How many of two or more cores the left half takes, so that both merged halves are small."""
     if len(shapes) == 2:
         return 1
@@ -117,7 +117,7 @@ def pull_back_to_cores(
 
 def _merge_halves(functions: ArrayFunctions, cores: Sequence[Array]) -> Halves:
     """Cut two or more cores into halves, and merge each."""
-    k = cut([core.shape for core in cores])
+    k = find_middle([core.shape for core in cores])
     return Halves(_merge_to_core(functions, cores[:k]), _merge_to_core(functions, cores[k:]))
 
 

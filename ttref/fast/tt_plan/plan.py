@@ -15,7 +15,7 @@ from math import ceil, inf, prod
 from typing import NamedTuple, TypeAlias
 
 from ttref.contracts import CPU_FLOAT32, Kind
-from ttref.fast.tt_plan.merging import CoreShape, cut
+from ttref.fast.tt_plan.merging import CoreShape, find_middle
 from ttref.machine import products
 from ttref.machine.costs import machine, read_measurements, user_file
 from ttref.machine.products import ModeProduct, mode_product_seconds
@@ -159,7 +159,7 @@ def merging_seconds(group: Group, problem: Problem) -> float:
     start, stop = group
     if stop - start == 1:
         return 0.0
-    middle = start + cut([group_shape((k, k + 1), problem) for k in range(start, stop)])
+    middle = start + find_middle([group_shape((k, k + 1), problem) for k in range(start, stop)])
     a, j, i, bond = group_shape((start, middle), problem)
     _, k, h, c = group_shape((middle, stop), problem)
     left = a * j * i
