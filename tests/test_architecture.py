@@ -83,6 +83,12 @@ def test_rooms_do_not_import_each_other_in_a_circle():
         graph = {room: needed for room, needed in graph.items() if room not in free}
 
 
+def test_only_the_command_line_imports_tuning():
+    for name, path in modules():
+        if name.split(".")[0] not in ("cli", "tuning"):
+            assert "tuning" not in imported_rooms(path), name
+
+
 SHARED_BY_OPERATORS = {"ttref.ops.windows", "ttref.ops.weighting"}
 
 

@@ -1,20 +1,23 @@
 """``ttref bench``: how a TT layer is computed here, how long it takes, and what would be faster."""
 
+import argparse
 import json
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 
 from ttref import storage
 from ttref.arrays import device_namespace
-from ttref.cli.arguments import positive_int
-from ttref.contracts import Kind
+from ttref.cli.arguments import Subparsers, positive_int
+from ttref.contracts import Kind, Namespace
 from ttref.errors import ConventionError, DataError
-from ttref.fast.tt_plan.plan import Problem, plan_key
+from ttref.fast.tt_plan.plan import Plan, Problem, plan_key
 from ttref.machine import threads
 from ttref.machine.costs import read_measurements, user_file
 from ttref.tables import table
 from ttref.tt.check import as_structure
-from ttref.tuning.calibration import calibrate
+from ttref.tuning.calibration import Sides, calibrate
 from ttref.tuning.explanation import explain
 from ttref.tuning.search import tune
 
@@ -22,7 +25,7 @@ DTYPES = ("float32", "float64")
 T3F_LAYER = ([7, 4, 7, 4], [5, 5, 5, 5], [4], 64)
 
 
-def add_parser(subparsers):
+def add_parser(subparsers: Subparsers) -> None:
     """Add the subcommand."""
     parser = subparsers.add_parser(
         "bench",
@@ -35,7 +38,7 @@ def add_parser(subparsers):
     )
     add = parser.add_argument
     n, m, ranks, batch = T3F_LAYER
-    sizes = {"nargs": "+", "type": positive_int, "metavar": "K"}
+    sizes: dict[str, Any] = {"nargs": "+", "type": positive_int, "metavar": "K"}
     add("--in-modes", **sizes, default=n, help="n_1 ... n_d (7 4 7 4)")
     add("--out-modes", **sizes, default=m, help="m_1 ... m_d (5 5 5 5)")
     add("--ranks", **sizes, default=ranks, help="one rank for all, or 1 r_1 ... r_{d-1} 1 (4)")
@@ -47,45 +50,59 @@ def add_parser(subparsers):
     parser.set_defaults(run=run)
 
 
-def run(options):
+def run(options: argparse.Namespace) -> int:
     """Calibrate, or explain and time."""
     xp = device_namespace(options.device)
     if options.calibrate:
         return _calibrate(options.device, xp)
-    ranks = options.ranks[0] if len(options.ranks) == 1 else options.ranks
-    n, m, ranks = as_structure(options.in_modes, options.out_modes, ranks)
-    on_gpu = options.device == "gpu"
-    count = 1 if on_gpu else threads.available()
-    shape = Problem(n, m, ranks, options.batch, Kind(options.device, options.dtype), count)
-    print(explain(shape))
-    if on_gpu:
+    problem = _problem(options)
+    print(explain(problem))
+    if options.device == "gpu":
         if options.tune:
             raise ConventionError("--tune times NumPy's plans; leave --device gpu out")
         return 0
-    ranked = tune(shape)
-    rows = [(_order(plan), f"{e * 1e6:.1f}", f"{s * 1e6:.1f}") for plan, e, s in ranked]
+    # time the plans, the fastest first
+    ranked = tune(problem)
+    rows = [
+        (_name(timed.plan), f"{timed.estimated * 1e6:.1f}", f"{timed.measured * 1e6:.1f}")
+        for timed in ranked
+    ]
     print("\n" + table(("plan", "estimated us", "measured us"), rows))
     if options.tune:
-        _store("plans", {plan_key(shape): ranked[0][0]})
-        print(f"\nkept in {user_file()}: {_order(ranked[0][0])}")
+        fastest = ranked[0].plan
+        _store("plans", {plan_key(problem): fastest})
+        print(f"\nkept in {user_file()}: {_name(fastest)}")
     return 0
 
 
-def _order(plan):
-    """A plan in short: groups in the order of work, parts."""
+def _problem(options: argparse.Namespace) -> Problem:
+    """What the options describe."""
+    ranks = options.ranks[0] if len(options.ranks) == 1 else options.ranks
+    n, m, ranks = as_structure(options.in_modes, options.out_modes, ranks)
+    count = 1 if options.device == "gpu" else threads.available()
+    return Problem(n, m, ranks, options.batch, Kind(options.device, options.dtype), count)
+
+
+def _name(plan: Plan) -> str:
+    """A plan in short: its groups in the order of work, and its parts."""
     groups = plan.groups if plan.rightward else plan.groups[::-1]
     words = " ".join("-".join(str(k + 1) for k in range(*group)) for group in groups)
     return f"{words}, {plan.parts} part{'s' if plan.parts > 1 else ''}"
 
 
-def _calibrate(device, xp):
+def _calibrate(device: str, xp: Namespace) -> int:
     """Measure, and write what was measured."""
     from tqdm import tqdm
 
-    machines, module = {}, np if device == "cpu" else xp
+    module = np if device == "cpu" else xp
+    machines = {}
     for dtype in DTYPES:
         kind = str(Kind(device, dtype))
-        found = calibrate(module, dtype, lambda rows, kind=kind: tqdm(rows, desc=kind))
+
+        def show(rows: list[Sides], kind: str = kind) -> Iterable[Sides]:
+            return tqdm(rows, desc=kind)
+
+        found = calibrate(module, dtype, show)
         machines[kind] = found._asdict()
         rate = 2 * 1024**3 / found.product(1, 1024, 1024, 1024)
         print(f"{kind}: {rate / 1e9:.4g} GF/s at 1024^3, {found.call * 1e6:.3g} us a call")
@@ -94,10 +111,10 @@ def _calibrate(device, xp):
     return 0
 
 
-def _store(section, entries):
+def _store(section: str, entries: Mapping[str, Any]) -> None:
     """Add entries to a section of the user's file; the new file replaces the old one whole."""
     path = user_file()
-    kept: dict = {"machines": {}, "plans": {}}
+    kept: dict[str, dict[str, Any]] = {"machines": {}, "plans": {}}
     if path.exists():
         try:
             read_measurements(path)
