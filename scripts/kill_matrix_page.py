@@ -1,6 +1,8 @@
 """The page of a record of scores, docs/kill_matrix.md, and its pictures."""
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import matplotlib
 
@@ -8,65 +10,84 @@ from ttref.testing.mutants import GROUPS, KINDS, MUTANTS
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 
 PAGE = Path("docs/kill_matrix.md")
-CURVES, MATRIX = Path("docs/img/power_curves.png"), Path("docs/img/kill_matrix.png")
+CURVES = Path("docs/img/power_curves.png")
+MATRIX = Path("docs/img/kill_matrix.png")
 FORMATS = ("float64", "float32")
-TOO_MANY_ALARMS = 0.05  # a checker that doubts right operators this often tells nothing
+CURVE_TITLES = {"linear": "linear layers", "others": "the others"}
+TOO_MANY_ALARMS = 0.05  # where right operators are so often found wrong, a kill proves nothing
 COLOURS = ListedColormap(["tab:red", "lightgrey", "tab:green", "gold"])
 
+Result: TypeAlias = dict[str, Any]
+"""What is recorded of one checker on one format (`scripts/score_checkers.py`)."""
 
-def draw_curves(results):
-    """The fraction of planted errors found, over their size."""
+
+def draw_curves(results: list[Result]) -> None:
+    """Draw the fraction of planted errors found, over their size."""
     figure, axes = plt.subplots(2, 2, figsize=(9, 6), sharey=True, layout="constrained")
-    for column, dtype in enumerate(FORMATS):
-        for row, (key, title) in enumerate((("linear", "linear layers"), ("others", "the others"))):
-            ax = axes[row][column]
-            for k, result in enumerate(r for r in results if r["dtype"] == dtype):
-                decades, fractions = [int(d) for d in result[key]], list(result[key].values())
-                fooled = result["false alarms"] > TOO_MANY_ALARMS
-                name = result["checker"] + (" (false alarms)" if fooled else "")
-                style = {"color": f"C{k}", "linestyle": ":" if fooled else "-", "marker": "o"}
-                ax.plot(decades, fractions, label=name, markersize=9 - 1.5 * k, **style)
-            ax.set(title=f"{dtype}, {title}", ylim=(-0.05, 1.05))
-            ax.set_xticks(decades, [f"1e-{d}" for d in decades], rotation=60, fontsize=7)
-            ax.grid(alpha=0.3)
-    for ax in axes[1]:
-        ax.set_xlabel("relative error of a whole gradient")
-    for ax in axes[:, 0]:
-        ax.set_ylabel("fraction found")
-    for ax in axes[0]:
-        ax.legend(fontsize=7)
+    for row, (key, title) in enumerate(CURVE_TITLES.items()):
+        for column, dtype in enumerate(FORMATS):
+            of_format = [result for result in results if result["dtype"] == dtype]
+            draw_panel(axes[row][column], f"{dtype}, {title}", key, of_format)
+    for panel in axes[1]:
+        panel.set_xlabel("relative error of a whole gradient")
+    for panel in axes[:, 0]:
+        panel.set_ylabel("fraction found")
+    for panel in axes[0]:
+        panel.legend(fontsize=7)
     figure.savefig(CURVES, dpi=110)
 
 
-def draw_matrix(results):
-    """Every mutant by every checker, in colours; kinds side by side."""
+def draw_panel(panel: Axes, title: str, key: str, results: list[Result]) -> None:
+    """Draw a curve for each checker; those with many false alarms are dotted."""
+    decades: list[int] = []
+    for k, result in enumerate(results):
+        decades = [int(decade) for decade in result[key]]
+        fractions = list(result[key].values())
+        many_alarms = result["false alarms"] > TOO_MANY_ALARMS
+        panel.plot(
+            decades,
+            fractions,
+            label=result["checker"] + (" (false alarms)" if many_alarms else ""),
+            color=f"C{k}",
+            linestyle=":" if many_alarms else "-",
+            marker="o",
+            markersize=9 - 1.5 * k,
+        )
+    panel.set(title=title, ylim=(-0.05, 1.05))
+    panel.set_xticks(decades, [f"1e-{d}" for d in decades], rotation=60, fontsize=7)
+    panel.grid(alpha=0.3)
+
+
+def draw_matrix(results: list[Result]) -> None:
+    """Draw every mutant by every checker, in colours; kinds of mutants side by side."""
     order = [m.name for kind in KINDS for m in MUTANTS.values() if m.kind == kind]
     sizes = [sum(m.kind == kind for m in MUTANTS.values()) for kind in KINDS]
+    ends = [sum(sizes[: k + 1]) for k in range(len(sizes))]
+    middles = [end - size / 2 for end, size in zip(ends, sizes, strict=True)]
     figure, axes = plt.subplots(len(FORMATS), 1, figsize=(9, 4.2), layout="constrained")
-    for ax, dtype in zip(axes, FORMATS, strict=True):
+    for panel, dtype in zip(axes, FORMATS, strict=True):
         chosen = [result for result in results if result["dtype"] == dtype]
         cells = [[shade(result, name) for name in order] for result in chosen]
-        ax.imshow(cells, aspect="auto", cmap=COLOURS, vmin=0, vmax=3, interpolation="nearest")
+        panel.imshow(cells, aspect="auto", cmap=COLOURS, vmin=0, vmax=3, interpolation="nearest")
         labels = [f"{r['checker']} ({r['false alarms']:.0%} false alarms)" for r in chosen]
-        ax.set_yticks(range(len(labels)), labels, fontsize=7)
-        ends = [sum(sizes[: k + 1]) for k in range(len(sizes))]
+        panel.set_yticks(range(len(labels)), labels, fontsize=7)
         for end in ends[:-1]:
-            ax.axvline(end - 0.5, color="black", lw=1)
-        middles = [end - size / 2 for end, size in zip(ends, sizes, strict=True)]
-        ax.set_xticks(middles, [f"wrong: {kind}" for kind in KINDS], fontsize=7)
-        ax.set_title(dtype, fontsize=9)
+            panel.axvline(end - 0.5, color="black", lw=1)
+        panel.set_xticks(middles, [f"wrong: {kind}" for kind in KINDS], fontsize=7)
+        panel.set_title(dtype, fontsize=9)
     figure.suptitle(
         "mutants: found (green), found but so are right operators (yellow), "
-        "taken for right (red), not its business (grey)",
+        "taken for right (red), not checked (grey)",
         fontsize=9,
     )
     figure.savefig(MATRIX, dpi=110)
 
 
-def shade(result, mutant):
+def shade(result: Result, mutant: str) -> int:
     """The index of a colour for what a checker says of a mutant."""
     found = result["kills"].get(mutant)
     if found and result["false alarms"] > TOO_MANY_ALARMS:
@@ -83,10 +104,10 @@ finds anything wrong in {seeds} x {examples} cases; it raises a false alarm if i
 {examples} cases of the right operator. All get cases of the same makers. ttref climbs its ladder
 (level certified); the others get forward and backward as a custom function on normal random
 numbers, with their default tolerances, reverse mode, first order. They are not told what forward
-should compute, so what is consistent is beyond them by construction; and an optimiser has no
-gradient for them to check ("-"). TensorFlow's `tf.test.compute_gradient` returns two Jacobians; a
-difference above {tensorflow_error} counts as found; it runs where `scripts/peer_env tensorflow`
-says. On normal random numbers no input is at a kink.
+should compute, so they cannot find a mutant whose gradient is that of its wrong forward. An
+optimiser has no gradient for them to check ("-"). TensorFlow's `tf.test.compute_gradient` returns
+two Jacobians, and a difference above {tensorflow_error} counts as found; it runs in the environment
+that `scripts/peer_env tensorflow` makes. On normal random numbers no input is at a kink.
 
 {versions}.
 
@@ -133,7 +154,7 @@ In float64. x: found, o: taken for right.
 """
 
 
-def write_page(record, settings):
+def write_page(record: Result, settings: dict[str, Any]) -> None:
     """Write the page of a record, and its pictures."""
     MATRIX.parent.mkdir(exist_ok=True)
     draw_matrix(record["scores"])
@@ -141,8 +162,8 @@ def write_page(record, settings):
     PAGE.write_text(page(record, settings))
 
 
-def page(record, settings):
-    """The text of the page; `settings` are those of the scoring."""
+def page(record: Result, settings: dict[str, Any]) -> str:
+    """Make the text of the page; `settings` are those of the scoring."""
     missing = set(settings["peers"]) - {result["checker"] for result in record["scores"]}
     return TEXT.format(
         **settings,
@@ -157,14 +178,14 @@ def page(record, settings):
     )
 
 
-def markdown(header, rows):
-    """A table."""
+def markdown(header: Sequence[Any], rows: Iterable[Sequence[Any]]) -> str:
+    """Make a table."""
     lines = ["| " + " | ".join(map(str, row)) + " |" for row in (header, *rows)]
     return "\n".join([lines[0], "|---" * len(header) + "|", *lines[1:]])
 
 
-def summary_table(results, dtype):
-    """Mutants found by kind and by group, and false alarms."""
+def summary_table(results: list[Result], dtype: str) -> str:
+    """Make the table of mutants found by kind and by group, and false alarms."""
     groups = {kind: [m.name for m in MUTANTS.values() if m.kind == kind] for kind in KINDS}
     groups |= {name: [m.name for m in group] for name, group in GROUPS.items()}
     header = [dtype, *(f"{name} ({len(group)})" for name, group in groups.items())]
@@ -181,14 +202,17 @@ def summary_table(results, dtype):
     return markdown([*header, "false alarms", "seconds"], rows)
 
 
-def count(kills, names):
-    """How many of the mutants were found; - where none could be checked."""
-    known = [kills[name] for name in names if kills.get(name) is not None]
+def count(kills: dict[str, bool | None], names: Iterable[str]) -> int | str:
+    """Count the mutants that were found; "-" where none could be checked."""
+    known = [found for name in names if (found := kills.get(name)) is not None]
     return sum(known) if known else "-"
 
 
-def survivors(results):
-    """What ttref took for right, and what of the others' survivors is wrong in one place only."""
+def survivors(results: list[Result]) -> str:
+    """List the mutants that were taken for right.
+
+    Of the other checkers, only those whose gradient is not that of their forward.
+    """
     lines = []
     for result in results:
         missed = [name for name, found in result["kills"].items() if found is False]
@@ -201,9 +225,9 @@ def survivors(results):
     return "Survivors:\n\n" + "\n".join(lines)
 
 
-def curve_table(results):
-    """The smallest decade down to which everything planted was found."""
-    columns = [(dtype, key) for dtype in FORMATS for key in ("linear", "others")]
+def curve_table(results: list[Result]) -> str:
+    """Make the table of the smallest errors down to which every planted one was found."""
+    columns = [(dtype, key) for dtype in FORMATS for key in CURVE_TITLES]
     rows = []
     for name in dict.fromkeys(result["checker"] for result in results):
         of = {result["dtype"]: result for result in results if result["checker"] == name}
@@ -212,16 +236,16 @@ def curve_table(results):
     return f"Smallest relative error down to which every planted one was found:\n\n{table}"
 
 
-def smallest(result, key):
-    """In words; of a checker with many false alarms nothing is known."""
+def smallest(result: Result, key: str) -> str:
+    """The smallest error in words; "-" for a checker with many false alarms."""
     if result["false alarms"] > TOO_MANY_ALARMS:
         return "-"
     decade = result["smallest"][key]
     return f"1e-{decade}" if decade else "none"
 
 
-def alarm_text(alarms):
-    """What the run of the real operators found."""
+def alarm_text(alarms: Result | None) -> str:
+    """Say what the run of the right operators found."""
     if alarms is None:
         return "Not run yet: `scripts/score_checkers --false-alarms 100000`."
     early = "" if alarms["cases"] == alarms["asked"] else f" (stopped early, of {alarms['asked']})"
@@ -234,8 +258,8 @@ def alarm_text(alarms):
     )
 
 
-def matrix(results):
-    """Every mutant by every checker."""
+def matrix(results: list[Result]) -> str:
+    """Make the table of every mutant by every checker."""
     results = [result for result in results if result["dtype"] == "float64"]
     marks = {True: "x", False: "o", None: "-"}
     header = ["mutant", "wrong", "what", *(result["checker"] for result in results)]

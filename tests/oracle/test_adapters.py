@@ -35,7 +35,7 @@ def test_the_planted_rank_swap_is_caught_and_its_axes_are_named():
     report = evaluate(load("torch_rank_swap"), examples=20)
     wrong = {row["tensor"] for row in report.rows() if row["verdict"] == "WRONG"}
     assert wrong == {"y", "cores", "x"}
-    assert report.diagnosis == [
+    assert report.diagnosis.sentences == [
         "everything is exact if core axes are permuted (3, 1, 2, 0), ranks exchanged, in shapes as "
         "declared"
     ]
@@ -45,12 +45,12 @@ def test_the_planted_rank_swap_is_caught_and_its_axes_are_named():
 def test_bfloat16_goes_through_torch_bit_by_bit():
     pytest.importorskip("torch", reason="torch is not installed (extra witness)")
     ml_dtypes = pytest.importorskip("ml_dtypes")
-    from ttref.oracle.adapters._torch import array, tensor
+    from ttref.oracle.adapters._torch import to_array, to_tensor
 
     values = np.asarray([1.5, -2.0, 3e38], ml_dtypes.bfloat16)
-    assert str(tensor(values).dtype) == "torch.bfloat16"
-    assert array(tensor(values)).tobytes() == values.tobytes()
-    assert array(tensor(values)).dtype == values.dtype
+    assert str(to_tensor(values).dtype) == "torch.bfloat16"
+    assert to_array(to_tensor(values)).tobytes() == values.tobytes()
+    assert to_array(to_tensor(values)).dtype == values.dtype
 
 
 def command(tmp_path, text, *options):

@@ -11,7 +11,7 @@ from ttref import tree
 from ttref.arithmetic import lattice
 from ttref.arithmetic.formats import format_of
 from ttref.oracle import truth
-from ttref.oracle.judge import make_case
+from ttref.oracle.problems import make_case
 from ttref.rng import generator
 from ttref.testing import accuracy, exact
 
@@ -41,8 +41,8 @@ SHAPES = [((2, 3), (4, 5), (1, 6, 1)), ((3, 3), (3, 3), (1, 2, 1)), ((1, 5), (2,
 @pytest.mark.parametrize("dtype", FORMATS)
 @pytest.mark.parametrize("shape", SHAPES)
 def test_no_order_of_contraction_rounds_on_the_lattice(shape, dtype):
-    case = truth.on_lattice(layers.problem(*shape, bias=False), np.random.default_rng(1), dtype)
-    expected = truth.exactly(case)["y"]
+    case = truth.draw_integers(layers.problem(*shape, bias=False), np.random.default_rng(1), dtype)
+    expected = truth.compute_exactly(case)["y"]
     for y in contractions(case, dtype):
         assert np.array_equal(y, expected)
 
@@ -50,8 +50,8 @@ def test_no_order_of_contraction_rounds_on_the_lattice(shape, dtype):
 @pytest.mark.parametrize("dtype", FORMATS)
 @pytest.mark.parametrize("shape", SHAPES)
 def test_no_order_of_contraction_leaves_the_bound(shape, dtype):
-    case = truth.on_floats(layers.problem(*shape, bias=False), np.random.default_rng(1), dtype)
-    known = truth.certified(case, dtype)
+    case = truth.draw_floats(layers.problem(*shape, bias=False), np.random.default_rng(1), dtype)
+    known = truth.enclose(case, dtype)
     for y in contractions(case, dtype):
         finding = accuracy.judge(
             "y", y, known.values["y"], known.bounds["y"], known.absolute["y"], dtype
@@ -62,7 +62,7 @@ def test_no_order_of_contraction_leaves_the_bound(shape, dtype):
 def test_the_bound_is_what_rounding_up_at_every_step_makes():
     """A product of two numbers and 39 sums: 40 roundings, each by a factor 1 + u."""
     case, u = layers.problem((2,), (1,), (1, 1)), Fraction(1, 2**24)
-    bound = truth.bound(np.ones(1), np.asarray([40]), case, "float32")[0].bound
+    bound = truth.bound_errors(np.ones(1), np.asarray([40]), case.degree, "float32")[0].bound
     assert abs(bound / float((1 + u) ** 40 - 1) - 1) < 2**-45  # a few roundings of float64
 
 
@@ -71,23 +71,23 @@ def test_the_lattice_is_as_large_as_it_can_be(dtype):
     rng = generator(0)
     for _ in range(50):
         case = make_case(rng, layers.RIGHT)
-        most = int(max(count.max() for count in truth.paths(case).values()))
+        most = int(max(count.max() for count in truth.count_paths(case).values()))
         size = truth.amplitude(case, dtype)
         assert most * size**case.degree < 2 ** format_of(dtype).precision
         assert most * (size + 1) ** case.degree >= 2 ** format_of(dtype).precision
         if size:
-            assert np.abs(truth.on_lattice(case, rng, dtype).inputs["x"]).max() <= size
+            assert np.abs(truth.draw_integers(case, rng, dtype).inputs["x"]).max() <= size
 
 
 def test_the_lattice_bound_covers_the_peak_that_magnitudes_find():
     rng = generator(0)
     for _ in range(20):
-        case = truth.on_lattice(make_case(rng, layers.RIGHT), rng, "float32")
+        case = truth.draw_integers(make_case(rng, layers.RIGHT), rng, "float32")
         assert lattice.is_exact(exact._peak(case), "float32")
 
 
 def test_paths_are_counted():
-    counts = truth.paths(layers.problem((2, 3), (4, 5), (1, 6, 1), B=7))
+    counts = truth.count_paths(layers.problem((2, 3), (4, 5), (1, 6, 1), B=7))
     assert set(counts["y"].flat) == {2 * 3 * 6 + 1}  # j_1, j_2, one bond, the bias
     assert set(counts["bias"].flat) == {7}
     assert set(counts["cores.0"].flat) == {7 * 3 * 5}  # B, j_2, i_2; both its bonds are fixed
@@ -95,23 +95,24 @@ def test_paths_are_counted():
 
 
 def test_truth_on_the_lattice_is_that_of_exact_integers():
-    case = truth.on_lattice(layers.problem((2, 3), (4, 5), (1, 6, 1)), generator(0), "float64")
+    case = truth.draw_integers(layers.problem((2, 3), (4, 5), (1, 6, 1)), generator(0), "float64")
     slow = case._replace(
         inputs=tree.map(lambda v: v.astype(object), case.inputs), dy=case.dy.astype(object)
     )
     expected = accuracy.results(slow)
-    assert all((value == expected[leaf]).all() for leaf, value in truth.exactly(case).items())
+    assert all((value == expected[leaf]).all() for leaf, value in truth.compute_exactly(case).items())
     assert (expected["y"] == case.definition(slow.inputs)).all()
 
 
 def test_a_shape_that_is_too_large_for_a_format_has_no_lattice():
     case = layers.problem((3, 3, 3), (3, 3, 3), (1, 4, 4, 1))
-    assert truth.on_lattice(case, generator(0), "float32")
-    assert truth.on_lattice(case, generator(0), "bfloat16") is None
+    assert truth.draw_integers(case, generator(0), "float32")
+    assert truth.draw_integers(case, generator(0), "bfloat16") is None
 
 
 def test_there_is_no_bound_where_roundings_may_take_every_digit():
     case = layers.problem((3, 3, 3), (3, 3, 3), (1, 4, 4, 1))
-    paths = truth.paths(case)["y"]
-    assert truth.bound(np.ones_like(paths, float), paths, case, "bfloat16") is None
-    assert truth.bound(np.ones_like(paths, float), paths, case, "float16") is not None
+    paths = truth.count_paths(case)["y"]
+    ones = np.ones_like(paths, float)
+    assert truth.bound_errors(ones, paths, case.degree, "bfloat16") is None
+    assert truth.bound_errors(ones, paths, case.degree, "float16") is not None

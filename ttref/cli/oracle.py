@@ -1,16 +1,17 @@
-"""``ttref oracle``: somebody else's TT layer against the truth."""
+"""``ttref oracle``: somebody else's TT layer against exact results."""
 
+import argparse
 import json
 from functools import partial
 from pathlib import Path
 
 from ttref import storage
 from ttref.arithmetic.formats import FORMATS
-from ttref.cli.arguments import non_negative_int, positive_int
-from ttref.oracle import evaluate, load
+from ttref.cli.arguments import Subparsers, non_negative_int, positive_int
+from ttref.oracle import Verdicts, evaluate, load
 
 
-def add_parser(subparsers):
+def add_parser(subparsers: Subparsers) -> None:
     """Add the subcommand."""
     parser = subparsers.add_parser(
         "oracle",
@@ -31,7 +32,7 @@ def add_parser(subparsers):
     parser.set_defaults(run=run)
 
 
-def run(options):
+def run(options: argparse.Namespace) -> int:
     """Evaluate, print the verdicts, and return the exit status."""
     from tqdm import tqdm
 
@@ -43,13 +44,23 @@ def run(options):
         dtypes=(options.dtype,) if options.dtype else None,
         progress=partial(tqdm, desc=adapter.name, leave=False),
     )
-    rows = report.rows()
-    cases, wrong = (sum(row[key] for row in rows) for key in ("cases", "wrong"))
+    cases = sum(tally.cases for tally in report.tallies.values())
+    wrong = sum(tally.wrong for tally in report.tallies.values())
     print(f"{report}\n{adapter.name}: {cases} comparisons, {wrong} wrong (seed {options.seed})")
     if options.json:
-        found = {"adapter": adapter.name, "seed": options.seed, "ok": report.ok}
-        skipped = {str(check): why for check, why in report.skipped.items()}
-        found |= {"diagnosis": report.diagnosis, "skipped": skipped, "rows": rows}
-        with storage.atomic_write(options.json) as file:
-            file.write((json.dumps(found, indent=2) + "\n").encode())
+        write(options.json, report, options.seed)
     return 0 if report.ok else 1
+
+
+def write(path: Path, report: Verdicts, seed: int) -> None:
+    """Write the verdicts as JSON, the diagnosis as a list of sentences."""
+    found = {
+        "adapter": report.name,
+        "seed": seed,
+        "ok": report.ok,
+        "diagnosis": [] if report.diagnosis is None else report.diagnosis.sentences,
+        "skipped": {str(check): why for check, why in report.skipped.items()},
+        "rows": report.rows(),
+    }
+    with storage.atomic_write(path) as file:
+        file.write((json.dumps(found, indent=2) + "\n").encode())

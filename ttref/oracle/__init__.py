@@ -1,15 +1,21 @@
 """The oracle: which numbers of somebody else's layer are wrong, by how much, and why.
 
-`Adapter` is what they write, `evaluate` what they ask, `conforms` the same as a test of theirs,
-`judge` the verdict on numbers that were computed anywhere.
+An `Adapter` is what the layer's author writes. `evaluate` compares the layer with exact results on
+random problems, `conforms` makes a test of that, and `judge` gives the verdict on numbers that were
+computed anywhere.
 """
 
-from ttref.oracle.judge import Verdicts, conforms, evaluate, judge
-from ttref.oracle.protocol import LAYOUTS, Adapter, Storage, load
+from ttref.oracle.adapter import Adapter, load
+from ttref.oracle.diagnosis import Diagnosis, Fault
+from ttref.oracle.evaluation import conforms, evaluate
+from ttref.oracle.layouts import LAYOUTS, Storage
+from ttref.oracle.verdicts import Verdicts, judge
 
 __all__ = [
     "LAYOUTS",
     "Adapter",
+    "Diagnosis",
+    "Fault",
     "Storage",
     "Verdicts",
     "conforms",

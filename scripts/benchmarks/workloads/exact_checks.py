@@ -20,7 +20,7 @@ def lattice_case():
     """A case of the oracle, on which the reference itself is judged."""
     from ttref import ops
     from ttref.oracle import Adapter, judge, truth
-    from ttref.oracle.judge import make_case
+    from ttref.oracle.problems import make_case
 
     def gradients(params, x, dy):
         dparams, dx = ops.tt_linear.backward(dy, ops.tt_linear.forward(params, x)[1])
@@ -30,7 +30,7 @@ def lattice_case():
     adapter = Adapter(lambda params, x: ops.tt_linear.forward(params, x)[0], gradients)
 
     def check():
-        case = truth.on_lattice(make_case(rng, adapter), rng, "float32")
+        case = truth.draw_integers(make_case(rng, adapter), rng, "float32")
         judge(case, adapter.results(case, "float32"), "float32")
 
     return check

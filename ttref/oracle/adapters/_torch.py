@@ -1,13 +1,30 @@
 """From torch modules to the two functions of an adapter, the gradients by torch's autograd."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeAlias
+
 import numpy as np
 
 from ttref import tree
 from ttref.arithmetic.formats import numpy_dtype
 
+if TYPE_CHECKING:
+    import torch
 
-def adapt(build):
-    """``(forward, gradients)`` on NumPy arrays.
+Tensor: TypeAlias = "torch.Tensor"
+Params: TypeAlias = dict[str, Any]  # {"cores": tuple of tensors or arrays, "bias": ...}
+Build: TypeAlias = Callable[[Params], tuple[Callable[[Tensor], Tensor], Params]]
+
+
+def adapt(
+    build: Build,
+) -> tuple[
+    Callable[[Params, np.ndarray], np.ndarray],
+    Callable[[Params, np.ndarray, np.ndarray], Params],
+]:
+    """Make ``(forward, gradients)`` on NumPy arrays.
 
     Parameters
     ----------
@@ -16,21 +33,26 @@ def adapt(build):
         parameters that it reads, leaf tensors whose gradients are wanted.
     """
 
-    def forward(params, x):
-        layer, _ = build(tree.map(tensor, params))
-        return array(layer(tensor(x)))
+    def forward(params: Params, x: np.ndarray) -> np.ndarray:
+        layer, _ = build(tree.map(to_tensor, params))
+        return to_array(layer(to_tensor(x)))
 
-    def gradients(params, x, dy):
-        layer, held = build(tree.map(tensor, params))
-        x = tensor(x).requires_grad_()
-        layer(x).backward(tensor(dy))
-        return tree.map(lambda p: array(p.grad), {**held, "x": x})
+    def gradients(params: Params, x: np.ndarray, dy: np.ndarray) -> Params:
+        layer, held = build(tree.map(to_tensor, params))
+        x_held = to_tensor(x).requires_grad_()
+        layer(x_held).backward(to_tensor(dy))
+        return tree.map(gradient_of, {**held, "x": x_held})
 
     return forward, gradients
 
 
-def tensor(value):
-    """The torch tensor of an array; NumPy's bfloat16 goes through its bits."""
+def gradient_of(tensor: Tensor) -> np.ndarray:
+    """The gradient of a leaf tensor as an array."""
+    return to_array(tensor.grad)
+
+
+def to_tensor(value: np.ndarray) -> Tensor:
+    """Make a torch tensor of an array; bfloat16, which NumPy has not, goes through its bits."""
     import torch
 
     if value.dtype.name == "bfloat16":
@@ -38,8 +60,8 @@ def tensor(value):
     return torch.from_numpy(value)
 
 
-def array(value):
-    """The array of a torch tensor, where it is."""
+def to_array(value: Tensor) -> np.ndarray:
+    """Make a NumPy array of a torch tensor on any device."""
     import torch
 
     value = value.detach().cpu().contiguous()

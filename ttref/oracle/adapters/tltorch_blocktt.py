@@ -1,16 +1,19 @@
 """TensorLy-Torch: ``FactorizedLinear(factorization="blocktt")``, ``y = x W^T + b``."""
 
-from ttref.oracle.adapters._torch import adapt
+from collections.abc import Callable
+
+from ttref.oracle.adapters._torch import Params, Tensor, adapt
 
 name = "tltorch FactorizedLinear blocktt"
 layout = "tltorch"  # (left rank, output mode, input mode, right rank)
 
 
-def build(params):
-    """The layer, with these parameters in place of its own."""
+def build(params: Params) -> tuple[Callable[[Tensor], Tensor], Params]:
+    """Make the layer, with these parameters in place of its own."""
     from tltorch import FactorizedLinear
 
-    cores, bias = params["cores"], params.get("bias")
+    cores = params["cores"]
+    bias = params.get("bias")
     layer = FactorizedLinear(
         in_tensorized_features=tuple(core.shape[2] for core in cores),
         out_tensorized_features=tuple(core.shape[1] for core in cores),

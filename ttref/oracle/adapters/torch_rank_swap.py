@@ -4,19 +4,22 @@ Forward and backward agree with each other, and all shapes fit, so no gradient c
 against itself sees it.
 """
 
-from ttref.oracle.adapters._torch import adapt
+from collections.abc import Callable
+
+from ttref import tree
+from ttref.oracle.adapters._torch import Params, Tensor, adapt
 
 name = "torch layer with ranks swapped"
 dtypes = ("float32", "float64")
 
 
-def build(params):
-    """The layer as a function of x."""
+def build(params: Params) -> tuple[Callable[[Tensor], Tensor], Params]:
+    """Make the layer as a function of x."""
     import torch
 
-    held = {key: _leaves(value) for key, value in params.items()}
+    held = tree.map(hold, params)
 
-    def layer(x):
+    def run(x: Tensor) -> Tensor:
         state = x.reshape(len(x), 1, -1)  # batch and done modes, bond, pending modes
         for core in held["cores"]:
             a, j, i, b = core.shape
@@ -26,13 +29,12 @@ def build(params):
             state = state.reshape(-1, b, state.shape[3])
         return state.reshape(len(x), -1) + held.get("bias", 0)
 
-    return layer, held
+    return run, held
 
 
-def _leaves(value):
-    if isinstance(value, list | tuple):
-        return tuple(core.requires_grad_() for core in value)
-    return value.requires_grad_()
+def hold(tensor: Tensor) -> Tensor:
+    """Make a tensor a leaf whose gradient is kept."""
+    return tensor.requires_grad_()
 
 
 forward, gradients = adapt(build)

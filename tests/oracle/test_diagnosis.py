@@ -6,12 +6,16 @@ import pytest
 from tests.oracle import layers
 from ttref.errors import ConventionError
 from ttref.oracle import Adapter, Storage, evaluate
-from ttref.oracle.diagnose import diagnose, storages
-from ttref.oracle.judge import lattice_cases
+from ttref.oracle.diagnosis import UNKNOWN, Diagnosis, Fault, diagnose, storages
+from ttref.oracle.problems import make_lattice_cases
+
+
+def find(adapter, dtype="float64"):
+    return diagnose(adapter, dtype, make_lattice_cases(adapter, dtype))
 
 
 def reason(adapter, dtype="float64"):
-    return diagnose(adapter, dtype, lattice_cases(adapter, dtype))
+    return find(adapter, dtype).sentences
 
 
 def reread(axes):
@@ -125,9 +129,29 @@ def test_a_right_layer_needs_nothing():
     assert reason(layers.RIGHT) == ["everything is exact"]
 
 
+def test_a_diagnosis_is_a_storage_the_exact_tensors_and_a_fault_for_each_other():
+    wrong = find(layers.changed("x", lambda v, params, B: v + 1))
+    assert wrong == Diagnosis(None, ("y", "cores", "bias"), (Fault("x", UNKNOWN),))
+    reversed_cores = find(layers.stored(lambda cores: cores[::-1]))
+    assert reversed_cores.storage.words == "cores go from last to first"
+    assert reversed_cores.exact == ("y", "cores", "bias", "x")
+    assert reversed_cores.faults == ()
+    (fault,) = find(layers.changed("x", lambda v, params, B: -v)).faults
+    assert fault.tensor == "x"
+    assert (fault.change.apply(np.ones(2), None) == -np.ones(2)).all()
+
+
+def test_an_error_that_no_storage_explains_comes_without_a_hint():
+    def forward(params, x):
+        raise RuntimeError("no")
+
+    with pytest.raises(ConventionError, match=r"forward raised RuntimeError: no \(on [^;]*\)$"):
+        evaluate(Adapter(forward, layers.gradients))
+
+
 def test_the_reason_is_part_of_the_report():
     report = evaluate(reread((3, 1, 2, 0)), examples=20)
     why = "core axes are permuted (3, 1, 2, 0), ranks exchanged, in shapes as declared"
     assert not report.ok
-    assert report.diagnosis == [f"everything is exact if {why}"]
+    assert report.diagnosis.sentences == [f"everything is exact if {why}"]
     assert why in str(report)

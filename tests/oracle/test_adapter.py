@@ -6,8 +6,8 @@ import pytest
 from tests.oracle import layers
 from ttref import tree
 from ttref.errors import ConventionError, DtypeError, ShapeError
-from ttref.oracle import LAYOUTS, Adapter, Storage, evaluate, load, protocol
-from ttref.oracle.diagnose import storages
+from ttref.oracle import LAYOUTS, Adapter, Storage, evaluate, layouts, load
+from ttref.oracle.diagnosis import storages
 
 FILE = """
 from ttref import ops
@@ -25,18 +25,18 @@ def gradients(params, x, dy):
 @pytest.mark.parametrize("axes", sorted(set(LAYOUTS.values())))
 def test_undo_brings_back_what_a_layout_moved(axes):
     cores = layers.problem((2, 3), (4, 5), (1, 6, 1)).inputs["cores"]
-    move = protocol.by_axes(axes).cores
+    move = layouts.permute_axes(axes).cores
     assert [c.shape for c in move(cores)] == [tuple(c.shape[k] for k in axes) for c in cores]
-    for back, core in zip(protocol.undo(move, move(cores), cores), cores, strict=True):
+    for back, core in zip(layouts.undo(move, move(cores), cores), cores, strict=True):
         assert (back == core).all()
 
 
 def test_undo_brings_back_what_every_storage_moved():
     case = layers.problem((2, 3), (4, 5), (1, 6, 1))
     for storage in storages(Storage("")):
-        for name, move in protocol.moves_of(storage, case.inputs["cores"]).items():
+        for name, move in layouts.moves_of(storage, case.inputs["cores"]).items():
             value = case.dy if name == "y" else case.inputs[name]
-            back = protocol.undo(move, move(value), value)
+            back = layouts.undo(move, move(value), value)
             assert all(
                 (a == b).all()
                 for a, b in zip(tree.leaves([back]), tree.leaves([value]), strict=True)

@@ -10,7 +10,9 @@ from ttref import tree
 from ttref.arithmetic import ball
 from ttref.errors import ConventionError, MissingExtraError
 from ttref.oracle import Adapter, Verdicts, conforms, evaluate, judge, truth
-from ttref.oracle.judge import check_format, make_case, unanswered, verdict
+from ttref.oracle.evaluation import check_format, undecided
+from ttref.oracle.problems import make_case
+from ttref.oracle.verdicts import verdict_of
 from ttref.rng import generator
 from ttref.testing.report import Check, Tally
 
@@ -45,7 +47,7 @@ def test_floats_alone_see_what_roundings_do_not_explain(tensor):
     """At most 130 paths on these shapes: 1000 units are beyond every bound of them."""
     pytest.importorskip("flint")
     spoiled = layers.changed(tensor, lambda v, params, B: v * v.dtype.type(1 + 1000 * 2**-24))
-    case = truth.on_floats(layers.problem((2, 3), (4, 5), (1, 4, 1)), generator(0), "float32")
+    case = truth.draw_floats(layers.problem((2, 3), (4, 5), (1, 4, 1)), generator(0), "float32")
     findings = judge(case, spoiled.results(case, "float32"), "float32")
     assert {f.tensor.partition(".")[0] for f in findings if f.failure} == {tensor}
 
@@ -73,7 +75,7 @@ def test_a_report_of_which_nothing_was_decided_is_not_ok():
     huge = layers.problem((3, 3, 3), (3, 3, 3), (1, 4, 4, 1))
     report = Verdicts("nothing")
     assert not report.ok
-    for finding in unanswered(huge):
+    for finding in undecided(huge):
         report.add("lattice bfloat16", finding)
     assert not report.ok
     assert set(verdicts(report).values()) == {"undecidable"}
