@@ -68,7 +68,7 @@ def test_without_python_flint_floats_are_skipped_and_said_to_be(monkeypatch):
 
 
 def test_what_a_format_cannot_tell_is_undecidable():
-    assert verdict(Tally(cases=3, undecided=3), Check("floats", "bfloat16")) == "undecidable"
+    assert verdict_of(Check("floats", "bfloat16"), Tally(cases=3, undecided=3)) == "undecidable"
 
 
 def test_a_report_of_which_nothing_was_decided_is_not_ok():

@@ -20,7 +20,10 @@ from ttref.testing.cases.case import Case
 from ttref.testing.report import group
 
 AXES = tuple(permutations(range(4)))[1:]
-MEANINGS = {(0, 2, 1, 3): ", modes exchanged", (3, 1, 2, 0): ", ranks exchanged"}
+MEANINGS: dict[tuple[int, ...], str] = {
+    (0, 2, 1, 3): ", modes exchanged",
+    (3, 1, 2, 0): ", ranks exchanged",
+}
 
 
 class Change(NamedTuple):
@@ -214,9 +217,7 @@ def _undo_permutation(axes: Sequence[int]) -> Callable[[Array, Case], Array]:
     return lambda v, case: undo(lambda core: _permute_memory(core, axes), v, v)
 
 
-def _attempt(
-    adapter: Adapter, dtype: str, case: Case, storage: Storage
-) -> dict[str, Array] | None:
+def _attempt(adapter: Adapter, dtype: str, case: Case, storage: Storage) -> dict[str, Array] | None:
     """The results with some storage, as float64; None where the adapter cannot take it."""
     try:
         results = adapter.results(case, dtype, storage)

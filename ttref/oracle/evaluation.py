@@ -9,8 +9,6 @@ import functools
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-import numpy as np
-
 from ttref import tree
 from ttref.arithmetic.formats import FORMATS, numpy_dtype
 from ttref.checks import check_choice, check_count
