@@ -47,6 +47,14 @@ def test_names_lead_to_their_leaves(t):
         assert node == leaf
 
 
+@pytest.mark.parametrize("shape", [(3,), (1, 3), ()], ids=str)
+def test_a_vector_shares_no_memory_with_the_leaves(float_backend, shape):
+    leaf = float_backend.array(np.ones(shape))
+    vector = tree.ravel({"one": leaf})
+    vector += 1  # of a library whose arrays cannot be written, a new array
+    assert np.all(to_numpy(leaf) == 1) and np.all(to_numpy(vector) == 2)
+
+
 @given(ARRAYS, st.integers(0, 2**32 - 1))
 def test_a_vector_goes_back_to_the_tree_it_came_from(like, seed):
     rng = np.random.default_rng(seed)

@@ -1,37 +1,57 @@
 """Compression of a trained network: every matrix and kernel of its weights by TT-SVD.
 
-A layer stays as it is where its tensor train would have no fewer parameters.
+A layer whose tensor train would have as many parameters or more stays as it is.
 """
 
 import math
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
-from typing import Any, NamedTuple
+from os import PathLike
+from typing import Any, NamedTuple, TypeAlias, TypeGuard
 
 from ttref import storage, tree
 from ttref.arrays import namespace
+from ttref.contracts import Array, Namespace, Tree
 from ttref.errors import CheckpointError, ConventionError, ShapeError
 from ttref.layers import TTConv2d, TTDense
 from ttref.ops.tt_conv2d import join_filters
+from ttref.train import checkpoint
 from ttref.tt.full import full
 
 KIND = "ttref weights"
-MODE = 5  # about how large the factored modes are
+MODE = 5  # the size that `choose_modes` aims at
+
+Modes: TypeAlias = tuple[Sequence[int], Sequence[int]]
+"""``(in_modes, out_modes)``"""
 
 
-class Row(NamedTuple):
-    """What became of one layer."""
+class CompressedLayer(NamedTuple):
+    """How one layer was compressed."""
 
-    layer: str
-    in_modes: tuple
-    out_modes: tuple
-    ranks: tuple | None  # None: kept
+    layer: str  # its name
+    in_modes: tuple[int, ...]
+    out_modes: tuple[int, ...]
+    ranks: tuple[int, ...] | None  # None: the layer was kept as it is
     before: int  # numbers of the matrix or kernel
-    after: int
+    after: int  # numbers of the tensor train
     error: float  # relative, in the Frobenius norm
 
 
-def compress(params, max_rank=None, rel_error=None, modes=None, only=("*",)):
-    """Tensor trains in place of the full matrices and kernels of trained weights.
+class Bounds(NamedTuple):
+    """The bound of a TT-SVD: one of the two, the other is None."""
+
+    max_rank: int | None
+    rel_error: float | None
+
+
+def compress(
+    params: Tree,
+    max_rank: int | None = None,
+    rel_error: float | None = None,
+    modes: Mapping[str, Modes] | None = None,
+    only: Sequence[str] = ("*",),
+) -> tuple[Tree, list[CompressedLayer]]:
+    """Replace the full matrices and kernels of trained weights by tensor trains.
 
     Parameters
     ----------
@@ -41,16 +61,17 @@ def compress(params, max_rank=None, rel_error=None, modes=None, only=("*",)):
     rel_error : float, optional
         Bound on each layer's relative error in the Frobenius norm; exactly one of the two.
     modes : dict from name of layer to ``(in_modes, out_modes)``, optional
-        The others' are `near_even`. The name of a layer joins the keys that lead to it by dots.
+        The modes of the other layers are those of `choose_modes`. The name of a layer joins the
+        keys that lead to it by dots.
     only : sequence of str
-        Patterns, as in a shell, of names of layers to compress; the others are not touched.
+        Patterns, as in a shell, of the names of the layers to compress; the others stay.
 
     Returns
     -------
     params : tree of arrays
         With ``"cores"``, and ``"filters"`` of a convolution, in place of ``"kernel"``: the
         parameters of `TTDense` and `TTConv2d`.
-    rows : list of Row
+    rows : list of CompressedLayer
 
     Raises
     ------
@@ -60,15 +81,18 @@ def compress(params, max_rank=None, rel_error=None, modes=None, only=("*",)):
     """
     if (max_rank is None) == (rel_error is None):
         raise ConventionError("give either max_rank or rel_error, the bound of the compression")
-    modes, rows = dict(modes or {}), []
+    bounds = Bounds(max_rank, rel_error)
+    unused_modes = dict(modes or {})
+    rows: list[CompressedLayer] = []
 
-    def visit(node, name):
+    def visit(node: Tree, name: str) -> Tree:
+        """Compress the layers below a node of the tree."""
         if not isinstance(node, tree.BRANCH):
             return node
         if _has_kernel(node) and any(fnmatchcase(name, pattern) for pattern in only):
-            row, node = _compressed(node, name, modes.pop(name, None), max_rank, rel_error)
+            row, weights = _compress_layer(node, name, unused_modes.pop(name, None), bounds)
             rows.append(row)
-            return node
+            return weights
         items = node.items() if isinstance(node, dict) else enumerate(node)
         visited = {key: visit(value, f"{name}.{key}".lstrip(".")) for key, value in items}
         return visited if isinstance(node, dict) else tuple(visited.values())
@@ -78,28 +102,45 @@ def compress(params, max_rank=None, rel_error=None, modes=None, only=("*",)):
         raise ConventionError(
             f"the weights have no full matrix or kernel to compress in layers {' or '.join(only)}"
         )
-    if modes:
+    if unused_modes:
         names = ", ".join(row.layer for row in rows)
-        raise ConventionError(f"modes are given for {', '.join(modes)}, the layers are {names}")
+        raise ConventionError(
+            f"modes are given for {', '.join(unused_modes)}, the layers are {names}"
+        )
     return result, rows
 
 
-def near_even(N, M):
-    """Modes of an N x M matrix: as many as sizes of about 5 make, the primes shared out evenly.
+def choose_modes(N: int, M: int) -> tuple[list[int], list[int]]:
+    """Modes of an N x M matrix of nearly equal size, about 5: its prime factors, shared out evenly.
 
     The largest input mode goes with the smallest output mode.
 
-    >>> near_even(784, 625)
+    Returns
+    -------
+    in_modes, out_modes : lists of d ints
+        With products N and M.
+
+    Examples
+    --------
+    >>> choose_modes(784, 625)
     ([7, 7, 4, 4], [5, 5, 5, 5])
-    >>> near_even(64, 128)
+    >>> choose_modes(64, 128)
     ([4, 4, 4], [4, 4, 8])
     """
     d = max(1, round(math.log(N * M) / 2 / math.log(MODE)))
-    return _factored(N, d)[::-1], _factored(M, d)
+    return _factor(N, d)[::-1], _factor(M, d)
 
 
-def read_weights(path, xp=None):
-    """The weights in a checkpoint of `compress` or of training (their average, if it has one).
+def read_weights(path: str | PathLike[str], xp: Namespace | None = None) -> Tree:
+    """Read the weights in a checkpoint of `compress` or of training.
+
+    Of training with a moving average of the weights, that average is read.
+
+    Parameters
+    ----------
+    path : str or Path
+    xp : array namespace, optional
+        Where the weights go; NumPy by default.
 
     Raises
     ------
@@ -110,51 +151,60 @@ def read_weights(path, xp=None):
     kind = saved.get("kind") if isinstance(saved, dict) else None
     if kind == KIND:
         return saved["params"]
-    if kind != "ttref training run":
+    if kind != checkpoint.KIND:
         raise CheckpointError(f"{path} holds no weights: it is neither of training nor of compress")
     run = saved["run"]
     return run["params"] if run["average"] is None else run["average"]
 
 
-def write_weights(path, params):
+def write_weights(path: str | PathLike[str], params: Tree) -> None:
     """Write weights so that `read_weights` reads them."""
     storage.save(path, {"kind": KIND, "params": params})
 
 
-def _has_kernel(node):
+def _has_kernel(node: Tree) -> TypeGuard[dict[str, Array]]:
     return isinstance(node, dict) and getattr(node.get("kernel"), "ndim", 0) in (2, 4)
 
 
-def _compressed(weights, name, modes, max_rank, rel_error):
-    """``(row, weights)`` of one layer."""
+def _compress_layer(
+    weights: dict[str, Array], name: str, modes: Modes | None, bounds: Bounds
+) -> tuple[CompressedLayer, dict[str, Any]]:
+    """Compress the weights of the layer called `name`."""
+    # Modes.
     kernel = weights["kernel"]
     N, M = kernel.shape[-2:]
-    in_modes, out_modes = map(tuple, modes or near_even(N, M))
-    if (math.prod(in_modes), math.prod(out_modes), len(in_modes)) != (N, M, len(out_modes)):
+    in_modes, out_modes = map(tuple, modes or choose_modes(N, M))
+    products = (math.prod(in_modes), math.prod(out_modes))
+    if products != (N, M) or len(in_modes) != len(out_modes):
         raise ShapeError(
             f"the modes of {name} are {in_modes} and {out_modes}, expected as many of both, of "
             f"products {N} and {M}"
         )
-    kind: Any = TTConv2d if kernel.ndim == 4 else TTDense
-    layer, train = kind.from_dense(
-        kernel, in_modes, out_modes, max_rank, rel_error, weights.get("bias")
+    # TT-SVD.
+    kind = TTConv2d if kernel.ndim == 4 else TTDense
+    layer, compressed = kind.from_dense(
+        kernel, in_modes, out_modes, bounds.max_rank, bounds.rel_error, weights.get("bias")
     )
-    before, after = math.prod(kernel.shape), tree.size(train) - tree.size(weights.get("bias", ()))
+    # The smaller one of the two.
+    before = math.prod(kernel.shape)
+    after = tree.size(compressed) - tree.size(weights.get("bias", ()))
     if after >= before:
-        return Row(name, in_modes, out_modes, None, before, before, 0.0), weights
-    error = _relative_error(kernel, train)
-    return Row(name, in_modes, out_modes, layer.ranks, before, after, error), train
+        return CompressedLayer(name, in_modes, out_modes, None, before, before, 0.0), weights
+    error = _relative_error(kernel, compressed)
+    row = CompressedLayer(name, in_modes, out_modes, layer.ranks, before, after, error)
+    return row, compressed
 
 
-def _relative_error(kernel, train):
+def _relative_error(kernel: Array, compressed: dict[str, Any]) -> float:
     """``||kernel - train|| / ||kernel||``, 0 of a zero kernel."""
-    xp, (matrix, _) = namespace(kernel), join_filters(train, kernel.shape[:2])
+    xp = namespace(kernel)
     norm = xp.linalg.vector_norm
-    size = float(norm(kernel))
-    return float(norm(xp.reshape(full(matrix["cores"]), kernel.shape) - kernel)) / (size or 1)
+    matrix, _ = join_filters(compressed, kernel.shape[:2])
+    difference = xp.reshape(full(matrix["cores"]), kernel.shape) - kernel
+    return float(norm(difference)) / (float(norm(kernel)) or 1)
 
 
-def _factored(size, d):
+def _factor(size: int, d: int) -> list[int]:
     """`size` as d factors, the smallest first: each prime goes to the smallest factor so far."""
     factors = [1] * d
     for prime in _primes(size):
@@ -162,9 +212,10 @@ def _factored(size, d):
     return sorted(factors)
 
 
-def _primes(size):
+def _primes(size: int) -> list[int]:
     """The prime factors of `size`, the largest first."""
-    found, p = [], 2
+    found = []
+    p = 2
     while size > 1:
         while size % p == 0:
             found.append(p)

@@ -1,4 +1,4 @@
-"""Random numbers: always drawn on the CPU in float64 from an explicit generator, then moved.
+"""Random numbers: drawn on the CPU in float64 from an explicit generator, then moved.
 
 So a seed means the same weights, the same shuffling and the same masks on every device.
 """
@@ -10,14 +10,21 @@ import numpy as np
 from array_api_compat import device
 
 from ttref.arrays import namespace, numpy_namespace
+from ttref.contracts import Array, Dtype, Namespace
 from ttref.errors import ConventionError, DtypeError
 
 RNG: TypeAlias = Any
 """A `numpy.random.Generator`, or an object with its methods (`ttref.train.graph.Draws`)."""
 
 
-def generator(seed):
-    """The `numpy.random.Generator` of an integer seed; a generator is returned as it is."""
+def generator(seed: RNG | int) -> RNG:
+    """The `numpy.random.Generator` of an integer seed; a generator is returned as it is.
+
+    Raises
+    ------
+    ConventionError
+        If `seed` is neither a generator nor a non-negative integer.
+    """
     if isinstance(seed, np.random.Generator):
         return seed
     return np.random.default_rng(
@@ -25,21 +32,27 @@ def generator(seed):
     )
 
 
-def stream(seed, purpose):
-    """A generator for one purpose (``"shuffle"``, say), independent of those for the others."""
+def stream(seed: int, purpose: str) -> np.random.Generator:
+    """A generator for one purpose, ``"shuffle"`` for example, independent of all others.
+
+    Raises
+    ------
+    ConventionError
+        If `seed` is not a non-negative integer.
+    """
     key = zlib.crc32(purpose.encode())
     return np.random.default_rng(np.random.SeedSequence(check_seed(seed), spawn_key=(key,)))
 
 
-def check_seed(seed, expected="a non-negative integer"):
+def check_seed(seed: int, expected: str = "a non-negative integer") -> int:
     """`seed` as an int; raise `ConventionError` unless it is a non-negative integer."""
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
         raise ConventionError(f"seed is {seed!r}, expected {expected}")
     return int(seed)
 
 
-def check_real_dtype(dtype):
-    """`dtype`, if random numbers fit into it: a real floating-point one."""
+def check_real_dtype(dtype: Dtype) -> Dtype:
+    """`dtype`, if it is a real floating-point one; raise `DtypeError` for others."""
     try:
         kind = np.dtype(dtype).kind
     except TypeError:
@@ -49,16 +62,27 @@ def check_real_dtype(dtype):
     return dtype
 
 
-def to_device(values, dtype="float32", xp=None):
-    """Move `values` to the namespace `xp` (default NumPy) as `dtype`, rounded once on the CPU."""
+def to_device(values: Array, dtype: Dtype = "float32", xp: Namespace | None = None) -> Array:
+    """Round `values` to `dtype` on the CPU, and move them to the namespace `xp` (default NumPy)."""
     xp = xp or numpy_namespace
     return xp.asarray(np.asarray(values).astype(dtype))
 
 
-def keep_mask(rng, shape, rate, like):
-    """Inverted-dropout mask: 0 with probability `rate`, otherwise ``1 / (1 - rate)``.
+def keep_mask(rng: RNG, shape: tuple[int, ...], rate: float, like: Array) -> Array:
+    """Draw an inverted-dropout mask: 0 with probability `rate`, otherwise ``1 / (1 - rate)``.
 
-    It has the namespace, device and dtype of the array `like`.
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+    shape : tuple of int
+    rate : float
+        In [0, 1).
+    like : array
+        The mask has its library, device and dtype.
+
+    Returns
+    -------
+    mask : array of that shape
     """
     xp = namespace(like)
     keep = xp.asarray(rng.random(shape) >= rate, dtype=like.dtype, device=device(like))

@@ -1,6 +1,7 @@
 """Learning rates as functions of the number of steps taken so far (0 at the first step).
 
-Every schedule is a frozen dataclass, so its repr says all there is to say about it.
+Every schedule is a frozen dataclass: its repr shows all of its settings. Any other function from
+the number of steps to a rate is a schedule too (`ttref.contracts.Schedule`).
 """
 
 import math
@@ -10,12 +11,12 @@ from ttref.checks import check_number
 from ttref.errors import ConventionError
 
 
-def _check_positive(**values):
+def _check_positive(**values: float) -> None:
     for name, value in values.items():
         check_number(name, value, "a positive number", lambda v: v > 0)
 
 
-def _check_rates(*rates):
+def _check_rates(*rates: float) -> None:
     for rate in rates:
         check_number("rate", rate, "a number >= 0", lambda v: v >= 0)
 
@@ -26,11 +27,11 @@ class Constant:
 
     rate: float
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _check_rates(self.rate)
 
-    def __call__(self, step):
-        """Rate at `step`."""
+    def __call__(self, step: int) -> float:
+        """The rate after `step` steps."""
         return self.rate
 
 
@@ -45,25 +46,28 @@ class Step:
     rates: tuple[float, ...]
     boundaries: tuple[int, ...]
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
+        # Lists become tuples, so that equal schedules are equal.
         for name in ("rates", "boundaries"):
-            if not isinstance(getattr(self, name), tuple | list):
-                raise ConventionError(f"{name} is {getattr(self, name)!r}, expected a sequence")
-            object.__setattr__(self, name, tuple(getattr(self, name)))
+            values = getattr(self, name)
+            if not isinstance(values, tuple | list):
+                raise ConventionError(f"{name} is {values!r}, expected a sequence")
+            object.__setattr__(self, name, tuple(values))
         _check_rates(*self.rates)
         for boundary in self.boundaries:
             check_number("boundary", boundary, "a number >= 0", lambda v: v >= 0)
-        if len(self.rates) != len(self.boundaries) + 1 or list(self.boundaries) != sorted(
-            set(self.boundaries)
-        ):
+        # One rate before each boundary, and one after the last.
+        is_increasing = list(self.boundaries) == sorted(set(self.boundaries))
+        if len(self.rates) != len(self.boundaries) + 1 or not is_increasing:
             raise ConventionError(
                 f"{len(self.rates)} rates and boundaries {self.boundaries}; expected increasing "
                 "boundaries, one fewer than rates"
             )
 
-    def __call__(self, step):
-        """Rate at `step`."""
-        return self.rates[sum(step >= boundary for boundary in self.boundaries)]
+    def __call__(self, step: int) -> float:
+        """The rate after `step` steps."""
+        passed = sum(step >= boundary for boundary in self.boundaries)
+        return self.rates[passed]
 
 
 @dataclass(frozen=True)
@@ -79,20 +83,21 @@ class Exponential:
     period: int
     staircase: bool = True
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _check_positive(rate=self.rate, decay=self.decay, period=self.period)
 
-    def __call__(self, step):
-        """Rate at `step`."""
+    def __call__(self, step: int) -> float:
+        """The rate after `step` steps."""
         exponent = step // self.period if self.staircase else step / self.period
         return self.rate * self.decay**exponent
 
 
 @dataclass(frozen=True)
 class Logspace:
-    """`count` rates from ``10 ** start`` to ``10 ** stop``, `period` steps each, then the last one.
+    """`count` rates from ``10 ** start`` to ``10 ** stop``, each for `period` steps.
 
-    MATLAB's logspace; TensorNet trains with ``Logspace(-2, -5, 45, period=steps_per_epoch)``.
+    The exponents are evenly spaced, as in MATLAB's logspace; the last rate stays. TensorNet trains
+    with ``Logspace(-2, -5, 45, period=steps_per_epoch)``.
     """
 
     start: float
@@ -100,15 +105,16 @@ class Logspace:
     count: int
     period: int = 1
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("start", "stop"):
             check_number(name, getattr(self, name), "a finite number", math.isfinite)
         _check_positive(count=self.count, period=self.period)
 
-    def __call__(self, step):
-        """Rate at `step`."""
+    def __call__(self, step: int) -> float:
+        """The rate after `step` steps."""
         k = min(step // self.period, self.count - 1)
-        return 10 ** (self.start + (self.stop - self.start) * k / max(1, self.count - 1))
+        exponent = self.start + (self.stop - self.start) * k / max(1, self.count - 1)
+        return 10**exponent
 
 
 @dataclass(frozen=True)
@@ -119,11 +125,11 @@ class Cosine:
     steps: int
     final: float = 0.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _check_positive(rate=self.rate, steps=self.steps)
         check_number("final", self.final, "a number >= 0", lambda v: v >= 0)
 
-    def __call__(self, step):
-        """Rate at `step`."""
+    def __call__(self, step: int) -> float:
+        """The rate after `step` steps."""
         done = min(step, self.steps) / self.steps
         return self.final + (self.rate - self.final) * (1 + math.cos(math.pi * done)) / 2

@@ -10,26 +10,34 @@ import json
 import os
 import re
 import secrets
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, TypeAlias
 
 import numpy as np
 from array_api_compat import is_array_api_obj
 
 from ttref.arrays import numpy_namespace, to_numpy
+from ttref.contracts import Array, Namespace, Tree
 from ttref.errors import CheckpointError
 
-FORMAT, VERSION = "ttref-tree", 1
+FORMAT = "ttref-tree"
+VERSION = 1
+
+Json: TypeAlias = dict[str, Any]
+"""The structure of a tree as JSON: one pair of a kind, ``"dict"``, ``"tuple"``, ``"array"`` or
+``"value"``, and its content."""
 
 
-def save(path, tree):
+def save(path: str | PathLike[str], tree: Tree) -> None:
     """Write `tree` to `path` in one move: a reader sees the old file or the new one, whole.
 
     Parameters
     ----------
     path : str or Path
-        Its folder is made if need be.
+        Its folder is made where it does not exist.
     tree : nested dicts with str keys, tuples and lists (read back as tuples)
         Leaves are arrays of booleans or numbers, from any library, or plain values: int, float,
         str, bool, None.
@@ -37,13 +45,13 @@ def save(path, tree):
     Raises
     ------
     CheckpointError
-        If a leaf is something else; nothing is written then.
+        If a leaf is of another type; nothing is written then.
     """
-    arrays: dict[str, Any] = {}
+    arrays: dict[str, Array] = {}
     try:
         structure = _encode(tree, arrays, "tree")
         digest = _digest(structure, arrays)
-    except ValueError as error:  # of json
+    except ValueError as error:  # a text or a number that JSON cannot hold
         if isinstance(error, CheckpointError):
             raise
         raise CheckpointError(f"{path} cannot be saved: {error}") from None
@@ -52,7 +60,7 @@ def save(path, tree):
         np.savez(file, about=np.frombuffer(json.dumps(about).encode(), np.uint8), **arrays)
 
 
-def load(path, xp=None):
+def load(path: str | PathLike[str], xp: Namespace | None = None) -> Tree:
     """Read the tree that `save` wrote, its arrays in the namespace `xp` (default NumPy).
 
     Raises
@@ -60,36 +68,38 @@ def load(path, xp=None):
     CheckpointError
         If the file is missing, cut off, altered, pickled, or of a newer version.
     """
-    path, xp = Path(path), xp or numpy_namespace
+    path = Path(path)
     if not path.is_file():
         raise CheckpointError(f"{path}: there is no such file")
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as members:
             arrays = {name: members[name] for name in members.files}
         about = json.loads(arrays.pop("about").tobytes())
-        kind, version, structure = about["format"], about["version"], about["structure"]
-        intact = about["sha256"] == _digest(structure, arrays)
-    except Exception as error:  # whatever a parser makes of bytes that are not what they should be
+        kind = about["format"]
+        version = about["version"]
+        structure = about["structure"]
+        is_intact = about["sha256"] == _digest(structure, arrays)
+    except Exception as error:  # damaged bytes make parsers raise errors of many types
         raise CheckpointError(f"{path} is damaged, or not a file of ttref ({error})") from None
     if kind != FORMAT or version != VERSION:
         raise CheckpointError(
             f"{path} has format {kind} {version}, this ttref reads {FORMAT} {VERSION}; "
             "use the ttref that wrote it, or a newer one"
         )
-    if not intact:
+    if not is_intact:
         raise CheckpointError(f"{path} is damaged: its contents do not have the checksum it states")
-    return _decode(structure, arrays, xp)
+    return _decode(structure, arrays, xp or numpy_namespace)
 
 
 @contextmanager
-def atomic_write(path):
-    """Binary file object for a new `path`, which appears whole or not at all.
+def atomic_write(path: str | PathLike[str]) -> Iterator[BinaryIO]:
+    """Give a binary file object to write `path` with, which appears whole or not at all.
 
-    A link is followed; a pipe, or /dev/stdout, is written to as it is.
+    A link is followed. A pipe and /dev/stdout are written to directly.
     """
-    stream = str(path) in ("/dev/stdout", "/dev/stderr")
+    is_stream = str(path) in ("/dev/stdout", "/dev/stderr")
     path = Path(path).resolve()
-    if stream or (path.exists() and not path.is_file()):
+    if is_stream or (path.exists() and not path.is_file()):
         with path.open("wb") as file:
             yield file
         return
@@ -106,8 +116,8 @@ def atomic_write(path):
         raise
 
 
-def _encode(tree, arrays, name):
-    """JSON for `tree`; its arrays go into `arrays` under their names."""
+def _encode(tree: Tree, arrays: dict[str, Array], name: str) -> Json:
+    """The structure of `tree`, called `name`; its arrays go into `arrays` under their names."""
     if isinstance(tree, dict):
         if not all(isinstance(key, str) for key in tree):
             raise CheckpointError(f"{name} has keys {list(tree)}, expected strings")
@@ -125,21 +135,21 @@ def _encode(tree, arrays, name):
     return {"array": member}
 
 
-def _as_plain_numpy(x):
+def _as_plain_numpy(x: Array) -> np.ndarray | None:
     """`x` as an array of NumPy's own booleans or numbers; None if it cannot be one."""
+    if not is_array_api_obj(x):
+        return None
     try:
-        array = to_numpy(x) if is_array_api_obj(x) else None
+        array = to_numpy(x)
     except (TypeError, RuntimeError):  # torch: bfloat16, or a tensor that requires grad
         return None
-    if array is None or array.dtype.kind not in "biufc":
-        return None
-    return (
-        array if array.dtype.type.__module__ == "numpy" else None
-    )  # not a small float of ml_dtypes
+    is_own = array.dtype.type.__module__ == "numpy"  # the small floats of ml_dtypes are not
+    return array if is_own and array.dtype.kind in "biufc" else None
 
 
-def _decode(structure, arrays, xp):
-    ((kind, content),) = structure.items()
+def _decode(structure: Json, arrays: Mapping[str, Array], xp: Namespace) -> Tree:
+    (pair,) = structure.items()
+    kind, content = pair
     if kind == "dict":
         return {k: _decode(v, arrays, xp) for k, v in content.items()}
     if kind == "tuple":
@@ -147,7 +157,7 @@ def _decode(structure, arrays, xp):
     return xp.asarray(arrays[content]) if kind == "array" else content
 
 
-def _digest(structure, arrays):
+def _digest(structure: Json, arrays: Mapping[str, Array]) -> str:
     """SHA-256 of the structure and of every array's name, dtype, shape and bytes in C order."""
     digest = hashlib.sha256(json.dumps(structure, sort_keys=True).encode())
     for name in sorted(arrays):

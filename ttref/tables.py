@@ -1,31 +1,48 @@
 """Text tables with aligned columns."""
 
+from collections.abc import Sequence
 
-def table(header, rows):
-    """Lines of columns, numbers to the right; a cell of None is left empty.
+Cell = str | float | None
 
+
+def table(header: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
+    """Lay out a table as text: columns of numbers to the right, a cell of None empty.
+
+    Parameters
+    ----------
+    header : sequence of C str
+    rows : sequence of rows of C cells
+
+    Returns
+    -------
+    str
+        A line for the header, a rule, and a line for each row.
+
+    Examples
+    --------
     >>> print(table(("layer", "parameters"), [("dense", 7850), ("flatten", None)]))
     layer    parameters
     -------  ----------
     dense          7850
     flatten
     """
-    cells = [["" if c is None else str(c) for c in row] for row in (header, *rows)]
+    cells = [["" if cell is None else str(cell) for cell in row] for row in (header, *rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    numeric = [any(_is_number(row[k]) for row in rows) for k in range(len(header))]
-    lines = [
-        "  ".join(
-            c.rjust(w) if right else c.ljust(w)
-            for c, w, right in zip(row, widths, numeric, strict=True)
-        ).rstrip()
-        for row in cells
-    ]
-    lines.insert(1, "  ".join("-" * w for w in widths))
-    return "\n".join(lines)
+    is_numeric = [any(_is_number(row[k]) for row in rows) for k in range(len(header))]
+    lines = []
+    for row in cells:
+        columns = zip(row, widths, is_numeric, strict=True)
+        padded = [c.rjust(width) if right else c.ljust(width) for c, width, right in columns]
+        lines.append("  ".join(padded).rstrip())
+    rule = "  ".join("-" * width for width in widths)
+    return "\n".join([lines[0], rule, *lines[1:]])
 
 
-def _is_number(cell):
+def _is_number(cell: Cell) -> bool:
+    if cell is None:
+        return False
     try:
-        return cell is not None and isinstance(float(cell), float)
+        float(cell)
     except ValueError:
         return False
+    return True

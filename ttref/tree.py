@@ -1,20 +1,51 @@
-"""Trees: dicts and tuples whose leaves are arrays. Names join the keys: ``"0.cores.1"``."""
+"""Trees: dicts and tuples, to any depth, whose leaves are arrays.
+
+The name of a leaf joins the keys that lead to it by dots: ``"0.cores.1"``. The functions are called
+as ``tree.map`` and so on, as those of JAX are.
+"""
 
 import math
+import operator
+from collections.abc import Callable
+from typing import NoReturn, TypeAlias
 
 from ttref.arrays import namespace
+from ttref.contracts import Array, Tree
 from ttref.errors import DtypeError, ShapeError
 
-SEQUENCE, BRANCH = (tuple, list), (dict, tuple, list)
+SEQUENCE = (tuple, list)
+BRANCH = (dict, tuple, list)
+
+Leaf: TypeAlias = object
+"""An array; for most functions, anything that is not a branch."""
 
 
-def map(function, tree, *rest):
-    """Apply `function` to the leaves of trees of the same structure; the result has it too.
+def map(function: Callable[..., Leaf], tree: Tree, *rest: Tree) -> Tree:
+    """Apply `function` to the leaves of trees of the same structure.
+
+    The name is that of the same function for lists, ``map(function, *lists)``. It hides Python's
+    own `map` within this module only.
+
+    Parameters
+    ----------
+    function : callable
+        From a leaf of each tree to a leaf of the result.
+    tree, *rest : trees of the same structure
+
+    Returns
+    -------
+    tree
+        Of that structure, with tuples in place of lists and keys in the order of `tree`.
 
     Raises
     ------
     ShapeError
         If the structures differ.
+
+    Examples
+    --------
+    >>> map(lambda a, b: a + b, {"bias": 1, "cores": (2, 3)}, {"cores": (20, 30), "bias": 10})
+    {'bias': 11, 'cores': (22, 33)}
     """
     if isinstance(tree, dict):
         for other in rest:
@@ -32,43 +63,52 @@ def map(function, tree, *rest):
     return function(tree, *rest)
 
 
-def _raise_for(tree, rest):
-    """Say how the first tree that differs does so."""
+def _raise_for(tree: Tree, rest: tuple[Tree, ...]) -> NoReturn:
+    """Raise `ShapeError` that describes the first of the trees that differs."""
 
-    def node(tree):
+    def describe(tree: Tree) -> str:
         if isinstance(tree, dict):
             return f"a dict of {', '.join([repr(key) for key in tree])}"
         return f"{len(tree)} branches" if isinstance(tree, SEQUENCE) else "an array"
 
-    different = next((node(other) for other in rest if node(other) != node(tree)), "another")
-    raise ShapeError(f"trees differ: {node(tree)} in one is {different} in the other")
+    expected = describe(tree)
+    others = [describe(other) for other in rest]
+    different = next((other for other in others if other != expected), "another")
+    raise ShapeError(f"trees differ: {expected} in one is {different} in the other")
 
 
-def add(tree, other):
+def add(tree: Tree, other: Tree) -> Tree:
     """Leafwise sum."""
-    return map(lambda a, b: a + b, tree, other)
+    return map(operator.add, tree, other)
 
 
-def zeros_like(tree):
-    """Leafwise zero of the same dtype, device and shape (``x - x`` would keep a NaN)."""
-    return map(lambda x: namespace(x).zeros_like(x), tree)
+def zeros_like(tree: Tree) -> Tree:
+    """Leafwise zeros of the same dtype, device and shape (``x - x`` would keep a NaN)."""
+
+    def zeros(x: Array) -> Array:
+        return namespace(x).zeros_like(x)
+
+    return map(zeros, tree)
 
 
-def flatten(tree, prefix=""):
-    """Dict from name to leaf, in the tree's order.
+def flatten(tree: Tree, prefix: str = "") -> dict[str, Leaf]:
+    """Dict from name to leaf, in the tree's order; all names begin with `prefix`, if there is one.
 
+    Examples
+    --------
     >>> flatten(({"kernel": 1, "bias": 2}, {}, {"cores": (3, 4)}))
     {'0.kernel': 1, '0.bias': 2, '2.cores.0': 3, '2.cores.1': 4}
     """
     if not isinstance(tree, BRANCH):
         return {prefix: tree}
-    named: dict = {}
-    for key, branch in tree.items() if isinstance(tree, dict) else enumerate(tree):
+    named: dict[str, Leaf] = {}
+    branches = tree.items() if isinstance(tree, dict) else enumerate(tree)
+    for key, branch in branches:
         named |= flatten(branch, f"{prefix}.{key}" if prefix else str(key))
     return named
 
 
-def leaves(tree):
+def leaves(tree: Tree) -> list[Array]:
     """The leaves, in the order of `flatten`."""
     if not isinstance(tree, BRANCH):
         return [tree]
@@ -76,13 +116,20 @@ def leaves(tree):
     return [leaf for branch in branches for leaf in leaves(branch)]
 
 
-def ravel(tree):
-    """All leaves in one vector, in the order of `flatten`; they must share one dtype.
+def ravel(tree: Tree) -> Array:
+    """All leaves in one new vector, in the order of `flatten`.
+
+    Returns
+    -------
+    vector : array, shape ``(size(tree),)``
+        It shares no memory with the leaves.
 
     Raises
     ------
     DtypeError
-        If they do not.
+        If the leaves have different dtypes.
+    ShapeError
+        If there are none.
     """
     parts = leaves(tree)
     if not parts:
@@ -92,25 +139,35 @@ def ravel(tree):
     return namespace(*parts).concat(parts, axis=None)
 
 
-def copy(tree):
+def copy(tree: Tree) -> Tree:
     """The same tree, its leaves being views of one new vector."""
     return unravel(ravel(tree), tree)
 
 
-def unravel(vector, like):
-    """The tree of the structure and shapes of `like` that `ravel` turns into `vector`."""
+def unravel(vector: Array, like: Tree) -> Tree:
+    """The tree, of the structure and shapes of `like`, that `ravel` turns into `vector`.
+
+    Its leaves are views of the vector where the library has views.
+
+    Raises
+    ------
+    ShapeError
+        If the vector has not as many numbers as `like`.
+    """
     if vector.shape[0] != size(like):
         raise ShapeError(f"the vector has {vector.shape[0]} numbers, the tree {size(like)}")
-    reshape, stop = namespace(vector).reshape, 0
+    reshape = namespace(vector).reshape
+    stop = 0
 
-    def take(leaf):
+    def take(leaf: Array) -> Array:
         nonlocal stop
-        start, stop = stop, stop + math.prod(leaf.shape)
+        start = stop
+        stop = start + math.prod(leaf.shape)
         return reshape(vector[start:stop], leaf.shape)
 
     return map(take, like)
 
 
-def size(tree):
+def size(tree: Tree) -> int:
     """Number of elements of all leaves together."""
     return sum(math.prod(leaf.shape) for leaf in leaves(tree))

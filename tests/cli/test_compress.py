@@ -8,7 +8,7 @@ import pytest
 
 from ttref import compress, storage, tree, tt
 from ttref.cli import main
-from ttref.compress import near_even, read_weights, write_weights
+from ttref.compress import choose_modes, read_weights, write_weights
 from ttref.errors import CheckpointError, ConventionError, ShapeError
 from ttref.layers import Conv2d, Dense, Sequential, TTConv2d, TTDense
 from ttref.optim import SGD
@@ -38,15 +38,15 @@ def weights(bias=True):
 @pytest.mark.parametrize("N", [1, 2, 7, 10, 64, 97, 784, 1536, 8192])
 @pytest.mark.parametrize("M", [1, 10, 64, 128, 625, 4096])
 def test_modes_multiply_to_the_sizes(N, M):
-    n, m = near_even(N, M)
+    n, m = choose_modes(N, M)
     assert (prod(n), prod(m), len(n)) == (N, M, len(m))
 
 
-def test_modes_are_near_even():
-    assert near_even(64, 64) == ([4, 4, 4], [4, 4, 4])
-    assert near_even(784, 625) == ([7, 7, 4, 4], [5, 5, 5, 5])
-    assert near_even(8192, 1536) == ([8, 8, 8, 4, 4], [4, 4, 4, 4, 6])
-    assert near_even(128, 10) == ([16, 8], [2, 5])
+def test_modes_are_choose_modes():
+    assert choose_modes(64, 64) == ([4, 4, 4], [4, 4, 4])
+    assert choose_modes(784, 625) == ([7, 7, 4, 4], [5, 5, 5, 5])
+    assert choose_modes(8192, 1536) == ([8, 8, 8, 4, 4], [4, 4, 4, 4, 6])
+    assert choose_modes(128, 10) == ([16, 8], [2, 5])
 
 
 # Weights

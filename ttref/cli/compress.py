@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from ttref.cli.arguments import Subparsers, positive_int
-from ttref.compress import Row, compress, read_weights, write_weights
+from ttref.compress import CompressedLayer, compress, read_weights, write_weights
 from ttref.errors import CheckpointError
 from ttref.tables import table
 
@@ -65,7 +65,7 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def compression_table(rows: Sequence[Row]) -> str:
+def compression_table(rows: Sequence[CompressedLayer]) -> str:
     """Format the rows as text, with a last line of their sums."""
     before = sum(row.before for row in rows)
     after = sum(row.after for row in rows)
@@ -73,7 +73,7 @@ def compression_table(rows: Sequence[Row]) -> str:
     return table(HEADER, [*(_cells(row) for row in rows), total])
 
 
-def _cells(row: Row) -> tuple[str | int, ...]:
+def _cells(row: CompressedLayer) -> tuple[str | int, ...]:
     return (
         row.layer,
         "x".join(map(str, row.in_modes)),

@@ -11,7 +11,7 @@ from ttref.arrays import check_numeric, is_floating, namespace, to_numpy
 from ttref.contracts import Array, Source, Tree
 from ttref.errors import DataError, DtypeError, ShapeError
 from ttref.layers import Layer
-from ttref.losses import as_numbers, check_targets
+from ttref.losses import check_targets, convert_integers
 from ttref.train.source import Reader
 
 Samples: TypeAlias = tuple[Array | Source, Array] | tuple[Array | Source, Array, Array | None]
@@ -142,7 +142,7 @@ def convert_to_dtype_of(params: Tree, loss: str, data: Data) -> Data:
                 f"{name} is of {namespace(array).__name__}, the parameters of "
                 f"{namespace(leaf).__name__}; expected arrays of one library"
             )
-    target, weight = as_numbers(loss, data.target, data.weight, leaf)
+    target, weight = convert_integers(loss, data.target, data.weight, leaf)
     if "x" in arrays and not is_floating(data.x):
         raise DtypeError(
             f"x has dtype {data.x.dtype}, expected the parameters' dtype, {leaf.dtype}"
