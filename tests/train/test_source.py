@@ -166,10 +166,10 @@ def test_a_model_without_parameters_gets_samples_in_float32():
 
 def test_cores_are_merged_once_for_all_batches_of_a_source(monkeypatch):
     net = Sequential([Flatten(), TTDense([4, 6], [3, 1], 2)])
-    params, calls, real = net.init(0, "float64"), [], tt_linear.merged
-    monkeypatch.setattr(tt_linear, "merged", lambda *a: calls.append(a) or real(*a))
+    params, calls, real = net.init(0, "float64"), [], tt_linear.merge
+    monkeypatch.setattr(tt_linear, "merge", lambda *a: calls.append(a) or real(*a))
     evaluate(net, params, (Samples(), LABELS), batch_size=1)
-    assert len(calls) == len(tt_linear.lay_out(params[1]["cores"], 1).groups)
+    assert len(calls) == len(tt_linear.prepare(params[1]["cores"], 1).groups)
 
 
 # Subsets
