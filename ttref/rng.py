@@ -44,7 +44,7 @@ def stream(seed: int, purpose: str) -> np.random.Generator:
     return np.random.default_rng(np.random.SeedSequence(check_seed(seed), spawn_key=(key,)))
 
 
-def check_seed(seed: int, expected: str = "a non-negative integer") -> int:
+def check_seed(seed: object, expected: str = "a non-negative integer") -> int:
     """`seed` as an int; raise `ConventionError` unless it is a non-negative integer."""
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
         raise ConventionError(f"seed is {seed!r}, expected {expected}")

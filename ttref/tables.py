@@ -2,11 +2,9 @@
 
 from collections.abc import Sequence
 
-Cell = str | float | None
 
-
-def table(header: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
-    """Lay out a table as text: columns of numbers to the right, a cell of None empty.
+def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Lay out a table as text: columns of numbers to the right, cells of None empty.
 
     Parameters
     ----------
@@ -38,11 +36,9 @@ def table(header: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
     return "\n".join([lines[0], rule, *lines[1:]])
 
 
-def _is_number(cell: Cell) -> bool:
-    if cell is None:
-        return False
+def _is_number(cell: object) -> bool:
     try:
-        float(cell)
+        float(str(cell))
     except ValueError:
-        return False
+        return isinstance(cell, bool)
     return True

@@ -7,7 +7,7 @@ as ``tree.map`` and so on, as those of JAX are.
 import math
 import operator
 from collections.abc import Callable
-from typing import NoReturn, TypeAlias
+from typing import Any, NoReturn
 
 from ttref.arrays import namespace
 from ttref.contracts import Array, Tree
@@ -16,11 +16,8 @@ from ttref.errors import DtypeError, ShapeError
 SEQUENCE = (tuple, list)
 BRANCH = (dict, tuple, list)
 
-Leaf: TypeAlias = object
-"""An array; for most functions, anything that is not a branch."""
 
-
-def map(function: Callable[..., Leaf], tree: Tree, *rest: Tree) -> Tree:
+def map(function: Callable[..., Any], tree: Tree, *rest: Tree) -> Tree:
     """Apply `function` to the leaves of trees of the same structure.
 
     The name is that of the same function for lists, ``map(function, *lists)``. It hides Python's
@@ -91,7 +88,7 @@ def zeros_like(tree: Tree) -> Tree:
     return map(zeros, tree)
 
 
-def flatten(tree: Tree, prefix: str = "") -> dict[str, Leaf]:
+def flatten(tree: Tree, prefix: str = "") -> dict[str, Array]:
     """Dict from name to leaf, in the tree's order; all names begin with `prefix`, if there is one.
 
     Examples
@@ -101,7 +98,7 @@ def flatten(tree: Tree, prefix: str = "") -> dict[str, Leaf]:
     """
     if not isinstance(tree, BRANCH):
         return {prefix: tree}
-    named: dict[str, Leaf] = {}
+    named: dict[str, Array] = {}
     branches = tree.items() if isinstance(tree, dict) else enumerate(tree)
     for key, branch in branches:
         named |= flatten(branch, f"{prefix}.{key}" if prefix else str(key))
