@@ -98,6 +98,10 @@ class Cell(Protocol):
     def states(self) -> int:
         """Arrays of a state: 1 for ``(h,)``, 2 for ``(h, c)``."""
 
+    @property
+    def takes_recurrent_bias(self) -> bool:
+        """Whether the parameters may have a ``"recurrent_bias"``."""
+
     def forward(
         self,
         params: Mapping[str, Array],

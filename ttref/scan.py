@@ -1,8 +1,8 @@
 """Run a cell over time, and pull cotangents back through time (BPTT; Werbos 1990).
 
-Step by step, the input map applied anew in each one: the definition. The same parameters serve
-every step, so their cotangents are summed here and nowhere else. `ttref.fast.recurrence` has the
-same contract. Derivation: docs/derivations/bptt.md.
+This is the definition: step by step, and the input map is applied in each step. The same parameters
+serve every step, so their cotangents are summed here and nowhere else. `ttref.fast.recurrence` has
+the same contract. Derivation: docs/derivations/bptt.md.
 
 Dimension key
     B T  batch, time
@@ -10,92 +10,98 @@ Dimension key
     u    units of the cell, g its gates
 """
 
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple, TypeAlias
 
-from ttref import ops, tree
+from ttref import contracts, ops, tree
 from ttref.arrays import check_shape, describe, namespace
 from ttref.cells.cell import (
     PARAMETERS,
+    apply_mask,
     check_recurrent,
     check_recurrent_mask,
     check_state,
-    masked,
 )
 from ttref.checks import check_count
+from ttref.contracts import Array, Cell, Operator
 from ttref.errors import DtypeError
 
+State: TypeAlias = tuple[Array, ...]
+"""``(h,)`` or ``(h, c)``, each of shape (B, u)."""
 
-class Step(NamedTuple):
-    """One step that was taken."""
 
-    input_map: Any  # cache of the input map
-    cell: Any  # cache of the cell
-    valid: Any  # (B, 1) booleans, False where the step is padding; None without a mask
+class StepCache(NamedTuple):
+    """What ``backward`` reads of one step."""
+
+    input_map: contracts.Cache
+    cell: contracts.Cache
+    valid: Array | None  # (B, 1) booleans, False where the step is padding; None without a mask
 
 
 class Cache(NamedTuple):
     """What ``backward`` reads."""
 
-    cell: Any
-    input_map: Any
-    params: dict
-    steps: list  # T Steps, in the order of processing
-    x: Any  # (B, T, N), for its shape
-    zero: Any  # (B, u)
-    input_mask: Any  # (B, N), or None
+    cell: Cell
+    input_map: Operator
+    params: dict[str, contracts.Tree]
+    steps: list[StepCache]  # T of them, in the order of processing
+    x: Array  # (B, T, N), for its shape
+    zero: Array  # (B, u)
+    input_mask: Array | None  # (B, N)
     go_backwards: bool
     truncate: int | None
 
 
 def forward(
-    cell,
-    params,
-    x,
+    cell: Cell,
+    params: dict[str, contracts.Tree],
+    x: Array,
     *,
-    input_map=ops.tt_linear,
-    state=None,
-    mask=None,
-    input_mask=None,
-    recurrent_mask=None,
-    go_backwards=False,
-    truncate=None,
-):
+    input_map: Operator = ops.tt_linear,
+    state: Sequence[Array] | None = None,
+    mask: Array | None = None,
+    input_mask: Array | None = None,
+    recurrent_mask: Array | None = None,
+    go_backwards: bool = False,
+    truncate: int | None = None,
+) -> tuple[tuple[Array, State], Cache]:
     """Run a cell over the steps of a batch of sequences.
 
     Parameters
     ----------
     cell : Cell
     params : dict
-        ``"recurrent"``, ``"recurrent_bias"`` of the cell, and those of the input map.
+        ``"recurrent"`` and ``"recurrent_bias"`` belong to the cell, the others to the input map.
     x : array, shape ``(B, T, N)``
         T may be 0.
     input_map : operator
-        An affine map from N to g u features, `ttref.ops.linear` for one.
+        An affine map from N to g u features, for example `ttref.ops.linear`.
     state : tuple of arrays, each of shape ``(B, u)``, optional
         Before the first step: ``(h,)`` or ``(h, c)``; zeros by default.
     mask : array of bool, shape ``(B, T)``, optional
-        False where a step is padding: nothing is read, the state is kept, and the output is that of
-        the step before, zero before the first step that is none.
+        False where a step is padding. Then x is not read, the state is kept, and the output is that
+        of the step before; outputs before the first step that is not padding are zero.
     input_mask : array, shape ``(B, N)``, optional
         Multiplies the input of every step.
     recurrent_mask : array, shape ``(B, u)`` or ``(g, B, u)``, optional
-        As in `Cell.forward`, the same in every step.
+        As in `ttref.cells.Cell.forward`, the same in every step.
     go_backwards : bool
         Whether steps are taken from T - 1 down to 0.
     truncate : int, optional
-        In `backward`, no cotangent of a state leaves its window of so many steps, counted as they
-        are taken. (An output that padding repeats keeps its cotangents.)
+        In `backward`, no cotangent of a state leaves its window of so many steps, counted in the
+        order of processing. (An output that padding repeats keeps its cotangents.)
 
     Returns
     -------
     results : (ys, state)
-        Outputs, shape ``(B, T, u)``, in the order of processing; and the last state.
+        Outputs, shape ``(B, T, u)``, in the order of processing; and the state after the last step.
     cache : Cache
 
     Raises
     ------
     ShapeError, DtypeError, ConventionError
-        If shapes do not fit, the mask is not of booleans, or an option is none.
+        If shapes do not fit, the mask does not hold booleans, or `truncate` is not a positive
+        integer.
 
     Examples
     --------
@@ -110,81 +116,129 @@ def forward(
     >>> dx
     array([[[28.], [14.], [ 7.]]])
     """
-    check(cell, params, x, state, mask, input_mask, recurrent_mask, truncate)
-    xp, zero = namespace(x), zero_state(x, params["recurrent"])
+    check_arguments(cell, params, x, state, mask, input_mask, recurrent_mask, truncate)
+    xp = namespace(x)
+    zero = zero_state(x, params["recurrent"])
     state = (zero,) * cell.states if state is None else tuple(state)
-    own = {name: value for name, value in params.items() if name in PARAMETERS}
-    shared = {name: value for name, value in params.items() if name not in PARAMETERS}
+    of_cell = {name: value for name, value in params.items() if name in PARAMETERS}
+    of_map = {name: value for name, value in params.items() if name not in PARAMETERS}
     ys, steps = [zero], []
     times = range(x.shape[1])
     for t in reversed(times) if go_backwards else times:
         valid = None if mask is None else mask[:, t, None]
+        # The input map and the cell, which read zeros where the step is padding
         x_t = choose(valid, x[:, t, :], xp.zeros_like(x[:, t, :]))
-        p, map_cache = input_map.forward(shared, masked(x_t, input_mask))
+        p, map_cache = input_map.forward(of_map, apply_mask(x_t, input_mask))
         read = tuple(choose(valid, part, zero) for part in state)
-        found, cell_cache = cell.forward(own, read, p, recurrent_mask)
+        found, cell_cache = cell.forward(of_cell, read, p, recurrent_mask)
+        # Padding repeats the output and keeps the state
         ys.append(choose(valid, found[0], ys[-1]))
         state = tuple(choose(valid, *pair) for pair in zip(found, state, strict=True))
-        steps.append(Step(map_cache, cell_cache, valid))
+        steps.append(StepCache(map_cache, cell_cache, valid))
     results = xp.stack(ys, axis=1)[:, 1:, :], state
     return results, Cache(
         cell, input_map, params, steps, x, zero, input_mask, go_backwards, truncate
     )
 
 
-def backward(cotangents, cache, input_gradient=True):
-    """Pull ``(dys, dstate)`` back to ``(dparams, dx, dstate)``, the last one of the first state.
+def backward(
+    cotangents: tuple[Array | None, Sequence[Array] | None],
+    cache: Cache,
+    input_gradient: bool = True,
+) -> tuple[dict[str, contracts.Tree], Array | None, State]:
+    """Pull the cotangents of the outputs and of the last state back through time.
 
-    `dys`, shape (B, T, u), or `dstate`, each of shape (B, u), may be None: zero. Without
-    `input_gradient`, dx is None.
+    Parameters
+    ----------
+    cotangents : (dys, dstate)
+        `dys` is an array of shape ``(B, T, u)``, `dstate` a tuple of arrays of shape ``(B, u)``.
+        Either may be None, which stands for zero.
+    cache : Cache
+    input_gradient : bool
+        Whether to compute dx.
+
+    Returns
+    -------
+    dparams : dict
+        The structure of `params`.
+    dx : array, shape ``(B, T, N)``; None without `input_gradient`
+    dstate : tuple of arrays, each of shape ``(B, u)``
+        The cotangent of the state before the first step.
+
+    Raises
+    ------
+    ShapeError
+        If a cotangent does not have the shape of the result.
     """
     dys, dstate = cotangents
-    dstate = (cache.zero,) * cache.cell.states if dstate is None else tuple(dstate)
+    zeros = (cache.zero,) * cache.cell.states
+    dstate = zeros if dstate is None else tuple(dstate)
     _check_cotangents(dys, dstate, cache)
-    dparams, dxs, dy = tree.zeros_like(cache.params), [], cache.zero
+    dparams = tree.zeros_like(cache.params)
+    dxs, dy = [], cache.zero
     for s in reversed(range(len(cache.steps))):
         step = cache.steps[s]
+        # The output of a step is the first array of its state
         dy = dy if dys is None else dy + dys[:, s, :]
         dfound = dstate[0] + dy, *dstate[1:]
         dparams_s, dx, dstate = _step_back(dfound, dstate, step, cache, input_gradient)
         dparams = tree.add(dparams, dparams_s)
         dxs.append(dx)
-        dy = choose(step.valid, cache.zero, dy)  # what repeats an output adds to its cotangent
+        # Where the step is padding, dy belongs to the output before, which it repeats
+        dy = choose(step.valid, cache.zero, dy)
         if cache.truncate and s and s % cache.truncate == 0:
-            dstate = (cache.zero,) * cache.cell.states
-    return dparams, _in_time(dxs, cache) if input_gradient else None, dstate
+            dstate = zeros
+    return dparams, _stack_in_time(dxs, cache) if input_gradient else None, dstate
 
 
-def _step_back(dfound, dkept, step, cache, input_gradient):
+def _step_back(
+    dfound: State, dkept: State, step: StepCache, cache: Cache, input_gradient: bool
+) -> tuple[dict[str, contracts.Tree], Array | None, State]:
     """``(dparams, dx, dstate)`` of a step: where it is padding, its state is the one before."""
     zeros = (cache.zero,) * cache.cell.states
     dnext = tuple(choose(step.valid, *pair) for pair in zip(dfound, zeros, strict=True))
     dkept = tuple(choose(step.valid, *pair) for pair in zip(zeros, dkept, strict=True))
     dcell, dstate, dp = cache.cell.backward(dnext, step.cell)
     dmap, dx = cache.input_map.backward(dp, step.input_map, input_gradient)
-    dx = masked(dx, cache.input_mask) if input_gradient else None
+    dx = apply_mask(dx, cache.input_mask) if input_gradient else None
     return {**dmap, **dcell}, dx, tree.add(dstate, dkept)
 
 
-def choose(valid, x, otherwise):
-    """`x` in the rows that are valid, `otherwise` in the others: a choice, so NaN stays out."""
+def choose(valid: Array | None, x: Array, otherwise: Array) -> Array:
+    """Take `x` in the rows that are valid, `otherwise` in the others.
+
+    `valid` is None where all rows are. It is a choice and not a product, so a NaN in a row that is
+    not taken stays out.
+    """
     return x if valid is None else namespace(x).where(valid, x, otherwise)
 
 
-def zero_state(x, recurrent):
-    """Zeros, shape (B, u): sums of no terms, times U to be of its kind; -0 + 0 is 0."""
+def zero_state(x: Array, recurrent: Array) -> Array:
+    """Make zeros, shape (B, u), of the kind of number that x and U make together.
+
+    A product over no terms is 0; times U it is a number of U's kind, and ``-0 + 0`` is 0.
+    """
     units = recurrent.shape[0]
     return namespace(x).matmul(x[:, :0, 0], recurrent[:0, :units]) * recurrent[0, :units] + 0
 
 
-def _in_time(dxs, cache):
-    """dx, shape (B, T, N), from one per step, the last one first."""
+def _stack_in_time(dxs: list[Array], cache: Cache) -> Array:
+    """dx, shape (B, T, N), from one per step, the last one in the order of processing first."""
     if not dxs:
         return cache.x
     return namespace(*dxs).stack(dxs if cache.go_backwards else dxs[::-1], axis=1)
 
 
-def check(cell, params, x, state, mask, input_mask, recurrent_mask, truncate):
+def check_arguments(
+    cell: Cell,
+    params: dict[str, contracts.Tree],
+    x: Array,
+    state: Sequence[Array] | None,
+    mask: Array | None,
+    input_mask: Array | None,
+    recurrent_mask: Array | None,
+    truncate: int | None,
+) -> None:
     """Raise unless the arguments of `forward` fit."""
     check_shape("x", x, (None, None, None))
     check_recurrent(cell, params)
@@ -203,7 +257,7 @@ def check(cell, params, x, state, mask, input_mask, recurrent_mask, truncate):
         check_count("truncate", truncate)
 
 
-def _check_cotangents(dys, dstate, cache):
+def _check_cotangents(dys: Array | None, dstate: State, cache: Cache) -> None:
     B, u = cache.zero.shape
     if dys is not None:
         check_shape("dys", dys, (B, len(cache.steps), u))

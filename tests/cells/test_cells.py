@@ -277,7 +277,7 @@ def test_options_that_there_are_not_are_refused():
 def test_trains_that_do_not_fit_are_refused():
     narrow, wide = (np.ones((1, 2, m, 1)) for m in (1, 2))
     with pytest.raises(
-        ShapeError, match=r"trains have widths \[1, 2\], expected one for all gates"
+        ShapeError, match=r"tensor trains have widths \[1, 2\], expected one for all gates"
     ):
         per_gate.forward({"cores": ((narrow,), (wide,))}, np.ones((3, 2)))
     params = {"cores": ((wide,), (wide,))}
@@ -288,5 +288,5 @@ def test_trains_that_do_not_fit_are_refused():
         per_gate.backward(np.ones((3, 2)), cache)
     with pytest.raises(RankError, match="core 1 has left rank 2, but core 0 has right rank 1"):
         per_gate.forward({"cores": ((wide, np.ones((2, 1, 1, 1))),)}, np.ones((3, 2)))
-    with pytest.raises(ShapeError, match="there is no train; expected one for each gate"):
+    with pytest.raises(ShapeError, match="there is no tensor train; expected one for each gate"):
         per_gate.forward({"cores": ()}, np.ones((3, 2)))

@@ -15,7 +15,7 @@ import pytest
 from ttref import losses, ops
 from ttref.arrays import is_floating
 from ttref.fast import activation, softmax_cross_entropy
-from ttref.fast.recurrence import gates
+from ttref.fast.recurrence import activations, gru
 from ttref.layers import Activation
 from ttref.layers.activation import DEFAULT_ALPHA
 from ttref.machine import cuda_kernels
@@ -243,7 +243,7 @@ def test_cupy_takes_the_kernels_and_fuses_the_gates():
     cupy = pytest.importorskip("cupy")
     for name in cuda_kernels.SOURCES:
         assert cuda_kernels.kernel(name).name == f"ttref_{name}"
-    fused = gates._fused(gates._gru_mix, ("tanh", "sigmoid"))
+    fused = activations._fuse(gru.gru_mix, ("tanh", "sigmoid"))
     assert isinstance(fused, cupy._core.fusion.Fusion)
 
 

@@ -6,16 +6,20 @@ Dimension key
     g    gates: blocks of u columns of p and of the recurrent matrix U
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from ttref import ops
+from ttref import contracts, ops
 from ttref.arrays import check_shape, namespace
 from ttref.checks import check_choice
+from ttref.contracts import Array, Cache, Operator
 from ttref.errors import ConventionError, ShapeError
 
-PARAMETERS = ("recurrent", "recurrent_bias")  # of cells; what else there is, is the input map's
-NAMES = tuple(kind for kind in ops.activation.FORWARD if kind not in ("leaky_relu", "elu"))
+PARAMETERS = ("recurrent", "recurrent_bias")  # of cells; all others belong to the input map
+ACTIVATION_NAMES = tuple(
+    name for name in ops.activation.FORWARD if name not in ("leaky_relu", "elu")
+)
 
 
 @dataclass(frozen=True)
@@ -34,16 +38,26 @@ class Cell:
         If there is no activation of that name.
     """
 
-    activation: Any = "tanh"
+    activation: str | Operator = "tanh"
 
     gates: ClassVar[int]  # g
     states: ClassVar[int]  # arrays of a state: (h,) or (h, c)
-    takes_recurrent_bias: ClassVar[bool] = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_activation("activation", self.activation)
 
-    def forward(self, params, state, p, recurrent_mask=None):
+    @property
+    def takes_recurrent_bias(self) -> bool:
+        """Whether the parameters may have a ``"recurrent_bias"``."""
+        return False
+
+    def forward(
+        self,
+        params: Mapping[str, Array],
+        state: Sequence[Array],
+        p: Array,
+        recurrent_mask: Array | None = None,
+    ) -> tuple[tuple[Array, ...], Cache]:
         """Take one step.
 
         Parameters
@@ -60,7 +74,7 @@ class Cell:
 
         Returns
         -------
-        state : tuple of arrays
+        state : tuple of arrays, each of shape ``(B, u)``
             Its first array is the output of the step.
         cache : what `backward` reads
 
@@ -69,15 +83,42 @@ class Cell:
         ShapeError
             If shapes do not fit.
         ConventionError
-            If there is a ``"recurrent_bias"`` and the cell takes none.
+            If there is no ``"recurrent"``, or a ``"recurrent_bias"`` that the cell does not take.
         """
         raise NotImplementedError
 
-    def backward(self, dstate, cache):
-        """Pull the cotangents `dstate` of the new state back to ``(dparams, dstate_prev, dp)``."""
+    def backward(
+        self, dstate: Sequence[Array], cache: Cache
+    ) -> tuple[dict[str, Array], tuple[Array, ...], Array]:
+        """Pull the cotangent of the new state back through the step.
+
+        Parameters
+        ----------
+        dstate : tuple of arrays, each of shape ``(B, u)``
+        cache : what `forward` returned
+
+        Returns
+        -------
+        dparams : dict
+            The cotangents of `params`, by the same names.
+        dstate : tuple of arrays, each of shape ``(B, u)``
+            The cotangent of the state before the step.
+        dp : array, shape ``(B, g u)``
+
+        Raises
+        ------
+        ShapeError
+            If `dstate` does not have the shape of the state.
+        """
         raise NotImplementedError
 
-    def check(self, params, state, p, recurrent_mask):
+    def check(
+        self,
+        params: Mapping[str, Array],
+        state: Sequence[Array],
+        p: Array,
+        recurrent_mask: Array | None,
+    ) -> None:
         """Raise unless the arguments of `forward` fit."""
         check_recurrent(self, params)
         u = params["recurrent"].shape[0]
@@ -86,13 +127,13 @@ class Cell:
         check_recurrent_mask(self, recurrent_mask, (p.shape[0], u))
 
 
-def check_activation(name, activation):
+def check_activation(name: str, activation: str | Operator) -> None:
     """Raise `ConventionError` unless it is a name, or something that may be an operator."""
     if not hasattr(activation, "forward"):
-        check_choice(name, activation, NAMES)
+        check_choice(name, activation, ACTIVATION_NAMES)
 
 
-def check_recurrent(cell, params):
+def check_recurrent(cell: contracts.Cell, params: Mapping[str, Array]) -> None:
     """Raise unless the cell's own parameters are there and of its shapes."""
     if "recurrent" not in params:
         raise ConventionError(f"parameters are {sorted(params)}; the cell needs 'recurrent'")
@@ -107,7 +148,9 @@ def check_recurrent(cell, params):
         check_shape("recurrent_bias", params["recurrent_bias"], (cell.gates * u,))
 
 
-def check_state(name, cell, state, shape):
+def check_state(
+    name: str, cell: contracts.Cell, state: Sequence[Array], shape: tuple[int, int]
+) -> None:
     """Raise unless `state` is a tuple of the cell's arrays, each of that shape."""
     if not isinstance(state, tuple | list) or len(state) != cell.states:
         found = f" of {len(state)}" if isinstance(state, tuple | list) else ""
@@ -119,49 +162,50 @@ def check_state(name, cell, state, shape):
         check_shape(f"{name}[{k}]", part, shape)
 
 
-def check_recurrent_mask(cell, mask, shape):
+def check_recurrent_mask(cell: contracts.Cell, mask: Array | None, shape: tuple[int, int]) -> None:
     """Raise unless it is None, of that shape, or has that shape for each gate."""
     if mask is not None:
         per_gate = len(getattr(mask, "shape", ())) > len(shape)
         check_shape("recurrent_mask", mask, (cell.gates, *shape) if per_gate else shape)
 
 
-def split(x, gates):
-    """The blocks of columns of the gates."""
+def split(x: Array, gates: int) -> list[Array]:
+    """Cut the last axis into the blocks of columns of the gates."""
     u = x.shape[-1] // gates
     return [x[..., q * u : (q + 1) * u] for q in range(gates)]
 
 
-def join(blocks):
-    """The array of which these are the blocks of columns."""
+def join(blocks: Sequence[Array]) -> Array:
+    """Put the gates' blocks of columns side by side: the inverse of `split`."""
     return namespace(*blocks).concat(blocks, axis=-1)
 
 
-def masks(recurrent_mask, gates):
-    """The mask of each gate, or None for each."""
+def split_mask(recurrent_mask: Array | None, gates: int) -> list[Array | None]:
+    """Give each gate its mask, shape (B, u), or None."""
     if recurrent_mask is None or recurrent_mask.ndim == 2:
         return [recurrent_mask] * gates
     return [recurrent_mask[q, ...] for q in range(gates)]
 
 
-def masked(x, mask):
-    """``x * mask``, where there is one."""
+def apply_mask(x: Array, mask: Array | None) -> Array:
+    """Compute ``x * mask``, or return `x` where there is no mask."""
     return x if mask is None else x * mask
 
 
-def activate(activation, x):
-    """``(y, cache)`` of an activation, which is a name or an operator."""
+def activate(activation: str | Operator, x: Array) -> tuple[Array, Cache]:
+    """Apply an activation, which is a name or an operator: ``(y, cache)``."""
     if isinstance(activation, str):
         return ops.activation.forward({}, x, activation)
     return activation.forward({}, x)
 
 
-def pull_back(activation, dy, cache):
-    """``dx`` of an activation."""
-    op = ops.activation if isinstance(activation, str) else activation
-    return op.backward(dy, cache)[1]
+def pull_back(activation: str | Operator, dy: Array, cache: Cache) -> Array:
+    """Pull the cotangent of an activation's result back to that of its argument."""
+    if isinstance(activation, str):
+        return ops.activation.backward(dy, cache)[1]
+    return activation.backward(dy, cache)[1]
 
 
-def transposed(x):
-    """A matrix with its axes exchanged."""
+def transpose(x: Array) -> Array:
+    """Exchange the axes of a matrix."""
     return namespace(x).permute_dims(x, (1, 0))

@@ -10,35 +10,38 @@ The masks m are optional. Dimension key in `ttref.cells.cell`. Cost of a step: `
 multiply-adds forward, twice that backward. Derivation: docs/derivations/lstm.md.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
+from ttref import contracts
 from ttref.arrays import namespace
 from ttref.cells.cell import (
     Cell,
     activate,
+    apply_mask,
     check_activation,
     check_state,
     join,
-    masked,
-    masks,
     pull_back,
     split,
-    transposed,
+    split_mask,
+    transpose,
 )
+from ttref.contracts import Array, Operator
 
 
 class Cache(NamedTuple):
     """What ``backward`` reads; arrays are (B, u) unless stated."""
 
-    c: Any
-    gates: list  # i, f, cc, o
-    activations: list  # caches of i, f, cc, o
-    squashed: Any  # act(c')
-    squashed_cache: Any
-    kept: list  # h * m_i, ..., h * m_o
-    recurrent: list  # U_i, ..., U_o, each (u, u)
-    masks: list  # m_i, ..., m_o, or None for each
+    c: Array
+    gates: list[Array]  # i, f, cc, o
+    activations: list[contracts.Cache]  # of i, f, cc, o
+    squashed: Array  # act(c')
+    squashed_cache: contracts.Cache
+    kept: list[Array]  # h * m_i, ..., h * m_o
+    recurrent: list[Array]  # U_i, ..., U_o, each (u, u)
+    masks: list[Array | None]  # m_i, ..., m_o
 
 
 @dataclass(frozen=True)
@@ -51,46 +54,65 @@ class LSTMCell(Cell):
         act and s of the equations.
     """
 
-    recurrent_activation: Any = "hard_sigmoid"
+    recurrent_activation: str | Operator = "hard_sigmoid"
 
     gates: ClassVar[int] = 4
     states: ClassVar[int] = 2
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         check_activation("recurrent_activation", self.recurrent_activation)
 
     @property
-    def activations(self):
+    def activations(self) -> tuple[str | Operator, ...]:
         """Of the gates i, f, c, o."""
         s = self.recurrent_activation
         return s, s, self.activation, s
 
-    def forward(self, params, state, p, recurrent_mask=None):
+    def forward(
+        self,
+        params: Mapping[str, Array],
+        state: Sequence[Array],
+        p: Array,
+        recurrent_mask: Array | None = None,
+    ) -> tuple[tuple[Array, Array], Cache]:
         """Take one step."""
         self.check(params, state, p, recurrent_mask)
-        xp, (h, c), m = namespace(p), state, masks(recurrent_mask, 4)
-        kept, recurrent = [masked(h, mask) for mask in m], split(params["recurrent"], 4)
-        blocks = zip(self.activations, split(p, 4), kept, recurrent, strict=True)
-        found = [activate(function, q + xp.matmul(k, U)) for function, q, k, U in blocks]
-        gates, caches = [y for y, _ in found], [cache for _, cache in found]
+        xp = namespace(p)
+        h, c = state
+        masks = split_mask(recurrent_mask, 4)
+        kept = [apply_mask(h, mask) for mask in masks]
+        recurrent = split(params["recurrent"], 4)
+        # The gates, each by its activation
+        gates, caches = [], []
+        for s, p_q, k, U in zip(self.activations, split(p, 4), kept, recurrent, strict=True):
+            gate, cache = activate(s, p_q + xp.matmul(k, U))
+            gates.append(gate)
+            caches.append(cache)
         i, f, cc, o = gates
+        # The new state
         c_next = f * c + i * cc
         squashed, squashed_cache = activate(self.activation, c_next)
-        cache = Cache(c, gates, caches, squashed, squashed_cache, kept, recurrent, m)
-        return (o * squashed, c_next), cache
+        return (o * squashed, c_next), Cache(
+            c, gates, caches, squashed, squashed_cache, kept, recurrent, masks
+        )
 
-    def backward(self, dstate, cache):
+    def backward(
+        self, dstate: Sequence[Array], cache: Cache
+    ) -> tuple[dict[str, Array], tuple[Array, Array], Array]:
         """Pull back to ``({"recurrent": dU}, (dh, dc), dp)``."""
         check_state("dstate", self, dstate, cache.c.shape)
-        (dh_next, dc_next), (i, f, cc, o) = dstate, cache.gates
+        dh_next, dc_next = dstate
+        i, f, cc, o = cache.gates
         xp = namespace(dh_next)
+        # From the new state to the gates, and to their arguments
         dc_next = dc_next + pull_back(self.activation, dh_next * o, cache.squashed_cache)
         dgates = dc_next * cc, dc_next * cache.c, dc_next * i, dh_next * cache.squashed
         das = list(map(pull_back, self.activations, dgates, cache.activations))
-        dU = join([xp.matmul(transposed(k), da) for k, da in zip(cache.kept, das, strict=True)])
+        # To U and to h, which all gates read
+        dU = join([xp.matmul(transpose(k), da) for k, da in zip(cache.kept, das, strict=True)])
         blocks = zip(das, cache.recurrent, cache.masks, strict=True)
-        dh, *others = [masked(xp.matmul(da, transposed(U)), mask) for da, U, mask in blocks]
+        dh, *others = [apply_mask(xp.matmul(da, transpose(U)), mask) for da, U, mask in blocks]
         for other in others:
             dh = dh + other
         return {"recurrent": dU}, (dh, dc_next * f), join(das)

@@ -11,7 +11,7 @@ from ttref.cells import GRUCell, LSTMCell, RNNCell
 from ttref.checks import check_choice, check_count, check_number
 from ttref.errors import ConventionError, ShapeError
 from ttref.fast import recurrence
-from ttref.fast.recurrence.gates import ACTIVATIONS
+from ttref.fast.recurrence.activations import ACTIVATION_NAMES
 from ttref.layers import initializers
 from ttref.layers.weighted import Weighted
 from ttref.rng import generator, keep_mask, to_device
@@ -101,7 +101,7 @@ class Recurrent(Weighted):
         self._set(initializer=init, recurrent_initializer=recurrent_init)
         check_choice("recurrent_init", recurrent_init, initializers.INITIALIZERS)
         for name in ("activation", "recurrent_activation"):
-            check_choice(name, getattr(self, name, "tanh"), ACTIVATIONS)
+            check_choice(name, getattr(self, name, "tanh"), ACTIVATION_NAMES)
         for name in ("dropout", "recurrent_dropout"):
             check_number(name, getattr(self, name), "a number in [0, 1)", lambda v: 0 <= v < 1)
         for name in ("truncate", "checkpoint_every"):

@@ -13,8 +13,11 @@ from hypothesis import strategies as st
 from ttref import fast, ops, scan, tree
 from ttref.cells import GRUCell, LSTMCell, RNNCell
 from ttref.errors import ConventionError, ShapeError
-from ttref.fast.recurrence import gates, gates_in_place
-from ttref.fast.recurrence.steps import steps_of
+from ttref.fast.recurrence.activations import ACTIVATION_NAMES, ACTIVATIONS, _fuse
+from ttref.fast.recurrence.dispatch import make_step
+from ttref.fast.recurrence.gru import gru_after_gates, gru_gates, gru_mix
+from ttref.fast.recurrence.lstm import lstm_gates
+from ttref.fast.recurrence.rnn import rnn_gates
 from ttref.testing import check_op
 
 CELLS = {
@@ -273,34 +276,36 @@ def test_a_planted_error_does_not_go_unseen(name, method, kind, monkeypatch):
     drawn = drawn if kind == "integers" else in_floats(cell, drawn)
     expected = run(scan, cell, drawn)
     assert_equal(run(fast.recurrence, cell, drawn), expected)
-    steps = type(steps_of(cell, drawn[0], None))
-    real = getattr(steps, method)
+    step = type(make_step(cell, drawn[0], None))
+    real = getattr(step, method)
 
     def off(self, *arguments):
         found = real(self, *arguments)
         if method == "gradient":
             return {**found, "recurrent": found["recurrent"] + 1}
         first, *rest = found
-        first = (first[0] + 1, *first[1:]) if isinstance(first, tuple) else first + 1
-        return first, *rest
+        if method == "coefficients":
+            return found._make([first + 1, *rest])
+        return (first[0] + 1, *first[1:]), *rest
 
-    monkeypatch.setattr(steps, method, off)
+    monkeypatch.setattr(step, method, off)
     with pytest.raises(AssertionError):
         assert_equal(run(fast.recurrence, cell, drawn), expected)
 
 
-@pytest.mark.parametrize(("dtype", "kind"), [*product(("float32", "float64"), gates.ACTIVATIONS)])
+@pytest.mark.parametrize(("dtype", "kind"), [*product(("float32", "float64"), ACTIVATION_NAMES)])
 def test_the_gates_for_floats_are_the_activations(dtype, kind):
     """Each is at most four roundings of values up to 1 (or of x): 4 u, and u for exp and tanh."""
     x = np.linspace(-20, 20, 4001).astype(dtype)
+    activation = ACTIVATIONS[kind]
     with np.errstate(over="ignore"):
-        found = gates.ON_FLOATS[kind](np, x), gates_in_place.INTO[kind](x, np.empty_like(x))
+        found = activation.forward(np, x), activation.into(x, np.empty_like(x))
     expected, cache = ops.activation.forward({}, x, kind)
     bound = 8 * np.finfo(dtype).eps * np.maximum(1, np.abs(expected))
     for y in found:
         assert y.dtype == dtype
         assert (np.abs(y - expected) <= bound).all()
-    slope = gates_in_place.SLOPE[kind](expected)
+    slope = activation.slope(expected)
     _, exact = ops.activation.backward(np.ones_like(x), cache)
     assert slope.dtype == dtype
     assert (np.abs(slope - exact) <= bound).all()
@@ -309,8 +314,8 @@ def test_the_gates_for_floats_are_the_activations(dtype, kind):
 @pytest.mark.gpu
 def test_fused_gates_can_be_made_without_a_device():
     pytest.importorskip("cupy")
-    for function in (gates._rnn_gates, gates._lstm_gates, gates._gru_gates, gates._gru_mix):
-        gates._fused(function, ("tanh", "sigmoid"))
+    for function in (rnn_gates, lstm_gates, gru_gates, gru_mix, gru_after_gates):
+        _fuse(function, ("tanh", "sigmoid"))
 
 
 def test_what_does_not_fit_is_refused():

@@ -1,10 +1,10 @@
 """Recurrence, planned: what `ttref.scan` computes, with all that can leave the loop outside of it.
 
-The input map is one call for the rows of all steps, forward and backward; padding takes no part in
-it on the CPU, and as zeros on a device. The loop has the recurrent product and the gates
-(`ttref.fast.recurrence.gates`). With `checkpoint_every` the steps fall into windows, of which only
-the first state is kept: the rest is computed anew when `backward` comes to a window, so what
-`backward` needs takes O(T / k + k) memory.
+The input map is one call for the rows of all steps, forward and backward. On the CPU, rows that are
+padding are left out of it; on a device they are zeros. The loop has the recurrent product and the
+gates (`ttref.fast.recurrence.step`). With `checkpoint_every` the steps fall into windows, and only
+the state before each window is kept. `backward` computes the rest anew when it comes to a window.
+So what it needs takes O(T / k + k) memory for windows of k steps.
 
 Dimension key
     B T  batch, time
@@ -13,233 +13,332 @@ Dimension key
     u    units of the cell, g its gates
 """
 
-from contextlib import nullcontext
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import NamedTuple
 
 import numpy as np
 from array_api_compat import device, is_numpy_array
 
-from ttref import tree
+from ttref import contracts, tree
 from ttref.arrays import check_shape, namespace
 from ttref.cells import PARAMETERS
 from ttref.cells.cell import check_state
 from ttref.checks import check_count
+from ttref.contracts import Array, Cell, Operator, Tree
 from ttref.fast import tt_linear
-from ttref.fast.recurrence.steps import steps_of
+from ttref.fast.recurrence.dispatch import make_step
+from ttref.fast.recurrence.step import State, Step
 from ttref.machine import threads
-from ttref.scan import check, choose, zero_state
+from ttref.scan import check_arguments, choose, zero_state
 
 SPLIT = 2**26  # operations of a product, about 1 ms, from which BLAS may split it
 
 
-class Run(NamedTuple):
-    """What is the same in all steps."""
+class Arguments(NamedTuple):
+    """What all windows read."""
 
-    steps: Any  # of the cell: `ttref.fast.recurrence.gates.Steps`
+    step: Step
     gates: int
-    input_map: Any
-    map_params: dict
-    x: Any  # (B, T, N)
-    mask: Any  # (B, T) booleans, or None
-    input_mask: Any  # (B, N), or None
+    input_map: Operator
+    map_params: dict[str, Tree]
+    x: Array  # (B, T, N)
+    mask: Array | None  # (B, T) booleans
+    input_mask: Array | None  # (B, N)
     go_backwards: bool
     checkpoint_every: int | None
+
+
+class MapCache(NamedTuple):
+    """What ``backward`` reads of the input map in a window."""
+
+    cache: contracts.Cache
+    rows: Array | None  # (B, L): row of the input map + 1, or 0 for padding; None: no padding
+    valid: list[Array | None]  # L times (B, 1) booleans, or None
 
 
 class Window(NamedTuple):
     """What ``backward`` reads of L consecutive steps."""
 
-    map_cache: Any
-    rows: Any  # (B, L): row of the input map + 1, or 0 for padding; None: no padding
-    valid: list  # L times (B, 1) booleans, or None
-    saved: list  # what the gates save of all steps, each (L, B, ...)
+    map: MapCache
+    before: State  # the state before each step, each (L, B, u)
+    saved: NamedTuple  # what the step saves, each (L, B, ...)
+
+
+class Checkpoint(NamedTuple):
+    """Where a window starts."""
+
+    first: int  # its first step, in the order of processing
+    state: State  # before that step
+    window: Window | None  # None: to be computed anew
 
 
 class Cache(NamedTuple):
     """What ``backward`` reads."""
 
-    run: Run
-    cell: Any
-    params: dict
-    starts: list  # (first step, state before it, Window or None: to be computed anew)
-    zero: Any  # (B, u)
+    arguments: Arguments
+    cell: Cell
+    params: dict[str, Tree]
+    checkpoints: list[Checkpoint]
+    zero: Array  # (B, u)
     truncate: int | None
 
 
 def forward(
-    cell,
-    params,
-    x,
+    cell: Cell,
+    params: dict[str, Tree],
+    x: Array,
     *,
-    input_map=tt_linear,
-    state=None,
-    mask=None,
-    input_mask=None,
-    recurrent_mask=None,
-    go_backwards=False,
-    truncate=None,
-    checkpoint_every=None,
-):
-    """As `ttref.scan.forward`, for the activations in `ttref.fast.recurrence.gates.ACTIVATIONS`.
+    input_map: Operator = tt_linear,
+    state: Sequence[Array] | None = None,
+    mask: Array | None = None,
+    input_mask: Array | None = None,
+    recurrent_mask: Array | None = None,
+    go_backwards: bool = False,
+    truncate: int | None = None,
+    checkpoint_every: int | None = None,
+) -> tuple[tuple[Array, State], Cache]:
+    """Run a cell over the steps of a batch of sequences, as `ttref.scan.forward` does.
 
     Parameters
     ----------
+    cell : Cell
+        One of ttref's, with activations of ``ttref.fast.recurrence.activations.ACTIVATION_NAMES``.
+    params, x, input_map, state, mask, input_mask, recurrent_mask, go_backwards, truncate
+        As for `ttref.scan.forward`.
     checkpoint_every : int, optional
         Keep the state of every so many steps only, and compute the rest anew in `backward`. The
         gradients are the same exactly; in floats, sums over time are rounded in another order.
+
+    Returns
+    -------
+    results : (ys, state)
+        As for `ttref.scan.forward`.
+    cache : Cache
+
+    Raises
+    ------
+    ShapeError, DtypeError, ConventionError
+        As `ttref.scan.forward`; and if the cell is not one of ttref's, has another activation, or
+        `checkpoint_every` is not a positive integer.
     """
-    check(cell, params, x, state, mask, input_mask, recurrent_mask, truncate)
+    check_arguments(cell, params, x, state, mask, input_mask, recurrent_mask, truncate)
     if checkpoint_every is not None:
         check_count("checkpoint_every", checkpoint_every)
+    # What all windows read
     zero = zero_state(x, params["recurrent"])
     state = (zero,) * cell.states if state is None else tuple(state)
-    shared = {name: value for name, value in params.items() if name not in PARAMETERS}
-    steps = steps_of(cell, params, recurrent_mask)
-    run = Run(
-        steps, cell.gates, input_map, shared, x, mask, input_mask, go_backwards, checkpoint_every
+    arguments = Arguments(
+        make_step(cell, params, recurrent_mask),
+        cell.gates,
+        input_map,
+        {name: value for name, value in params.items() if name not in PARAMETERS},
+        x,
+        mask,
+        input_mask,
+        go_backwards,
+        checkpoint_every,
     )
-    ys, starts = [zero], []
-    with _threads(run, zero):
-        for start in range(0, x.shape[1], checkpoint_every or max(1, x.shape[1])):
-            found, after, window = _take(run, start, state, ys[-1])
-            starts.append((start, state, window if checkpoint_every is None else None))
+    # Window by window
+    ys, checkpoints = [zero], []
+    with _own_threads(arguments, zero):
+        for first in range(0, x.shape[1], checkpoint_every or max(1, x.shape[1])):
+            outputs, after, window = _run_window(arguments, first, state, ys[-1])
+            kept = window if checkpoint_every is None else None
+            checkpoints.append(Checkpoint(first, state, kept))
             del window  # before the next one is there
-            ys.extend(found)
+            ys.extend(outputs)
             state = after
     ys = namespace(x).stack(ys, axis=1)[:, 1:, :]
-    return (ys, state), Cache(run, cell, params, starts, zero, truncate)
+    return (ys, state), Cache(arguments, cell, params, checkpoints, zero, truncate)
 
 
-def backward(cotangents, cache, input_gradient=True):
-    """As `ttref.scan.backward`."""
-    run, (dys, dstate) = cache.run, cotangents
+def backward(
+    cotangents: tuple[Array | None, Sequence[Array] | None],
+    cache: Cache,
+    input_gradient: bool = True,
+) -> tuple[dict[str, Tree], Array | None, State]:
+    """Pull cotangents of the outputs and of the last state back, as `ttref.scan.backward` does."""
+    dys, dstate = cotangents
+    arguments = cache.arguments
     dstate = (cache.zero,) * cache.cell.states if dstate is None else tuple(dstate)
     check_state("dstate", cache.cell, dstate, cache.zero.shape)
     if dys is not None:
-        check_shape("dys", dys, (*run.x.shape[:2], cache.zero.shape[1]))
-    if not cache.starts:
-        return tree.zeros_like(cache.params), run.x if input_gradient else None, dstate
-    dparams: Any = None
+        check_shape("dys", dys, (*arguments.x.shape[:2], cache.zero.shape[1]))
+    if not cache.checkpoints:
+        return tree.zeros_like(cache.params), arguments.x if input_gradient else None, dstate
+    # Window by window, the last one first
+    dparams: dict[str, Tree] = {}
     dxs, dy = [], cache.zero
-    with _threads(run, dy):
-        for start, before, window in reversed(cache.starts):
-            window = window or _take(run, start, before, cache.zero)[-1]
-            das, dproducts, dstate, dy = _through_time(dys, dstate, dy, start, window, cache)
-            dmap, dx = _to_inputs(das, window, run, input_gradient)
-            found = {**dmap, **run.steps.gradient(window.saved, dproducts)}
-            del window
-            dparams = found if dparams is None else tree.add(dparams, found)
+    with _own_threads(arguments, dy):
+        for first, before, window in reversed(cache.checkpoints):
+            if window is None:
+                window = _run_window(arguments, first, before, cache.zero)[-1]
+            dps, dproducts, dstate, dy = _pull_back_window(dys, dstate, dy, first, window, cache)
+            dmap, dx = _pull_back_map(dps, window.map, arguments, input_gradient)
+            dcell = arguments.step.gradient(window.before, window.saved, dproducts)
+            del window  # before the next one is there
+            found = {**dmap, **dcell}
+            dparams = tree.add(dparams, found) if dparams else found
             dxs.append(dx)
-    dx = _concat(dxs if run.go_backwards else dxs[::-1]) if input_gradient else None
+    dx = _concat(dxs if arguments.go_backwards else dxs[::-1]) if input_gradient else None
     return {name: dparams[name] for name in cache.params}, dx, dstate
 
 
-def _take(run, start, state, y):
-    """``(ys, state, Window)`` of the steps from `start`, given the state and the output before."""
-    p, map_cache, rows, valid = _inputs(run, start)
-    ys, states, saved = [], [], []
-    room = run.steps.room(len(p), y.shape[0])
-    with np.errstate(over="ignore"):  # of exp in sigmoid
-        for t, (p_t, valid_t) in enumerate(zip(p, valid, strict=True)):
-            found, saved_t = run.steps.forward(p_t, state, *[array[t] for array in room])
-            states.append(state)
-            saved.append(saved_t)
-            y = choose(valid_t, found[0], y)
-            if valid_t is not None:
-                found = tuple(choose(valid_t, *pair) for pair in zip(found, state, strict=True))
-            state = found
-            ys.append(y)
-    kept = [*_stacked(states), *(room or _stacked(saved))]
-    return ys, state, Window(map_cache, rows, valid, kept)
-
-
-def _threads(run, h):
+def _own_threads(arguments: Arguments, h: Array) -> AbstractContextManager[None]:
     """Ownership of BLAS's threads, unless the product of a step is worth their spinning."""
-    operations = 2 * h.shape[0] * h.shape[1] ** 2 * run.gates
+    operations = 2 * h.shape[0] * h.shape[1] ** 2 * arguments.gates
     return threads.owned() if operations < SPLIT else nullcontext()
 
 
-def _inputs(run, start):
-    """The input map of the steps from `start`: its results, and what `Window` has of it."""
-    xp, T = namespace(run.x), run.x.shape[1]
-    stop = min(T, start + (run.checkpoint_every or T))
-    times = slice(T - stop, T - start) if run.go_backwards else slice(start, stop)
-    x, mask, rows = run.x[:, times, :], run.mask, None
-    if run.input_mask is not None:
-        x = x * run.input_mask[:, None, :]
-    if mask is not None:
-        mask = mask[:, times]
-        if not is_numpy_array(x):  # a device would have to be asked how many rows are no padding
-            x = choose(mask[:, :, None], x, xp.zeros_like(x))
-        elif xp.all(mask):
-            mask = None
-        else:
-            counted = xp.cumulative_sum(xp.astype(xp.reshape(mask, (-1,)), xp.int64))
-            rows = xp.where(mask, xp.reshape(counted, mask.shape), 0)
+def _run_window(
+    arguments: Arguments, first: int, state: State, y: Array
+) -> tuple[list[Array], State, Window]:
+    """Run the steps from `first`, given the state and the output before it.
+
+    Returns the outputs, the state after the last step, and what `backward` reads.
+    """
+    p, map_cache = _apply_map(arguments, first)
+    step = arguments.step
+    buffers = step.allocate(len(p), y.shape[0])
+    ys, before, saved = [], [], []
+    with np.errstate(over="ignore"):  # of exp in sigmoid
+        for t, (p_t, valid) in enumerate(zip(p, map_cache.valid, strict=True)):
+            out = None if buffers is None else _at(buffers, t)
+            found, saved_t = step.forward(p_t, state, out)
+            before.append(state)
+            saved.append(saved_t)
+            # Padding repeats the output and keeps the state
+            y = choose(valid, found[0], y)
+            if valid is not None:
+                found = tuple(choose(valid, *pair) for pair in zip(found, state, strict=True))
+            state = found
+            ys.append(y)
+    of_all = saved[0]._make(_stack(saved)) if buffers is None else buffers
+    return ys, state, Window(map_cache, tuple(_stack(before)), of_all)
+
+
+def _apply_map(arguments: Arguments, first: int) -> tuple[list[Array], MapCache]:
+    """Apply the input map to the steps from `first`: p of each, in the order of processing."""
+    x, mask = _cut(arguments, first)
+    xp = namespace(x)
+    # Leave padding out
+    rows = None
+    if mask is not None and not is_numpy_array(x):
+        # A device would have to be asked how many rows are not padding: they are zeros there
+        x = choose(mask[:, :, None], x, xp.zeros_like(x))
+    elif mask is not None:
+        mask = None if xp.all(mask) else mask
+        rows = None if mask is None else _number_rows(mask)
     flat = xp.reshape(x, (-1, x.shape[2])) if rows is None else x[mask]
-    p, map_cache = run.input_map.forward(run.map_params, flat)
+    # All steps at once, then step by step
+    p, cache = arguments.input_map.forward(arguments.map_params, flat)
     p = _spread(p, rows, x.shape[:2])
-    order = range(stop - start)[:: -1 if run.go_backwards else 1]
+    order = range(x.shape[1])[:: -1 if arguments.go_backwards else 1]
     valid = [None if mask is None else mask[:, t, None] for t in order]
-    return [p[:, t, :] for t in order], map_cache, rows, valid
+    return [p[:, t, :] for t in order], MapCache(cache, rows, valid)
 
 
-def _through_time(dys, dstate, dy, start, window, cache):
-    """Cotangents of p and the products with U, (L, B, g u), of the state and the output before."""
-    run, valid, das, dproducts = cache.run, window.valid, [], []
-    steps, coefficients = run.steps, run.steps.coefficients(*window.saved)
+def _cut(arguments: Arguments, first: int) -> tuple[Array, Array | None]:
+    """The inputs of the window from `first`, times their mask, and its mask of padding."""
+    T = arguments.x.shape[1]
+    stop = min(T, first + (arguments.checkpoint_every or T))
+    times = slice(T - stop, T - first) if arguments.go_backwards else slice(first, stop)
+    x = arguments.x[:, times, :]
+    if arguments.input_mask is not None:
+        x = x * arguments.input_mask[:, None, :]
+    return x, None if arguments.mask is None else arguments.mask[:, times]
+
+
+def _number_rows(mask: Array) -> Array:
+    """Number the steps that are not padding from 1; 0 where a step is padding."""
+    xp = namespace(mask)
+    counted = xp.cumulative_sum(xp.astype(xp.reshape(mask, (-1,)), xp.int64))
+    return xp.where(mask, xp.reshape(counted, mask.shape), 0)
+
+
+def _pull_back_window(
+    dys: Array | None, dstate: State, dy: Array, first: int, window: Window, cache: Cache
+) -> tuple[Array, Array, State, Array]:
+    """Pull back through the steps of a window.
+
+    `dstate` and `dy` are the cotangents of the state and of the output after its last step. Returns
+    the cotangents of p and of the products with U, (L, B, g u), of the state, and of the output
+    before its first step.
+    """
+    step, valid = cache.arguments.step, window.map.valid
+    coefficients = step.coefficients(window.before, window.saved)
+    dps, dproducts = [], []
     for t in reversed(range(len(valid))):
-        dy = dy if dys is None else dy + dys[:, start + t, :]
-        own = [c[t, ...] for c in coefficients]
-        dstate, da, dproduct = _step_back(steps, own, dstate, dy, valid[t], cache.zero)
-        dy = choose(valid[t], cache.zero, dy)  # what repeats an output adds to its cotangent
-        das.append(da)
+        dy = dy if dys is None else dy + dys[:, first + t, :]
+        own = _at(coefficients, t)
+        dstate, dp, dproduct = _step_back(step, own, dstate, dy, valid[t], cache.zero)
+        # Where the step is padding, dy belongs to the output before, which it repeats
+        dy = choose(valid[t], cache.zero, dy)
+        dps.append(dp)
         dproducts.append(dproduct)
-        if cache.truncate and start + t and (start + t) % cache.truncate == 0:
+        if cache.truncate and first + t and (first + t) % cache.truncate == 0:
             dstate = (cache.zero,) * len(dstate)
     stack = namespace(dy).stack
-    stacked = stack(das[::-1])
-    dproducts = stacked if dproducts[0] is das[0] else stack(dproducts[::-1])
-    return stacked, dproducts, dstate, dy
+    stacked = stack(dps[::-1])
+    if dproducts[0] is dps[0]:
+        return stacked, stacked, dstate, dy
+    return stacked, stack(dproducts[::-1]), dstate, dy
 
 
-def _step_back(steps, own, dstate, dy, valid, zero):
+def _step_back(
+    step: Step, own: NamedTuple, dstate: State, dy: Array, valid: Array | None, zero: Array
+) -> tuple[State, Array, Array]:
     """Cotangents of the state before, p and the product with U: padding keeps its state."""
     dnext = dstate[0] + dy, *dstate[1:]
     if valid is None:
-        return steps.backward(dnext, *own)
+        return step.backward(dnext, own)
     dnext = tuple(choose(valid, d, zero) for d in dnext)
-    dbefore, da, dproduct = steps.backward(dnext, *own)
+    dbefore, dp, dproduct = step.backward(dnext, own)
     dkept = tuple(choose(valid, zero, d) for d in dstate)
-    return tree.add(dbefore, dkept), da, dproduct
+    return tree.add(dbefore, dkept), dp, dproduct
 
 
-def _to_inputs(das, window, run, input_gradient):
-    """Cotangents of the input map's parameters and of x of a window."""
-    xp, (L, B, width) = namespace(das), das.shape
-    das = xp.permute_dims(xp.flip(das, axis=0) if run.go_backwards else das, (1, 0, 2))
-    flat = xp.reshape(das, (B * L, width)) if window.rows is None else das[window.rows > 0]
-    dmap, dx = run.input_map.backward(flat, window.map_cache, input_gradient)
+def _pull_back_map(
+    dps: Array, of_window: MapCache, arguments: Arguments, input_gradient: bool
+) -> tuple[Tree, Array | None]:
+    """Cotangents of the input map's parameters and of x, from those of p, (L, B, g u)."""
+    xp = namespace(dps)
+    L, B, width = dps.shape
+    # In the rows of the input map
+    dps = xp.permute_dims(xp.flip(dps, axis=0) if arguments.go_backwards else dps, (1, 0, 2))
+    rows = of_window.rows
+    flat = xp.reshape(dps, (B * L, width)) if rows is None else dps[rows > 0]
+    dmap, dx = arguments.input_map.backward(flat, of_window.cache, input_gradient)
     if not input_gradient:
         return dmap, None
-    dx = _spread(dx, window.rows, (B, L))
-    return dmap, dx if run.input_mask is None else dx * run.input_mask[:, None, :]
+    # In the places of x
+    dx = _spread(dx, rows, (B, L))
+    if arguments.input_mask is not None:
+        dx = dx * arguments.input_mask[:, None, :]
+    return dmap, dx
 
 
-def _spread(flat, rows, shape):
-    """Rows in their places (B, L, ...), zeros in those of padding."""
-    xp, width = namespace(flat), flat.shape[1]
+def _spread(flat: Array, rows: Array | None, shape: tuple[int, int]) -> Array:
+    """Put rows into their places, (B, L, ...), and zeros into those of padding."""
+    xp = namespace(flat)
+    width = flat.shape[1]
     if rows is not None:
         zero = xp.zeros((1, width), dtype=flat.dtype, device=device(flat))
         flat = xp.take(xp.concat([zero, flat]), xp.reshape(rows, (-1,)), axis=0)
     return xp.reshape(flat, (*shape, width))
 
 
-def _stacked(tuples):
+def _at(arrays: NamedTuple, t: int) -> NamedTuple:
+    """The part of one step, from arrays of all steps."""
+    return arrays._make([array[t, ...] for array in arrays])
+
+
+def _stack(steps: Sequence[tuple[Array, ...]]) -> list[Array]:
     """From a tuple of arrays for each step, each of the arrays for all steps."""
-    return list(map(namespace(*tuples[0]).stack, zip(*tuples, strict=True)))
+    return list(map(namespace(*steps[0]).stack, zip(*steps, strict=True)))
 
 
-def _concat(parts):
+def _concat(parts: list[Array]) -> Array:
     """Windows one after the other in time."""
     return parts[0] if len(parts) == 1 else namespace(*parts).concat(parts, axis=1)
