@@ -23,7 +23,7 @@ from ttref.cells.cell import (
     check_state,
 )
 from ttref.checks import check_count
-from ttref.contracts import Array, Cell, Operator
+from ttref.contracts import Array, Cell, Operator, Params
 from ttref.errors import DtypeError
 
 State: TypeAlias = tuple[Array, ...]
@@ -43,7 +43,7 @@ class Cache(NamedTuple):
 
     cell: Cell
     input_map: Operator
-    params: dict[str, contracts.Tree]
+    params: Params
     steps: list[StepCache]  # T of them, in the order of processing
     x: Array  # (B, T, N), for its shape
     zero: Array  # (B, u)
@@ -54,7 +54,7 @@ class Cache(NamedTuple):
 
 def forward(
     cell: Cell,
-    params: dict[str, contracts.Tree],
+    params: Params,
     x: Array,
     *,
     input_map: Operator = ops.tt_linear,
@@ -231,7 +231,7 @@ def _stack_in_time(dxs: list[Array], cache: Cache) -> Array:
 
 def check_arguments(
     cell: Cell,
-    params: dict[str, contracts.Tree],
+    params: Params,
     x: Array,
     state: Sequence[Array] | None,
     mask: Array | None,

@@ -6,14 +6,14 @@ Dimension key
     g    gates: blocks of u columns of p and of the recurrent matrix U
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 from ttref import contracts, ops
 from ttref.arrays import check_shape, namespace
 from ttref.checks import check_choice
-from ttref.contracts import Array, Cache, Operator
+from ttref.contracts import Array, Cache, Operator, Params
 from ttref.errors import ConventionError, ShapeError
 
 PARAMETERS = ("recurrent", "recurrent_bias")  # of cells; all others belong to the input map
@@ -53,7 +53,7 @@ class Cell:
 
     def forward(
         self,
-        params: Mapping[str, Array],
+        params: Params,
         state: Sequence[Array],
         p: Array,
         recurrent_mask: Array | None = None,
@@ -114,7 +114,7 @@ class Cell:
 
     def check(
         self,
-        params: Mapping[str, Array],
+        params: Params,
         state: Sequence[Array],
         p: Array,
         recurrent_mask: Array | None,
@@ -133,7 +133,7 @@ def check_activation(name: str, activation: str | Operator) -> None:
         check_choice(name, activation, ACTIVATION_NAMES)
 
 
-def check_recurrent(cell: contracts.Cell, params: Mapping[str, Array]) -> None:
+def check_recurrent(cell: contracts.Cell, params: Params) -> None:
     """Raise unless the cell's own parameters are there and of its shapes."""
     if "recurrent" not in params:
         raise ConventionError(f"parameters are {sorted(params)}; the cell needs 'recurrent'")

@@ -11,7 +11,7 @@ key in `ttref.cells.cell`. Cost of a step: ``3 B u^2`` multiply-adds forward, tw
 Derivation: docs/derivations/gru.md.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
@@ -29,7 +29,7 @@ from ttref.cells.cell import (
     transpose,
 )
 from ttref.checks import check_choice
-from ttref.contracts import Array, Operator
+from ttref.contracts import Array, Operator, Params
 
 
 class Cache(NamedTuple):
@@ -75,7 +75,7 @@ class GRUCell(Cell):
 
     def forward(
         self,
-        params: Mapping[str, Array],
+        params: Params,
         state: Sequence[Array],
         p: Array,
         recurrent_mask: Array | None = None,

@@ -10,7 +10,7 @@ The masks m are optional. Dimension key in `ttref.cells.cell`. Cost of a step: `
 multiply-adds forward, twice that backward. Derivation: docs/derivations/lstm.md.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
@@ -28,7 +28,7 @@ from ttref.cells.cell import (
     split_mask,
     transpose,
 )
-from ttref.contracts import Array, Operator
+from ttref.contracts import Array, Operator, Params
 
 
 class Cache(NamedTuple):
@@ -71,7 +71,7 @@ class LSTMCell(Cell):
 
     def forward(
         self,
-        params: Mapping[str, Array],
+        params: Params,
         state: Sequence[Array],
         p: Array,
         recurrent_mask: Array | None = None,

@@ -4,14 +4,14 @@ Dimension key in `ttref.cells.cell`. Cost of a step: ``B u^2`` multiply-adds for
 backward. Derivation: docs/derivations/bptt.md.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
 from ttref import contracts
 from ttref.arrays import check_shape, namespace
 from ttref.cells.cell import Cell, activate, apply_mask, pull_back, split_mask, transpose
-from ttref.contracts import Array
+from ttref.contracts import Array, Params
 
 
 class Cache(NamedTuple):
@@ -32,7 +32,7 @@ class RNNCell(Cell):
 
     def forward(
         self,
-        params: Mapping[str, Array],
+        params: Params,
         state: Sequence[Array],
         p: Array,
         recurrent_mask: Array | None = None,

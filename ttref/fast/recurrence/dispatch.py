@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from ttref.cells import GRUCell, LSTMCell, RNNCell
 from ttref.checks import check_choice
-from ttref.contracts import Array, Cell
+from ttref.contracts import Array, Cell, Params
 from ttref.errors import ConventionError
 from ttref.fast.recurrence.activations import ACTIVATION_NAMES, is_real_numpy
 from ttref.fast.recurrence.gru import (
@@ -33,7 +33,7 @@ STEPS: dict[tuple[type, str | None], Choice] = {  # by the type of the cell, and
 }
 
 
-def make_step(cell: Cell, params: dict[str, Array], recurrent_mask: Array | None) -> Step:
+def make_step(cell: Cell, params: Params, recurrent_mask: Array | None) -> Step:
     """Make the step of a cell with these parameters, for the kind of array that they are.
 
     Raises

@@ -25,7 +25,7 @@ from ttref.arrays import check_shape, namespace
 from ttref.cells import PARAMETERS
 from ttref.cells.cell import check_state
 from ttref.checks import check_count
-from ttref.contracts import Array, Cell, Operator, Tree
+from ttref.contracts import Array, Cell, Operator, Params, Tree
 from ttref.fast import tt_linear
 from ttref.fast.recurrence.dispatch import make_step
 from ttref.fast.recurrence.step import State, Step
@@ -41,7 +41,7 @@ class Arguments(NamedTuple):
     step: Step
     gates: int
     input_map: Operator
-    map_params: dict[str, Tree]
+    map_params: Params
     x: Array  # (B, T, N)
     mask: Array | None  # (B, T) booleans
     input_mask: Array | None  # (B, N)
@@ -78,7 +78,7 @@ class Cache(NamedTuple):
 
     arguments: Arguments
     cell: Cell
-    params: dict[str, Tree]
+    params: Params
     checkpoints: list[Checkpoint]
     zero: Array  # (B, u)
     truncate: int | None
@@ -86,7 +86,7 @@ class Cache(NamedTuple):
 
 def forward(
     cell: Cell,
-    params: dict[str, Tree],
+    params: Params,
     x: Array,
     *,
     input_map: Operator = tt_linear,

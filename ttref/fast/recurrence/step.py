@@ -20,7 +20,7 @@ import numpy as np
 
 from ttref.arrays import namespace
 from ttref.cells.cell import split_mask
-from ttref.contracts import Array
+from ttref.contracts import Array, Params
 from ttref.fast.recurrence.activations import ACTIVATIONS
 from ttref.fast.recurrence.product import Product, merge_rows
 
@@ -57,7 +57,7 @@ class Step(Generic[Saved, Coefficients]):
 
     def __init__(
         self,
-        params: dict[str, Array],
+        params: Params,
         recurrent_mask: Array | None,
         gates: int,
         names: tuple[str, str],

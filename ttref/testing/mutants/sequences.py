@@ -135,7 +135,7 @@ class Forgetful:
         dys, dstate = cotangents
         caches, go_backwards = cache
         dparams = None
-        dxs = []
+        dxs: list = []
         for s in reversed(range(len(caches))):
             cache_of_step, valid = caches[s]
             dstate = self._forget(dstate, valid)
