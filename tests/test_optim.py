@@ -12,7 +12,9 @@ import pytest
 
 from ttref import tree
 from ttref.arrays import to_numpy
+from ttref.contracts import CPU_FLOAT32
 from ttref.errors import ConventionError, DtypeError, ShapeError
+from ttref.machine import blocks, threads
 from ttref.optim import EMA, SGD, Adam, clip_by_global_norm, clipping, rate_at
 from ttref.schedules import Step
 
@@ -469,14 +471,21 @@ def pure_step(optimizer, p, g, state):
     return p, {"step": state["step"] + 1, **moments}
 
 
-IN_PLACE = pytest.mark.parametrize("block", [2, 7, 29, 2**15])  # of 29 numbers
+@pytest.fixture(params=[2, 7, 29, None])  # of 29 numbers
+def in_blocks(request, monkeypatch):
+    """Updates go in blocks of so many entries, on three threads; None: in one call."""
+    if request.param is None:
+        return
+    costs = blocks.machine(CPU_FLOAT32)._replace(part=0.0)
+    monkeypatch.setattr(blocks, "machine", lambda kind: costs)
+    monkeypatch.setattr(blocks, "FEWEST", 0)
+    monkeypatch.setattr(blocks, "cut", lambda size, most, cut=blocks.cut: cut(size, request.param))
+    monkeypatch.setattr(threads, "available", lambda: 3)
 
 
 @both_dtypes
 @every_optimizer
-@IN_PLACE
-def test_steps_have_the_bits_of_the_rule(monkeypatch, kind, options, dtype, block):
-    monkeypatch.setattr("ttref.optim.BLOCK", block)
+def test_steps_have_the_bits_of_the_rule(in_blocks, kind, options, dtype):
     rng, optimizer = np.random.default_rng(11), kind(**{**options, "lr": Step((0.1, 0.05), (2,))})
     params = draw(rng, dtype)
     p = expected = tree.ravel(params)
@@ -523,9 +532,7 @@ def test_steps_in_place_on_every_array_library_are_the_pure_ones(float_backend, 
     assert to_numpy(p).tobytes() == to_numpy(tree.ravel(params)).tobytes()
 
 
-@IN_PLACE
-def test_the_average_in_place_has_the_bits_of_the_pure_one(monkeypatch, block):
-    monkeypatch.setattr("ttref.optim.BLOCK", block)
+def test_the_average_in_place_has_the_bits_of_the_pure_one(in_blocks):
     rng, ema = np.random.default_rng(13), EMA(0.9)
     average = draw(rng, "float32")
     vector = tree.ravel(average)

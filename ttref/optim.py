@@ -15,19 +15,18 @@ and Adam's `eps` is added after the bias correction of the second moment's root.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeAlias
 
-from array_api_compat import is_array_api_obj, is_numpy_array
+from array_api_compat import is_array_api_obj
 
 from ttref import tree
 from ttref.arrays import namespace, plain
 from ttref.checks import check_number
 from ttref.contracts import Array, OptimizerState, Schedule, Tree
 from ttref.errors import ConventionError, DtypeError, ShapeError
-from ttref.machine import cuda_kernels, threads
-
-BLOCK = 2**16  # numbers; fewer, and threads wait for Python's lock more than they compute
-WORTH_THREADS = 4  # blocks
+from ttref.machine import cuda_kernels
+from ttref.machine.blocks import update_in_blocks, worth_cutting
 
 Rates: TypeAlias = Sequence[float] | Array
 """What `rates` gives, or a vector of the same numbers."""
@@ -346,20 +345,13 @@ def _in_blocks(
     p: Array,
     *vectors: Array | None,
 ) -> tuple[Any, ...]:
-    """``update(rates, p, *vectors)``, block by block on the CPU, on its threads.
+    """``update(rates, p, *vectors)``, which NumPy computes in blocks, on several threads.
 
     Some of the vectors may be None. The result is p and all vectors but the last.
     """
-    if p.shape[0] <= BLOCK or not is_numpy_array(p):
+    if not worth_cutting(p):
         return update(rates, p, *vectors)
-
-    def advance(start: int) -> None:
-        block = slice(start, start + BLOCK)
-        update(rates, p[block], *[v if v is None else v[block] for v in vectors])
-
-    starts = range(0, p.shape[0], BLOCK)
-    each = threads.run if len(starts) >= WORTH_THREADS else map
-    list(each(advance, starts))
+    update_in_blocks(partial(update, rates), p, *vectors)
     return p, *vectors[:-1]
 
 

@@ -13,6 +13,9 @@ from ttref.machine.process import keep_freed_memory
 
 CACHES = 2  # of a core that a block's numbers may fill
 LARGEST = 2**26  # numbers of a block on a GPU
+OPERATIONS = 3  # that an update of vectors applies to an entry of each; 13 / 4 in Adam
+FEWEST = 2**14  # entries of vectors that are worth a look at what cutting them saves
+TEMPORARIES = 2  # vectors that an update makes and frees again
 
 Block = TypeVar("Block")
 Result = TypeVar("Result")
@@ -48,6 +51,41 @@ def in_blocks(
         return [function([slice(0, count)])]
     keep_freed_memory()
     return threads.run(function, share(cut(count, block_limit(costs) // max(1, numbers)), pays))
+
+
+def worth_cutting(vector: Array) -> bool:
+    """Whether `update_in_blocks` takes this array and may be faster than one call of the update."""
+    return vector.shape[0] > FEWEST and is_fast(vector)
+
+
+def update_in_blocks(update: Callable[..., object], first: Array, *others: Array | None) -> None:
+    """Call `update` on the same blocks of all vectors, in several threads where that pays.
+
+    Parameters
+    ----------
+    update : callable
+        Takes a block of each vector and writes into some of them, entry by entry. So the bits of
+        the result do not depend on how the vectors are cut.
+    first, *others : array, shape (N,)
+        Of NumPy, all float32 or all float64. None among the others is passed on.
+    """
+    vectors = (first, *others)
+    costs = machine(NUMPY_KINDS[first.dtype.char])
+    count = first.shape[0]
+    arrays = sum([vector is not None for vector in vectors])
+    numbers = count * arrays
+    room = block_limit(costs) // (arrays + TEMPORARIES)
+    pays = costs.pays(OPERATIONS * numbers * costs.add + costs.streaming(numbers))
+    if not pays and count <= room:
+        update(*vectors)
+        return
+
+    def update_blocks(blocks: list[slice]) -> None:
+        for block in blocks:
+            update(*[vector if vector is None else vector[block] for vector in vectors])
+
+    keep_freed_memory()
+    threads.run(update_blocks, share(cut(count, room), pays))
 
 
 def block_limit(costs: Machine) -> int:
