@@ -1,5 +1,6 @@
 """Checks of options and sizes at the public border; `ttref.arrays` has those of arrays."""
 
+import math
 import os
 from collections.abc import Callable, Collection
 from functools import cache
@@ -11,7 +12,11 @@ from ttref.errors import ConventionError, ShapeError
 
 def check_choice(name: str, value: Any, choices: Collection[Any]) -> None:
     """Raise `ConventionError` unless `value` is one of `choices`."""
-    if value not in choices:
+    try:
+        is_known = value in choices
+    except (TypeError, ValueError):  # a list has no hash, an array no truth value
+        is_known = False
+    if not is_known:
         raise ConventionError(
             f"{name} is {value!r}, expected one of {', '.join(map(repr, choices))}"
         )
@@ -22,6 +27,26 @@ def check_number(name: str, value: Any, expected: str, holds: Callable[[Any], bo
     if isinstance(value, bool) or not isinstance(value, Real) or not holds(value):
         raise ConventionError(f"{name} is {value!r}, expected {expected}")
     return value
+
+
+def check_flag(name: str, value: Any) -> None:
+    """Raise `ConventionError` unless `value` is True or False."""
+    if not isinstance(value, bool):
+        raise ConventionError(f"{name} is {value!r}, expected True or False")
+
+
+def check_finite(name: str, value: Any) -> Any:
+    """`value`, if it is a finite real number."""
+    return check_number(name, value, "a finite number", math.isfinite)
+
+
+def check_rate(name: str, value: Any) -> Any:
+    """`value`, if it is a real number in [0, 1)."""
+    return check_number(name, value, "a number in [0, 1)", _is_rate)
+
+
+def _is_rate(value: Any) -> bool:
+    return 0 <= value < 1
 
 
 def check_count(name: str, value: Any, error: type[ValueError] = ConventionError) -> int:

@@ -126,20 +126,24 @@ def test_layers_are_those_of_the_original():
     conv, tt, both = (layers_of(name) for name in ("conv", "tt-conv", "tt-conv-tt-fc"))
     assert conv["conv1.1"] == Conv2d(3, 3, 64, bias=True)
     assert conv["conv3.1"] == Conv2d(3, 128, 128, padding="VALID", bias=True)
-    assert conv["fc4.1"] == Dense(128, 10, bias=False, init="glorot")
+    assert conv["fc4.1"] == Dense(128, 10, bias=False, initializer="glorot")
     assert tt["conv1.1"] == Conv2d(3, 3, 64, bias=False)
     assert tt["conv1.2"] == TTConv2d(3, [4, 4, 4], [4, 4, 4], [22, 20, 20, 1])
     assert tt["conv2.1"] == TTConv2d(3, [4, 4, 4], [4, 8, 4], [27, 22, 22, 1])
     assert tt["conv3.2"] == TTConv2d(3, [4, 8, 4], [4, 8, 4], [23, 23, 23, 1], padding="VALID")
     assert both["conv2.2"] == TTConv2d(3, [4, 8, 4], [4, 8, 4], 16, bias=False)
-    assert both["fc4.1"] == TTDense([8, 8, 8, 16], [4, 6, 8, 8], 40, bias=False, init="xavier")
-    assert both["fc4.2"] == TTDense([4, 6, 8, 8], [4, 4, 4, 8], 30, bias=False, init="xavier")
-    assert both["fc4.3"] == Dense(512, 10, init="glorot")
+    assert both["fc4.1"] == TTDense(
+        [8, 8, 8, 16], [4, 6, 8, 8], 40, bias=False, initializer="xavier"
+    )
+    assert both["fc4.2"] == TTDense(
+        [4, 6, 8, 8], [4, 4, 4, 8], 30, bias=False, initializer="xavier"
+    )
+    assert both["fc4.3"] == Dense(512, 10, initializer="glorot")
     assert layers_of("tt-conv-fc")["dropout1.1"] == Dropout(0.3)
     assert both["bn1.1"] == BatchNorm(64, decay=0.99, epsilon=1e-3)
     fc = layers_of("tt-fc")
-    assert fc["fc1"] == TTDense([4] * 5 + [3], [8] * 6, 10, bias=False, init="xavier")
-    assert fc["fc2"] == TTDense([8] * 6, [4] * 6, 10, bias=False, init="xavier")
+    assert fc["fc1"] == TTDense([4] * 5 + [3], [8] * 6, 10, bias=False, initializer="xavier")
+    assert fc["fc2"] == TTDense([8] * 6, [4] * 6, 10, bias=False, initializer="xavier")
     assert fc["bn1"] == BatchNorm(8**6, decay=0.8)
     assert fc["dropout2"] == Dropout(0.4)
     assert [key for key in layers_of("fc") if key.startswith("fc")] == [

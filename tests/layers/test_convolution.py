@@ -86,7 +86,7 @@ def test_init_is_the_same_on_every_library(layer, float_backend):
 # 0.7737: what cutting at 2 sigma leaves of the variance
 VARIANCES = {
     "Conv2d": (Conv2d(3, 32, 64), "kernel", 0.7737 * 2.6 / (9 * 32 + 9 * 64)),
-    "he": (Conv2d(3, 32, 64, init="he"), "kernel", 2 / (9 * 32)),
+    "he": (Conv2d(3, 32, 64, initializer="he"), "kernel", 2 / (9 * 32)),
     "filters": (TTConv2d(9, [4], [4], 64), "filters", 0.7737 * 2.6 / (81 + 81 * 64)),
     "core": (TTConv2d(3, [32], [32], 32), "cores.0", 0.7737 * 2.6 / (32 * 32 + 32)),
     "direct": (
@@ -107,7 +107,7 @@ def test_initial_values_have_their_variance(name):
 
 def test_the_kernel_of_a_tt_layer_by_he_has_the_variance_of_he():
     """Entries of K: 2 / (kh kw C); a product of cores has heavier tails, so many seeds."""
-    layer, found = TTConv2d(3, [2, 4], [4, 4], [3, 3, 1], init="he"), []
+    layer, found = TTConv2d(3, [2, 4], [4, 4], [3, 3, 1], initializer="he"), []
     for seed in range(400):
         K = kernel_by_entries(layer.init(seed, "float64"), (3, 3))
         found.append(np.mean(K.astype(float) ** 2))
@@ -247,16 +247,16 @@ BAD = [
     (lambda: Conv2d(0, 3, 4), ConventionError, "kernel is 0, expected a positive integer"),
     (lambda: Conv2d(3, 0, 4), ShapeError, "in_channels is 0, expected a positive integer"),
     (lambda: Conv2d(3, 3, 4, padding="same"), ConventionError, "padding is 'same', expected"),
-    (lambda: Conv2d(3, 3, 4, init="x"), ConventionError, "init is 'x', expected one of 'xavier'"),
+    (lambda: Conv2d(3, 3, 4, initializer="x"), ConventionError, "initializer is .* one of 'xavier'"),
     (lambda: tt_conv(n=(2,)), ShapeError, r"in_modes \(2,\) and out_modes \(2, 2\) differ"),
     (lambda: tt_conv(r=(2, 2)), RankError, r"ranks are \(2, 2\), expected \(r_0, ..., r_1, 1\)"),
     (lambda: tt_conv(r=(2, 2, 2)), RankError, "as many as cores, and a 1"),
     (lambda: tt_conv(r=0), RankError, "expected one or more positive integers"),
     (lambda: tt_conv(form="x"), ConventionError, "form is 'x', expected one of 'full'"),
     (lambda: tt_conv(form="direct"), ShapeError, r"expected one mode, \[C\], in the direct form"),
-    (lambda: tt_conv(init="x"), ConventionError, "init is 'x', expected one of"),
-    (lambda: tt_conv().forward({}, X), ShapeError, "parameters have shapes {}, expected"),
-    (lambda: tt_conv().forward(tt_conv(r=1).init(0), X), ShapeError, "parameters have shapes"),
+    (lambda: tt_conv(initializer="x"), ConventionError, "initializer is 'x', expected one of"),
+    (lambda: tt_conv().forward({}, X), ConventionError, r"parameters are \[\], expected"),
+    (lambda: tt_conv().forward(tt_conv(r=1).init(0), X), ShapeError, "filters has shape"),
     (lambda: tt_conv().forward(tt_conv().init(0), X[0]), ShapeError, r"x has shape \(5, 5, 4\)"),
     (lambda: tt_conv().out_shape((5, 5, 3)), ShapeError, r"samples of shape \(H, W, 4\), got"),
     (lambda: TTConv1d(3, [4], [4], 2).out_shape((5,)), ShapeError, r"of shape \(W, 4\), got"),

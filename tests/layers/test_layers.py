@@ -100,7 +100,7 @@ VARIANCES = {"glorot_uniform": 2 / 500, "glorot": 2 / 500, "he": 2 / 300, "lecun
 
 @pytest.mark.parametrize("init", VARIANCES)
 def test_dense_initialisers_have_their_variance(init):
-    kernel = Dense(300, 200, init=init).init(0, "float64")["kernel"]
+    kernel = Dense(300, 200, initializer=init).init(0, "float64")["kernel"]
     # the sample variance of 60000 normals has a relative standard error of sqrt(2 / 60000)
     assert abs(kernel.var() / VARIANCES[init] - 1) < 5 * np.sqrt(2 / 60_000)
     assert abs(kernel.mean()) < 5 * np.sqrt(VARIANCES[init] / 60_000)
@@ -230,14 +230,18 @@ BAD = [
     (lambda: TTDense([2, 0], [3, 2], 2), ShapeError, r"in_modes is \(2, 0\), expected"),
     (lambda: TTDense([2, "3"], [3, 2], 2), ShapeError, "in_modes is .* expected a sequence"),
     (lambda: TTDense([2, 3], [3, 2], "4"), RankError, "ranks"),
-    (lambda: tt_dense(init="xavi"), ConventionError, "init is 'xavi', expected one of 'glorot'"),
+    (
+        lambda: tt_dense(initializer="xavi"),
+        ConventionError,
+        "initializer is 'xavi', expected one of 'glorot'",
+    ),
     (lambda: tt_dense(activation="rel"), ConventionError, "activation is 'rel', expected one of"),
     (lambda: Dense(0, 3), ShapeError, "in_features is 0, expected a positive integer"),
     (lambda: Dense(3, 2.0), ShapeError, "out_features is 2.0, expected a positive integer"),
-    (lambda: Dense(3, 2, init="x"), ConventionError, "init is 'x', expected one of"),
+    (lambda: Dense(3, 2, initializer="x"), ConventionError, "initializer is 'x', expected one of"),
     (lambda: tt_dense().forward({}, X), ConventionError, r"parameters are \[\], expected"),
     (lambda: Dense(6, 6).forward(PARAMS, X), ConventionError, "expected .'bias', 'kernel'"),
-    (lambda: TTDense([2, 3], [3, 2], 3).forward(PARAMS, X), ShapeError, "cores have shapes"),
+    (lambda: TTDense([2, 3], [3, 2], 3).forward(PARAMS, X), ShapeError, "cores has shape"),
     (lambda: tt_dense().forward(PARAMS, X[:, 1:]), ShapeError, r"x has shape \(2, 5\), expected"),
     (lambda: tt_dense().forward(PARAMS, "x"), ShapeError, "x is a str 'x', expected an array"),
     (lambda: Sequential([Dense(3, 2), Dense(3, 2)]), ShapeError, r"layer 1: Dense\(3 -> 2\) takes"),

@@ -35,7 +35,7 @@ def variants(tools):
         "early_stopping": stopping,
         "seed": 3,
     }
-    plain = Sequential([Dense(3, 4, init="orthogonal", activation="tanh"), Dense(4, 3)])
+    plain = Sequential([Dense(3, 4, initializer="orthogonal", activation="tanh"), Dense(4, 3)])
     return {
         "sgd, no dropout": (SGD(0.5), {"model": plain, "params": plain.init(0, "float64")}),
         "momentum": (SGD(0.1, momentum=0.9), {}),

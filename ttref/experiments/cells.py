@@ -53,7 +53,7 @@ def recurrent(
     }
     if dense:
         return dense_layer(prod(in_modes), prod(out_modes), **settings)
-    return tt_layer(in_modes, out_modes, rank, init="glorot_uniform", **settings)
+    return tt_layer(in_modes, out_modes, rank, initializer="glorot_uniform", **settings)
 
 
 def row_name(cell: str, dense: bool) -> str:

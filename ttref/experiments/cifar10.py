@@ -74,7 +74,7 @@ class ConvNet:
         if self.fc_ranks:
             stack += [("flatten", Flatten()), *_fully_connected("4.", TAIL, self.fc_ranks)]
         else:
-            last = Dense(128, CLASSES, bias=False, init="glorot")
+            last = Dense(128, CLASSES, bias=False, initializer="glorot")
             stack += [("pool3", GlobalAvgPool2d()), ("fc4.1", last)]
         return _network(stack, Augment(4, True, (0.75, 1.25)))
 
@@ -204,13 +204,13 @@ def _fully_connected(prefix, modes, ranks, dropout=0.0, decay=0.99):
     stack = []
     for k, (n, m, rank) in enumerate(zip(modes, modes[1:], ranks, strict=False), 1):
         layer = (
-            Dense(prod(n), prod(m), bias=False, init="glorot")
+            Dense(prod(n), prod(m), bias=False, initializer="glorot")
             if rank is FULL
-            else TTDense(n, m, rank, bias=False, init="xavier")
+            else TTDense(n, m, rank, bias=False, initializer="xavier")
         )
         stack += _block("fc", f"{prefix}{k}", layer, prod(m), decay)
         stack += [(f"dropout{prefix}{k}", Dropout(dropout))] if dropout else []
-    last = Dense(prod(modes[-1]), CLASSES, init="glorot")
+    last = Dense(prod(modes[-1]), CLASSES, initializer="glorot")
     return [*stack, (f"fc{prefix}{len(modes)}", last)]
 
 

@@ -6,8 +6,7 @@ from fnmatch import fnmatchcase
 from ttref import tree
 from ttref.compress import read_weights
 from ttref.errors import CheckpointError
-from ttref.layers import TTConv2d, TTDense
-from ttref.layers.convolution import Convolution
+from ttref.layers import Conv2d, TTConv2d, TTDense
 from ttref.rng import to_device
 
 
@@ -83,7 +82,7 @@ def _as_stored(layer, weights):
     shapes = [core.shape for core in weights["cores"]]
     ranks = (*(shape[0] for shape in shapes), 1)
     modes, bias = [[shape[k] for shape in shapes] for k in (1, 2)], "bias" in weights
-    if not isinstance(layer, Convolution):
+    if not isinstance(layer, Conv2d | TTConv2d):
         return TTDense(modes[0], modes[1], ranks, bias, layer.activation)
     windows = layer.strides, layer.padding, layer.dilation
     return TTConv2d(layer.kernel, modes[0], modes[1], ranks, *windows, bias=bias)

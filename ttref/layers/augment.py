@@ -1,14 +1,18 @@
 """Augmentation of images in training; nothing happens outside of it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf
 from numbers import Real
+from typing import Any
 
+import numpy as np
 from array_api_compat import device
 
 from ttref import ops
-from ttref.arrays import namespace
-from ttref.checks import check_count
+from ttref.arrays import namespace, plain
+from ttref.checks import check_count, check_flag
+from ttref.contracts import Array, Cache, Tree
 from ttref.errors import ConventionError
 from ttref.layers.base import Layer
 
@@ -22,9 +26,15 @@ class Augment(Layer):
     pad : int
         Zeros around the image, of which a window of the old size is cut at random.
     flip : bool
-        Whether every other image, at random, is mirrored.
+        Whether each image is mirrored with probability 1/2.
     contrast : pair of floats, optional
         Bounds of the uniform factor of contrast, about each channel's mean.
+
+    Raises
+    ------
+    ConventionError
+        If `pad` is no integer from 0, `flip` is not True or False, or `contrast` is no pair of
+        bounds.
 
     Notes
     -----
@@ -34,36 +44,50 @@ class Augment(Layer):
 
     pad: int = 4
     flip: bool = True
-    contrast: tuple[float, float] | None = None
+    contrast: Sequence[float] | None = None
 
-    def __post_init__(self):
-        if self.pad != 0:
-            check_count("pad", self.pad)
-        if self.contrast is not None and not _are_bounds(self.contrast):
+    def __post_init__(self) -> None:
+        check_flag("flip", self.flip)
+        if isinstance(self.pad, bool) or self.pad != 0:
+            self._set(pad=check_count("pad", self.pad))
+        if self.contrast is None:
+            return
+        if not _are_bounds(self.contrast):
             raise ConventionError(
                 f"contrast is {self.contrast!r}, expected two numbers, 0 <= low <= high"
             )
+        self._set(contrast=tuple(map(plain, self.contrast)))
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"Augment(pad {self.pad}, flip {self.flip}, contrast {self.contrast})"
 
-    def forward(self, params, x, train=False, rng=None):
+    def forward(
+        self, params: Tree, x: Array, train: bool = False, rng: np.random.Generator | None = None
+    ) -> tuple[Array, Cache]:
         if not train:
             return x, None
         if rng is None:
             raise ConventionError("augmentation in training needs rng, a numpy.random.Generator")
-        xp, B = namespace(x), x.shape[0]
+        xp = namespace(x)
+        B = x.shape[0]
+
+        # Crop and flip.
         moves = rng.integers(-self.pad, self.pad + 1, (B, 2))
         flips = rng.integers(0, 2, B) * self.flip
         moves, flips = (xp.asarray(a, device=device(x)) for a in (moves, flips))
         y, moved = ops.crop_flip.forward(params, x, moves, flips)
         if self.contrast is None:
             return y, (moved, None)
-        factor = xp.asarray(rng.uniform(*self.contrast, B), dtype=x.dtype, device=device(x))
+
+        # Contrast.
+        low, high = self.contrast
+        factor = xp.asarray(rng.uniform(low, high, B), dtype=x.dtype, device=device(x))
         y, scaled = ops.contrast.forward(params, y, factor)
         return y, (moved, scaled)
 
-    def backward(self, dy, cache, input_gradient=True):
+    def backward(
+        self, dy: Array, cache: Cache, input_gradient: bool = True
+    ) -> tuple[Tree, Array | None]:
         if cache is None:
             return {}, dy
         moved, scaled = cache
@@ -72,10 +96,10 @@ class Augment(Layer):
         return ops.crop_flip.backward(dy, moved)
 
 
-def _are_bounds(contrast):
+def _are_bounds(contrast: Any) -> bool:
     return (
         isinstance(contrast, tuple | list)
         and len(contrast) == 2
-        and all(isinstance(v, Real) for v in contrast)
+        and all(isinstance(v, Real) and not isinstance(v, bool) for v in contrast)
         and 0 <= contrast[0] <= contrast[1] < inf
     )

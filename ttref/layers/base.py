@@ -6,8 +6,10 @@ from functools import cached_property
 from math import prod
 from typing import Any, ClassVar
 
+import numpy as np
+
 from ttref import tree
-from ttref.contracts import Array, Cache, Dtype, Namespace, Tree
+from ttref.contracts import Array, Cache, Dtype, Namespace, Seed, Shape, Tree
 from ttref.errors import ConventionError, ShapeError
 from ttref.rng import check_real_dtype, generator, to_device
 
@@ -35,15 +37,15 @@ class Layer:
         """
         return {}
 
-    def initial_value(self, name: str, rng: Any) -> Tree:
+    def initial_value(self, name: str, rng: np.random.Generator) -> Tree:
         """Draw the first value of the parameter `name` from `rng`, in float64 on the CPU."""
         raise NotImplementedError
 
-    def initial_values(self, rng: Any) -> dict[str, Tree]:
+    def initial_values(self, rng: np.random.Generator) -> dict[str, Tree]:
         """Draw the first values of all parameters, one after the other."""
         return {name: self.initial_value(name, rng) for name in self.parameter_shapes()}
 
-    def init(self, rng: Any, dtype: Dtype = "float32", xp: Namespace | None = None) -> Tree:
+    def init(self, rng: Seed, dtype: Dtype = "float32", xp: Namespace | None = None) -> Tree:
         """Draw initial parameters.
 
         Parameters
@@ -86,7 +88,7 @@ class Layer:
         return params
 
     def forward(
-        self, params: Tree, x: Array, train: bool = False, rng: Any = None
+        self, params: Tree, x: Array, train: bool = False, rng: np.random.Generator | None = None
     ) -> tuple[Array, Cache]:
         """Apply the layer.
 
@@ -167,7 +169,7 @@ class Layer:
         """Whether any of `params` has a gradient that is not zero by definition."""
         return bool(params)
 
-    def out_shape(self, in_shape: Any) -> Any:
+    def out_shape(self, in_shape: Shape) -> Shape | None:
         """Shape of one sample's output, without the batch, for a sample of `in_shape`.
 
         A size of None, a number of steps for one, may be any. A shape of None is unknown.
@@ -175,7 +177,7 @@ class Layer:
         return tuple(in_shape)
 
     @property
-    def in_shape(self) -> Any:
+    def in_shape(self) -> Shape | None:
         """Shape of one sample's input, or None where the layer takes any."""
         return None
 

@@ -1,23 +1,26 @@
 """Batch normalisation layer (Ioffe and Szegedy 2015), with TensorFlow's zero-debiased averages."""
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
-from ttref import fast, tree
+import numpy as np
+
+from ttref import contracts, fast, tree
 from ttref import functions as F
-from ttref.arrays import check_shape
-from ttref.checks import check_count, check_number
+from ttref.arrays import check_shape, plain
+from ttref.checks import check_count, check_flag, check_number, check_rate
+from ttref.contracts import Array, Shape, Tree
 from ttref.errors import ShapeError
 from ttref.layers import initializers
 from ttref.layers.base import Layer
 
 
 class Cache(NamedTuple):
-    """The cache of the operator, and the running statistics before and after."""
+    """What ``backward`` and ``update_state`` read."""
 
-    norm: Any
-    statistics: dict
-    updated: dict
+    norm: contracts.Cache  # of the operator
+    statistics: dict  # the running statistics before
+    updated: dict  # and after
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,11 @@ class BatchNorm(Layer):
     epsilon : float
         Added to the variance.
 
+    Raises
+    ------
+    ShapeError, ConventionError
+        If `features` is no positive integer, or an option is of another type or out of its range.
+
     Notes
     -----
     Parameters are ``{"scale": (C,), "offset": (C,), "statistics": {"mean": (C,), "var": (C,),
@@ -51,69 +59,80 @@ class BatchNorm(Layer):
     decay: float = 0.99
     epsilon: float = 1e-3
 
-    def __post_init__(self):
-        check_count("features", self.features, ShapeError)
-        check_number("decay", self.decay, "a number in [0, 1)", lambda v: 0 <= v < 1)
-        check_number("epsilon", self.epsilon, "a positive number", lambda v: v > 0)
+    statistics: ClassVar[tuple[str, ...]] = ("statistics",)
 
-    def __str__(self):
+    def __post_init__(self) -> None:
+        self._set(features=check_count("features", self.features, ShapeError))
+        check_flag("scale", self.scale)
+        check_flag("offset", self.offset)
+        self._set(decay=plain(check_rate("decay", self.decay)))
+        epsilon = check_number("epsilon", self.epsilon, "a positive number", _is_positive)
+        self._set(epsilon=plain(epsilon))
+
+    def __str__(self) -> str:
         return f"BatchNorm({self.features})"
 
-    def init(self, rng, dtype="float32", xp=None):
-        def constant(value, size=self.features):
-            return initializers.bias(value, size, dtype, xp)
+    def parameter_shapes(self) -> dict[str, Any]:
+        channels = (self.features,)
+        learned = {"scale": self.scale, "offset": self.offset}
+        shapes: dict[str, Any] = {name: channels for name, is_used in learned.items() if is_used}
+        return shapes | {"statistics": {"mean": channels, "var": channels, "weight": (1,)}}
 
-        params = {"scale": constant(1.0)} if self.scale else {}
-        params |= {"offset": constant(0.0)} if self.offset else {}
-        statistics = {"mean": constant(0.0), "var": constant(0.0), "weight": constant(0.0, 1)}
-        return params | {"statistics": statistics}
+    def initial_value(self, name: str, rng: np.random.Generator) -> Tree:
+        if name != "statistics":
+            return initializers.constant(1.0 if name == "scale" else 0.0, self.features)
+        zeros = initializers.constant(0.0, self.features)
+        return {"mean": zeros, "var": zeros, "weight": np.zeros(1)}
 
-    def forward(self, params, x, train=False, rng=None):
+    def forward(
+        self, params: Tree, x: Array, train: bool = False, rng: np.random.Generator | None = None
+    ) -> tuple[Array, Cache]:
         self._check(params, x)
         statistics = params["statistics"]
         learned = {name: params[name] for name in params if name != "statistics"}
-        if not train:
-            y, cache = fast.batch_norm.forward(learned | _averages(statistics), x, self.epsilon)
-            return y, Cache(cache, statistics, statistics)
-        y, cache = fast.batch_norm.forward(learned, x, self.epsilon)
-        seen = {"mean": cache.mean, "var": cache.var, "weight": 1}
-        updated = {k: s + (1 - self.decay) * (seen[k] - s) for k, s in statistics.items()}
-        return y, Cache(cache, statistics, updated)
 
-    def backward(self, dy, cache, input_gradient=True):
+        # Outside training, by the averages.
+        if not train:
+            y, norm = fast.batch_norm.forward(learned | _averages(statistics), x, self.epsilon)
+            return y, Cache(norm, statistics, statistics)
+
+        # In training, by the batch, whose statistics go into the averages.
+        y, norm = fast.batch_norm.forward(learned, x, self.epsilon)
+        seen = {"mean": norm.mean, "var": norm.var, "weight": 1}
+        updated = {k: s + (1 - self.decay) * (seen[k] - s) for k, s in statistics.items()}
+        return y, Cache(norm, statistics, updated)
+
+    def backward(
+        self, dy: Array, cache: Cache, input_gradient: bool = True
+    ) -> tuple[Tree, Array | None]:
         dparams, dx = fast.batch_norm.backward(dy, cache.norm)
         learned = {name: dparams[name] for name in ("scale", "offset") if name in dparams}
         return learned | {"statistics": tree.zeros_like(cache.statistics)}, dx
 
-    def update_state(self, params, cache):
+    def update_state(self, params: Tree, cache: Cache) -> Tree:
         return params | {"statistics": cache.updated}
 
-    def _check(self, params, x):
-        shapes = tree.map(lambda p: tuple(p.shape), params)
-        C = (self.features,)
-        expected: dict = {"scale": C} if self.scale else {}
-        expected |= {"offset": C} if self.offset else {}
-        expected |= {"statistics": {"mean": C, "var": C, "weight": (1,)}}
-        if shapes != expected:
-            raise ShapeError(f"parameters have shapes {shapes}, expected {expected}")
+    def _check(self, params: Tree, x: Array) -> None:
+        """Raise unless the arguments of `forward` fit."""
+        self.check_params(params)
         others = max(1, len(getattr(x, "shape", ())) - 1)
         check_shape("x", x, (*(None,) * others, self.features))
 
-    def out_shape(self, in_shape):
+    def out_shape(self, in_shape: Shape) -> Shape:
         if tuple(in_shape)[-1:] != (self.features,):
             raise ShapeError(
                 f"{self} takes samples of shape (..., {self.features}), got {tuple(in_shape)}"
             )
         return tuple(in_shape)
 
-    @property
-    def num_params(self):
-        return (self.scale + self.offset) * self.features
 
-
-def _averages(statistics):
+def _averages(statistics: dict[str, Array]) -> dict[str, Array]:
     """Mean and variance without bias; 0 and 1 before the first step, when the weight is 0."""
     weight = statistics["weight"]
     fresh = F.where_positive(weight, 0 * weight, 0 * weight + 1)
     total = weight + fresh
     return {"mean": statistics["mean"] / total, "var": (statistics["var"] + fresh) / total}
+
+
+def _is_positive(epsilon: Any) -> bool:
+    return 0 < epsilon < float("inf")

@@ -1,34 +1,48 @@
-"""What Conv2d and TTConv2d share."""
+"""What the layers of a convolution share."""
 
 import math
-from dataclasses import dataclass
+from functools import cached_property
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
-from ttref import tree
-from ttref.checks import check_choice
+import numpy as np
+
+from ttref import contracts
+from ttref.checks import check_choice, check_flag
+from ttref.contracts import Array, Shape, Tree
 from ttref.errors import ShapeError
 from ttref.layers import initializers
-from ttref.layers.base import Layer
-from ttref.ops.windows import as_pair, axes_of
-from ttref.rng import generator
+from ttref.layers.weighted import Weighted
+from ttref.ops.windows import axes_of
 
 
-@dataclass(frozen=True, init=False)
-class Convolution(Layer):
-    """Windows of an image (H, W, C) times a kernel; a subclass says how the kernel is held."""
+class Windows(NamedTuple):
+    """The windows of a convolution: rows and columns each."""
 
     kernel: tuple[int, int]
     strides: tuple[int, int]
     padding: str
     dilation: tuple[int, int]
+
+
+class Convolution(Weighted):
+    """Windows of an image (H, W, C) times a kernel; a subclass says how the kernel is held.
+
+    The bias is zero at first.
+    """
+
+    padding: str
     bias: bool
     initializer: str
 
-    def _set_windows(self, kernel, strides, padding, dilation):
-        check_choice("padding", padding, ("SAME", "VALID"))
-        pairs = {"kernel": kernel, "strides": strides, "dilation": dilation}
-        self._set(padding=padding, **{name: as_pair(name, v) for name, v in pairs.items()})
+    def __post_init__(self) -> None:
+        check_choice("padding", self.padding, ("SAME", "VALID"))
+        check_flag("bias", self.bias)
+
+    @cached_property
+    def windows(self) -> Windows:
+        """Checked sizes of the windows."""
+        raise NotImplementedError
 
     @property
     def channels(self) -> tuple[int, int]:
@@ -36,53 +50,58 @@ class Convolution(Layer):
         raise NotImplementedError
 
     @property
-    def weight_shapes(self) -> dict:
-        """The shape of each parameter but the bias, or a tuple of shapes."""
+    def weight_shapes(self) -> dict[str, Any]:
+        """Shapes of all parameters but the bias."""
         raise NotImplementedError
 
-    def draw_weights(self, rng, dtype, xp) -> dict:
-        """Initial weights."""
+    def draw_weights(self, rng: np.random.Generator) -> dict[str, Tree]:
+        """Draw all parameters but the bias, in float64."""
         raise NotImplementedError
 
-    def apply(self, params, x) -> Any:
+    def apply(self, params: Tree, x: Array) -> tuple[Array, contracts.Cache]:
         """``(y, cache)`` of the operator."""
         raise NotImplementedError
 
-    def init(self, rng, dtype="float32", xp=None):
-        params = self.draw_weights(generator(rng), dtype, xp)
-        if self.bias:
-            params["bias"] = initializers.bias(0.0, self.channels[1], dtype, xp)
-        return params
+    def parameter_shapes(self) -> dict[str, Any]:
+        shapes = self.weight_shapes
+        return shapes | {"bias": self.channels[1:]} if self.bias else shapes
 
-    def forward(self, params, x, train=False, rng=None):
-        expected = self.weight_shapes | ({"bias": self.channels[1:]} if self.bias else {})
-        shapes = tree.map(lambda p: tuple(p.shape), params)
-        if shapes != expected:
-            raise ShapeError(f"parameters have shapes {shapes}, expected {expected}")
+    def initial_values(self, rng: np.random.Generator) -> dict[str, Tree]:
+        values = self.draw_weights(rng)
+        if self.bias:
+            values["bias"] = initializers.constant(0.0, self.channels[1])
+        return values
+
+    def forward(
+        self, params: Tree, x: Array, train: bool = False, rng: np.random.Generator | None = None
+    ) -> tuple[Array, contracts.Cache]:
+        self.check_params(params)
         return self.apply(params, x)
 
-    def out_shape(self, in_shape):
-        in_shape, (C, S) = tuple(in_shape), self.channels
+    def out_shape(self, in_shape: Shape) -> Shape:
+        C, S = self.channels
         if len(in_shape) != 3 or in_shape[2] != C:
-            raise ShapeError(f"{self} takes samples of shape (H, W, {C}), got {in_shape}")
-        axes = axes_of(in_shape[:2], self.kernel, self.strides, self.padding, self.dilation)
-        return (*(axis.out for axis in axes), S)
+            raise ShapeError(f"{self} takes samples of shape (H, W, {C}), got {tuple(in_shape)}")
+        H, W, _ = in_shape
+        rows, columns = axes_of((H, W), *self.windows)  # type: ignore[arg-type]  # axes_of refuses None
+        return rows.out, columns.out, S
 
     @property
-    def dense_params(self):
-        return prod(self.kernel) * prod(self.channels) + self.bias * self.channels[1]
+    def num_dense_weights(self) -> int:
+        return prod(self.windows.kernel) * prod(self.channels)
 
-    def __str__(self):
-        size, (C, S) = "x".join(map(str, self.kernel)), self.channels
-        return f"{type(self).__name__}({size}, {C} -> {S}{self._details})"
+    def __str__(self) -> str:
+        C, S = self.channels
+        kernel, strides, padding, _ = self.windows
+        details = [f"{'x'.join(map(str, kernel))}", f"{C} -> {S}"]
+        if strides != (1, 1):
+            details.append(f"strides {strides}")
+        if padding != "SAME":
+            details.append(padding)
+        return f"{type(self).__name__}({', '.join(details)})"
 
-    @property
-    def _details(self):
-        strides = "" if self.strides == (1, 1) else f", strides {self.strides}"
-        return strides + ("" if self.padding == "SAME" else f", {self.padding}")
 
-
-def xavier(rng, shape, fans):
+def xavier(rng: np.random.Generator, shape: Any, fans: tuple[int, int]) -> np.ndarray:
     """Normal truncated at 2 sigma, ``sigma^2 = 1.3 * 2 / (fan_in + fan_out)`` (TensorNet-TF)."""
     from scipy.special import ndtr, ndtri
 

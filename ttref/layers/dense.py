@@ -3,16 +3,17 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from ttref.arrays import check_shape
+import numpy as np
+
 from ttref.checks import check_choice, check_count
+from ttref.contracts import Shape
 from ttref.errors import ShapeError
 from ttref.fast import linear
-from ttref.layers import initializers
-from ttref.layers.activation import check_activation
 from ttref.layers.affine import Affine
+from ttref.layers.initializers import INITIALIZERS
 
 
-@dataclass(frozen=True, init=False)
+@dataclass(frozen=True)
 class Dense(Affine):
     """Fully connected layer.
 
@@ -24,10 +25,15 @@ class Dense(Affine):
         Whether b is added.
     activation : str, optional
         Name of an `Activation`.
-    init : str
+    initializer : str
         glorot_uniform (as in Keras), glorot, he, lecun or orthogonal.
     bias_init : float
-        What b starts from.
+        First value of all entries of b.
+
+    Raises
+    ------
+    ShapeError, ConventionError
+        If a size is no positive integer, or an option does not exist.
 
     Notes
     -----
@@ -42,39 +48,30 @@ class Dense(Affine):
 
     in_features: int
     out_features: int
+    bias: bool = True
+    activation: str | None = None
+    initializer: str = "glorot_uniform"
+    bias_init: float = 0.0
 
     op: ClassVar[Any] = linear
-    weights: ClassVar[str] = "kernel"
+    weights: ClassVar[tuple[str, ...]] = ("kernel",)
 
-    def __init__(
-        self,
-        in_features,
-        out_features,
-        bias=True,
-        activation=None,
-        init="glorot_uniform",
-        bias_init=0.0,
-    ):
-        in_features = check_count("in_features", in_features, ShapeError)
-        out_features = check_count("out_features", out_features, ShapeError)
-        check_choice("init", init, initializers.INITIALIZERS)
-        check_activation(activation)
-        self._set(in_features=in_features, out_features=out_features)
-        self._set(bias=bias, activation=activation, initializer=init, bias_init=bias_init)
+    def __post_init__(self) -> None:
+        self._set(in_features=check_count("in_features", self.in_features, ShapeError))
+        self._set(out_features=check_count("out_features", self.out_features, ShapeError))
+        check_choice("initializer", self.initializer, INITIALIZERS)
+        super().__post_init__()
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"Dense({self.in_features} -> {self.out_features})"
 
     @property
-    def sizes(self):
+    def sizes(self) -> tuple[int, int]:
         return self.in_features, self.out_features
 
     @property
-    def num_weights(self):
-        return self.in_features * self.out_features
+    def weight_shape(self) -> Shape:
+        return self.sizes
 
-    def draw_weights(self, rng, dtype, xp):
-        return initializers.kernel(self.initializer, rng, self.sizes, dtype, xp)
-
-    def check_weights(self, weights):
-        check_shape("kernel", weights, self.sizes)
+    def draw_weights(self, rng: np.random.Generator) -> np.ndarray:
+        return INITIALIZERS[self.initializer](rng, self.sizes)

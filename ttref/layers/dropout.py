@@ -2,8 +2,12 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from ttref import ops
-from ttref.checks import check_number
+from ttref.arrays import plain
+from ttref.checks import check_rate
+from ttref.contracts import Array, Cache, Tree
 from ttref.errors import ConventionError
 from ttref.layers.base import Layer
 from ttref.rng import keep_mask
@@ -21,18 +25,22 @@ class Dropout(Layer):
 
     rate: float
 
-    def __post_init__(self):
-        check_number("rate", self.rate, "a number in [0, 1)", lambda v: 0 <= v < 1)
+    def __post_init__(self) -> None:
+        self._set(rate=plain(check_rate("rate", self.rate)))
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"Dropout({self.rate})"
 
-    def forward(self, params, x, train=False, rng=None):
+    def forward(
+        self, params: Tree, x: Array, train: bool = False, rng: np.random.Generator | None = None
+    ) -> tuple[Array, Cache]:
         if not train or self.rate == 0:
             return x, None
         if rng is None:
             raise ConventionError("dropout in training needs rng, a numpy.random.Generator")
         return ops.dropout.forward(params, x, keep_mask(rng, x.shape, self.rate, like=x))
 
-    def backward(self, dy, cache, input_gradient=True):
+    def backward(
+        self, dy: Array, cache: Cache, input_gradient: bool = True
+    ) -> tuple[Tree, Array | None]:
         return ({}, dy) if cache is None else ops.dropout.backward(dy, cache)

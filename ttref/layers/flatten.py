@@ -2,8 +2,12 @@
 
 from dataclasses import dataclass
 from math import prod
+from typing import Any
+
+import numpy as np
 
 from ttref.arrays import check_shape, namespace
+from ttref.contracts import Array, Shape, Tree
 from ttref.layers.base import Layer
 
 
@@ -11,15 +15,20 @@ from ttref.layers.base import Layer
 class Flatten(Layer):
     """Reshape each sample to a vector; the cache is the input's shape."""
 
-    def __str__(self):
+    def __str__(self) -> str:
         return "Flatten()"
 
-    def forward(self, params, x, train=False, rng=None):
+    def forward(
+        self, params: Tree, x: Array, train: bool = False, rng: np.random.Generator | None = None
+    ) -> tuple[Array, Shape]:
         return namespace(x).reshape(x, (x.shape[0], prod(x.shape[1:]))), x.shape
 
-    def backward(self, dy, cache, input_gradient=True):
+    def backward(
+        self, dy: Array, cache: Any, input_gradient: bool = True
+    ) -> tuple[Tree, Array | None]:
         check_shape("dy", dy, (cache[0], prod(cache[1:])))
         return {}, namespace(dy).reshape(dy, cache)
 
-    def out_shape(self, in_shape):
-        return None if None in in_shape else (prod(in_shape),)
+    def out_shape(self, in_shape: Shape) -> Shape | None:
+        sizes = [size for size in in_shape if size is not None]
+        return (prod(sizes),) if len(sizes) == len(in_shape) else None

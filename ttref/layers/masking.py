@@ -2,10 +2,11 @@
 
 from ttref.arrays import check_numeric, check_shape, namespace
 from ttref.checks import check_choice, check_count
+from ttref.contracts import Array
 from ttref.errors import DataError
 
 
-def sequence_mask(lengths, steps, padding="pre"):
+def sequence_mask(lengths: Array | list[int], steps: int, padding: str = "pre") -> Array:
     """Mask of sequences of different lengths, padded to `steps` each.
 
     Parameters

@@ -3,15 +3,18 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy as np
+
 from ttref import fast, ops
 from ttref.arrays import check_shape, namespace
 from ttref.checks import check_choice
+from ttref.contracts import Array, Cache, Shape, Tree
 from ttref.errors import ShapeError
 from ttref.layers.base import Layer
-from ttref.ops.windows import as_pair, axes_of, check_images
+from ttref.ops.windows import Sizes, as_pair, axes_of, check_images
 
 
-@dataclass(frozen=True, init=False)
+@dataclass(frozen=True)
 class Pool2d(Layer):
     """One number per window and channel; a subclass says which.
 
@@ -23,44 +26,73 @@ class Pool2d(Layer):
         Between windows; those of a window unless given.
     padding : str
         ``"SAME"`` as TensorFlow pads, or ``"VALID"``.
+
+    Raises
+    ------
+    ConventionError
+        If a size is no positive integer, or there is no such padding.
     """
 
-    kernel: tuple[int, int]
-    strides: tuple[int, int]
-    padding: str
+    kernel: Sizes
+    strides: Sizes | None = None
+    padding: str = "VALID"
 
     op: ClassVar[Any]  # operator module with forward and backward
 
-    def __init__(self, kernel, strides=None, padding="VALID"):
-        check_choice("padding", padding, ("SAME", "VALID"))
-        self._set(kernel=as_pair("kernel", kernel), padding=padding)
-        self._set(strides=self.kernel if strides is None else as_pair("strides", strides))
+    def __post_init__(self) -> None:
+        check_choice("padding", self.padding, ("SAME", "VALID"))
+        kernel = as_pair("kernel", self.kernel)
+        strides = kernel if self.strides is None else as_pair("strides", self.strides)
+        self._set(kernel=kernel, strides=strides)
 
-    def __str__(self):
-        kernel, padding = "x".join(map(str, self.kernel)), self.padding
-        return f"{type(self).__name__}({kernel}, strides {self.strides}, {padding})"
+    def __str__(self) -> str:
+        kernel = "x".join(map(str, as_pair("kernel", self.kernel)))
+        return f"{type(self).__name__}({kernel}, strides {self.strides}, {self.padding})"
 
-    def forward(self, params, x, train=False, rng=None):
+    def forward(
+        self, params: Tree, x: Array, train: bool = False, rng: np.random.Generator | None = None
+    ) -> tuple[Array, Cache]:
         return self.op.forward(params, x, self.kernel, self.strides, self.padding)
 
-    def backward(self, dy, cache, input_gradient=True):
+    def backward(
+        self, dy: Array, cache: Cache, input_gradient: bool = True
+    ) -> tuple[Tree, Array | None]:
         return self.op.backward(dy, cache)
 
-    def out_shape(self, in_shape):
-        if len(in_shape) != 3:
-            raise ShapeError(f"{self} takes samples of shape (H, W, C), got {tuple(in_shape)}")
-        axes = axes_of(in_shape[:2], self.kernel, self.strides, self.padding)
-        return (*(axis.out for axis in axes), in_shape[2])
+    def out_shape(self, in_shape: Shape) -> Shape:
+        H, W, C = check_image_shape(self, in_shape)
+        rows, columns = axes_of((H, W), self.kernel, self.strides or self.kernel, self.padding)
+        return rows.out, columns.out, C
 
 
 class MaxPool2d(Pool2d):
-    """The largest pixel of a window; the first of equals gets the gradient."""
+    """The largest pixel of a window; the first of equals gets the gradient.
+
+    Parameters
+    ----------
+    kernel : int or pair of ints
+        Rows and columns of a window.
+    strides : int or pair of ints, optional
+        Between windows; those of a window unless given.
+    padding : str
+        ``"SAME"`` as TensorFlow pads, or ``"VALID"``.
+    """
 
     op: ClassVar[Any] = fast.max_pool
 
 
 class AvgPool2d(Pool2d):
-    """The mean of a window's pixels, of which padding is none."""
+    """The mean of a window's pixels, of which padding is none.
+
+    Parameters
+    ----------
+    kernel : int or pair of ints
+        Rows and columns of a window.
+    strides : int or pair of ints, optional
+        Between windows; those of a window unless given.
+    padding : str
+        ``"SAME"`` as TensorFlow pads, or ``"VALID"``.
+    """
 
     op: ClassVar[Any] = ops.avg_pool
 
@@ -69,20 +101,29 @@ class AvgPool2d(Pool2d):
 class GlobalAvgPool2d(Layer):
     """The mean over all pixels: (B, H, W, C) to (B, C)."""
 
-    def __str__(self):
+    def __str__(self) -> str:
         return "GlobalAvgPool2d()"
 
-    def forward(self, params, x, train=False, rng=None):
+    def forward(
+        self, params: Tree, x: Array, train: bool = False, rng: np.random.Generator | None = None
+    ) -> tuple[Array, Cache]:
         check_images(x)
         y, cache = ops.avg_pool.forward(params, x, x.shape[1:3])
         return y[:, 0, 0, :], cache
 
-    def backward(self, dy, cache, input_gradient=True):
+    def backward(
+        self, dy: Array, cache: Cache, input_gradient: bool = True
+    ) -> tuple[Tree, Array | None]:
         B, _, _, C = cache.y_shape
         check_shape("dy", dy, (B, C))
         return ops.avg_pool.backward(namespace(dy).reshape(dy, cache.y_shape), cache)
 
-    def out_shape(self, in_shape):
-        if len(in_shape) != 3:
-            raise ShapeError(f"{self} takes samples of shape (H, W, C), got {tuple(in_shape)}")
-        return tuple(in_shape)[2:]
+    def out_shape(self, in_shape: Shape) -> Shape:
+        return check_image_shape(self, in_shape)[2:]
+
+
+def check_image_shape(layer: Layer, in_shape: Shape) -> Any:
+    """`in_shape`; raise `ShapeError` unless it is that of an image, (H, W, C)."""
+    if len(in_shape) != 3:
+        raise ShapeError(f"{layer} takes samples of shape (H, W, C), got {tuple(in_shape)}")
+    return tuple(in_shape)

@@ -1,62 +1,61 @@
 """Recurrent layers whose input map is a dense matrix: RNN, GRU, LSTM."""
 
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import KW_ONLY, dataclass
+from typing import Any, ClassVar
 
-from ttref.arrays import check_shape
+import numpy as np
+
 from ttref.checks import check_choice, check_count
+from ttref.contracts import Shape
 from ttref.errors import ShapeError
-from ttref.layers import initializers
-from ttref.layers.recurrent_base import Elman, Gated, LongShortTerm, Recurrent
+from ttref.layers.initializers import INITIALIZERS
+from ttref.layers.recurrent_base import Recurrent, WithGRUCell, WithLSTMCell, WithRNNCell
 from ttref.ops import linear
 
 
-@dataclass(frozen=True, init=False)
+@dataclass(frozen=True)
 class DenseInput(Recurrent):
     """``p = x W + b`` with a full matrix W, shape (N, g u)."""
 
     in_features: int
     units: int
+    _: KW_ONLY
+    initializer: str = "glorot_uniform"
 
-    weights: ClassVar[str] = "kernel"
-    input_map = linear
+    weights: ClassVar[tuple[str, ...]] = ("kernel",)
+    input_map: ClassVar[Any] = linear
 
-    def __init__(
-        self,
-        in_features,
-        units,
-        init="glorot_uniform",
-        recurrent_init="orthogonal",
-        **options,
-    ):
-        check_choice("init", init, initializers.INITIALIZERS)
-        self._set(in_features=check_count("in_features", in_features, ShapeError))
-        self._set(units=check_count("units", units, ShapeError))
-        self._set_options(init, recurrent_init, options)
+    def __post_init__(self) -> None:
+        self._set(in_features=check_count("in_features", self.in_features, ShapeError))
+        self._set(units=check_count("units", self.units, ShapeError))
+        check_choice("initializer", self.initializer, INITIALIZERS)
+        super().__post_init__()
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"{type(self).__name__}({self.in_features} -> {self.units})"
 
     @property
-    def sizes(self):
+    def sizes(self) -> tuple[int, int]:
         return self.in_features, self.units
 
     @property
-    def num_weights(self):
-        return self.in_features * self._width
+    def weight_shape(self) -> Shape:
+        return self.in_features, self._width
 
-    def draw_weights(self, rng, dtype, xp):
-        return initializers.kernel(
-            self.initializer, rng, (self.in_features, self._width), dtype, xp
-        )
-
-    def check_weights(self, weights):
-        check_shape("kernel", weights, (self.in_features, self._width))
+    def draw_weights(self, rng: np.random.Generator) -> np.ndarray:
+        return INITIALIZERS[self.initializer](rng, (self.in_features, self._width))
 
 
-@dataclass(frozen=True, init=False)
-class RNN(DenseInput, Elman):
-    """Simple recurrent layer: ``RNN(in_features, units, **options)``, see `Recurrent`.
+@dataclass(frozen=True)
+class RNN(DenseInput, WithRNNCell):
+    """Simple recurrent layer: h' = act(x W + b + h U).
+
+    Parameters
+    ----------
+    in_features, units : int
+        N and u.
+    activation, bias, ...
+        Options are keyword arguments; `Recurrent` documents them.
 
     Examples
     --------
@@ -65,9 +64,16 @@ class RNN(DenseInput, Elman):
     """
 
 
-@dataclass(frozen=True, init=False)
-class GRU(DenseInput, Gated):
-    """Gated recurrent unit: ``GRU(in_features, units, **options)``, see `Recurrent`.
+@dataclass(frozen=True)
+class GRU(DenseInput, WithGRUCell):
+    """Gated recurrent unit (Cho et al. 2014); `ttref.cells.gru` has its equations.
+
+    Parameters
+    ----------
+    in_features, units : int
+        N and u.
+    activation, recurrent_activation, reset, ...
+        Options are keyword arguments; `Recurrent` documents them.
 
     Examples
     --------
@@ -76,9 +82,16 @@ class GRU(DenseInput, Gated):
     """
 
 
-@dataclass(frozen=True, init=False)
-class LSTM(DenseInput, LongShortTerm):
-    """Long short-term memory: ``LSTM(in_features, units, **options)``, see `Recurrent`.
+@dataclass(frozen=True)
+class LSTM(DenseInput, WithLSTMCell):
+    """Long short-term memory; `ttref.cells.lstm` has its equations.
+
+    Parameters
+    ----------
+    in_features, units : int
+        N and u.
+    activation, recurrent_activation, unit_forget_bias, ...
+        Options are keyword arguments; `Recurrent` documents them.
 
     Examples
     --------

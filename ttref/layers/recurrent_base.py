@@ -1,31 +1,44 @@
 """What recurrent layers share: options, parameters, dropout, padding, states."""
 
-from dataclasses import MISSING, dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ttref.arrays import check_shape, namespace
-from ttref.cells import GRUCell, LSTMCell, RNNCell
-from ttref.checks import check_choice, check_count, check_number
+from ttref import contracts
+from ttref.arrays import check_shape, namespace, plain
+from ttref.cells import Cell, GRUCell, LSTMCell, RNNCell
+from ttref.checks import check_choice, check_count, check_finite, check_flag, check_rate
+from ttref.contracts import Array, Operator, Shape, Tree
 from ttref.errors import ConventionError, ShapeError
 from ttref.fast import recurrence
 from ttref.fast.recurrence.activations import ACTIVATION_NAMES
 from ttref.layers import initializers
 from ttref.layers.weighted import Weighted
-from ttref.rng import generator, keep_mask, to_device
+from ttref.rng import keep_mask
+
+FLAGS = (
+    "bias",
+    "one_recurrent_mask",
+    "drop_input",
+    "return_sequences",
+    "return_state",
+    "go_backwards",
+    "stateful",
+)
 
 
 class Cache(NamedTuple):
     """What ``backward`` reads."""
 
-    recurrent: Any  # of the recurrence
+    recurrent: contracts.Cache  # of the recurrence
     steps: int  # T
     state_given: bool
 
 
-@dataclass(frozen=True, init=False, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Recurrent(Weighted):
     """A cell over time, as `ttref.scan` defines it; a subclass says which, and of what input map.
 
@@ -39,9 +52,10 @@ class Recurrent(Weighted):
         Whether a GRU resets ``"before"`` the product with U (TT_RNN, Keras 1) or ``"after"``
         (torch, cuDNN, Keras 2.1 and later, with a bias of its own).
     unit_forget_bias : bool
-        Whether the forget gate's bias of an LSTM starts at 1; biases start at 0 else.
+        Whether the forget gate's bias of an LSTM starts at 1; the other biases start at 0.
     bias : bool
-    init, recurrent_init : str
+        Whether the input map has a bias.
+    initializer, recurrent_initializer : str
         Initialisers of the input map and of U.
     dropout, recurrent_dropout : float
         Rates at which features of x, and of h before its product with U, are dropped in training.
@@ -57,23 +71,23 @@ class Recurrent(Weighted):
     go_backwards : bool
         Whether the last step is taken first; y is in the order of processing.
     stateful : bool
-        For a sequence that comes in pieces: `forward` returns ``(y, state)``, to be passed with
-        the next piece, or not, which resets it; `backward` takes dy, no gradient crosses from
-        piece to piece. States are values that the caller keeps, so `Sequential` and `fit`
-        refuse such a layer (and one with `return_state`) by its name.
+        For a sequence that comes in pieces: `forward` returns ``(y, state)``. Pass that state with
+        the next piece to go on, or none to start anew. `backward` takes dy, and no gradient
+        crosses from piece to piece. States are values that the caller keeps, so `Sequential` and
+        `fit` refuse such a layer (and one with `return_state`) by its name.
     truncate : int, optional
         Steps beyond which no gradient of a state reaches back.
     checkpoint_every : int, optional
         Keep a state every so many steps for `backward`, and compute the rest anew: less memory,
         the same gradients.
     mask_value : float, optional
-        A step is padding where all its features have this value (0 in TT_RNN); a layer sees for
+        A step is padding where all its features have this value (0 in TT_RNN). A layer sees for
         itself which steps are, so it needs nothing from the layer before in a `Sequential`.
 
     Raises
     ------
     ShapeError, RankError, ConventionError
-        If a size, a mode, a rank or an option is none.
+        If a size, a mode, a rank or an option does not exist or is out of its range.
     """
 
     activation: str = "tanh"
@@ -92,65 +106,84 @@ class Recurrent(Weighted):
     checkpoint_every: int | None = None
     mask_value: float | None = None
 
-    def _set_options(self, init, recurrent_init, options):
-        """Set and check all fields that have a default, for ``__init__`` only."""
-        known = {f.name: f.default for f in fields(self) if f.default is not MISSING}
-        for name in options:
-            check_choice(f"option of {type(self).__name__}", name, [*known, "init"])
-        self._set(**known | options)
-        self._set(initializer=init, recurrent_initializer=recurrent_init)
-        check_choice("recurrent_init", recurrent_init, initializers.INITIALIZERS)
-        for name in ("activation", "recurrent_activation"):
-            check_choice(name, getattr(self, name, "tanh"), ACTIVATION_NAMES)
+    def __post_init__(self) -> None:
+        check_choice("activation", self.activation, ACTIVATION_NAMES)
+        known = initializers.INITIALIZERS
+        check_choice("recurrent_initializer", self.recurrent_initializer, known)
+        for name in FLAGS:
+            check_flag(name, getattr(self, name))
         for name in ("dropout", "recurrent_dropout"):
-            check_number(name, getattr(self, name), "a number in [0, 1)", lambda v: 0 <= v < 1)
+            self._set(**{name: plain(check_rate(name, getattr(self, name)))})
         for name in ("truncate", "checkpoint_every"):
             if getattr(self, name) is not None:
-                check_count(name, getattr(self, name))
-        self.cell  # noqa: B018  # raises if an option of the cell is none
+                self._set(**{name: check_count(name, getattr(self, name))})
+        if self.mask_value is not None:
+            self._set(mask_value=plain(check_finite("mask_value", self.mask_value)))
 
     @property
-    def cell(self):
+    def cell(self) -> Cell:
         """The cell, of `ttref.cells`."""
         raise NotImplementedError
 
     @property
-    def input_map(self):
+    def input_map(self) -> Operator:
         """Operator of the input map."""
         raise NotImplementedError
 
     @property
-    def _width(self):
+    def sizes(self) -> tuple[int, int]:
+        """``(N, u)``: features of x, and units."""
+        raise NotImplementedError
+
+    @property
+    def weight_shape(self) -> Any:
+        """Shape of the matrix of the input map, (N, g u), or shapes of its cores."""
+        raise NotImplementedError
+
+    def draw_weights(self, rng: np.random.Generator) -> Tree:
+        """Draw the matrix of the input map in float64."""
+        raise NotImplementedError
+
+    @property
+    def _width(self) -> int:
+        """``g u``: the columns of all gates."""
         return self.cell.gates * self.sizes[1]
 
-    @cached_property
-    def _names(self):
-        optional = {"bias": self.bias, "recurrent_bias": self._has_recurrent_bias}
-        return {self.weights, "recurrent", *(name for name, has in optional.items() if has)}
-
-    @property
-    def _has_recurrent_bias(self):
-        return self.bias and self.cell.takes_recurrent_bias
-
-    def init(self, rng, dtype="float32", xp=None):
-        rng, u = generator(rng), self.sizes[1]
-        params = {self.weights: self.draw_weights(rng, dtype, xp)}
+    def parameter_shapes(self) -> dict[str, Any]:
+        (weights,) = self.weights
+        width = self._width
+        shapes = {weights: self.weight_shape}
         if self.bias:
-            starts = np.repeat(self._bias_starts, u)
-            params["bias"] = to_device(starts, dtype, xp)
-        shape = u, self._width
-        kernel = initializers.kernel(self.recurrent_initializer, rng, shape, dtype, xp)
-        params["recurrent"] = kernel
-        if self._has_recurrent_bias:
-            params["recurrent_bias"] = initializers.bias(0, self._width, dtype, xp)
-        return params
+            shapes["bias"] = (width,)
+        shapes["recurrent"] = (self.sizes[1], width)
+        if self.bias and self.cell.takes_recurrent_bias:
+            shapes["recurrent_bias"] = (width,)
+        return shapes
+
+    def initial_value(self, name: str, rng: np.random.Generator) -> Tree:
+        if name == "recurrent":
+            draw = initializers.INITIALIZERS[self.recurrent_initializer]
+            return draw(rng, (self.sizes[1], self._width))
+        if name == "bias":
+            return np.repeat(self._bias_starts, self.sizes[1])
+        if name == "recurrent_bias":
+            return initializers.constant(0, self._width)
+        return self.draw_weights(rng)
 
     @property
-    def _bias_starts(self):
-        """What the bias of each gate starts from."""
+    def _bias_starts(self) -> list[int]:
+        """First value of the bias of each gate."""
         return [0] * self.cell.gates
 
-    def forward(self, params, x, train=False, rng=None, mask=None, state=None):
+    def forward(
+        self,
+        params: Tree,
+        x: Array,
+        train: bool = False,
+        rng: np.random.Generator | None = None,
+        mask: Array | None = None,
+        state: Sequence[Array] | None = None,
+    ) -> tuple[Any, Cache]:
         """Apply the layer.
 
         Parameters
@@ -173,10 +206,13 @@ class Recurrent(Weighted):
         y : array, shape ``(B, u)`` or ``(B, T, u)``; with the state if the options say so
         cache : Cache
         """
+        # Checks, and what is masked.
         self._check(params, x)
         if mask is None and self.mask_value is not None:
             mask = namespace(x).any(x != self.mask_value, axis=-1)
         input_mask, recurrent_mask = self._dropout_masks(x, train, rng)
+
+        # All steps.
         (ys, after), cache = recurrence.forward(
             self.cell,
             params,
@@ -190,51 +226,62 @@ class Recurrent(Weighted):
             truncate=self.truncate,
             checkpoint_every=self.checkpoint_every,
         )
+
+        # What the options ask for.
         y = ys if self.return_sequences else ys[:, -1, :]
         state_given = state is not None and not self.stateful
         y = (y, after) if self.return_state or self.stateful else y
         return y, Cache(cache, x.shape[1], state_given)
 
-    def backward(self, dy, cache, input_gradient=True):
+    def backward(self, dy: Any, cache: Cache, input_gradient: bool = True) -> tuple:
         """Pull back to ``(dparams, dx)``, with dstate where `forward` was given a state."""
-        dy, dstate = dy if self.return_state and not self.stateful else (dy, None)
+        dstate = None
+        if self.return_state and not self.stateful:
+            dy, dstate = dy
         if not self.return_sequences and dy is not None:
-            check_shape("dy", dy, (None, self.sizes[1]))
-            xp, dy = namespace(dy), dy[:, None, :]
-            before = xp.broadcast_to(xp.zeros_like(dy), (dy.shape[0], cache.steps - 1, dy.shape[2]))
-            dy = xp.concat([before, dy], axis=1)
+            dy = self._at_last_step(dy, cache.steps)
         found = recurrence.backward((dy, dstate), cache.recurrent, input_gradient)
         return found if cache.state_given else found[:2]
 
-    def _check(self, params, x):
+    def _at_last_step(self, dy: Array, steps: int) -> Array:
+        """The cotangent of all outputs, of which only the last one is used."""
+        check_shape("dy", dy, (None, self.sizes[1]))
+        xp = namespace(dy)
+        dy = dy[:, None, :]
+        before = xp.broadcast_to(xp.zeros_like(dy), (dy.shape[0], steps - 1, dy.shape[2]))
+        return xp.concat([before, dy], axis=1)
+
+    def _check(self, params: Tree, x: Array) -> None:
+        """Raise unless the arguments of `forward` fit."""
         self.check_params(params)
-        n, u = self.sizes
-        check_shape("recurrent", params["recurrent"], (u, self._width))
-        check_shape("x", x, (None, None, n))
+        check_shape("x", x, (None, None, self.sizes[0]))
         if x.shape[1] == 0 and not self.return_sequences:
             raise ShapeError(f"x has shape {tuple(x.shape)}: without steps there is no last output")
 
-    def _dropout_masks(self, x, train, rng):
+    def _dropout_masks(
+        self, x: Array, train: bool, rng: np.random.Generator | None
+    ) -> tuple[Array | None, Array | None]:
         """Masks of x, (B, N), and of h, (B, u) or (g, B, u); None where nothing is dropped."""
         rate = self.dropout if self.drop_input else 0
         if not train or not (rate or self.recurrent_dropout):
             return None, None
         if rng is None:
             raise ConventionError("dropout in training needs rng, a numpy.random.Generator")
-        (n, u), batch = self.sizes, x.shape[0]
+
+        # First the mask of x is drawn, then that of h.
+        n, u = self.sizes
+        batch = x.shape[0]
+        input_mask = keep_mask(rng, (batch, n), rate, like=x) if rate else None
+        if not self.recurrent_dropout:
+            return input_mask, None
         shape = (batch, u) if self.one_recurrent_mask else (self.cell.gates, batch, u)
-        return (
-            keep_mask(rng, (batch, n), rate, like=x) if rate else None,
-            keep_mask(rng, shape, self.recurrent_dropout, like=x)
-            if self.recurrent_dropout
-            else None,
-        )
+        return input_mask, keep_mask(rng, shape, self.recurrent_dropout, like=x)
 
     @property
-    def in_shape(self):
+    def in_shape(self) -> Shape:
         return None, self.sizes[0]
 
-    def out_shape(self, in_shape):
+    def out_shape(self, in_shape: Shape) -> Shape:
         if self.return_state or self.stateful:
             option = "stateful" if self.stateful else "return_state"
             raise ConventionError(
@@ -247,50 +294,55 @@ class Recurrent(Weighted):
         return (in_shape[0], u) if self.return_sequences else (u,)
 
     @property
-    def num_params(self):
-        return self.num_weights + self._other_params
-
-    @property
-    def dense_params(self):
-        return self.sizes[0] * self._width + self._other_params
-
-    @property
-    def _other_params(self):
-        return self._width * (self.bias + self.sizes[1] + self._has_recurrent_bias)
+    def num_dense_weights(self) -> int:
+        return self.sizes[0] * self._width
 
 
-@dataclass(frozen=True, init=False, kw_only=True)
-class Elman(Recurrent):
-    """With the cell of an RNN."""
+@dataclass(frozen=True, kw_only=True)
+class WithRNNCell(Recurrent):
+    """A recurrent layer whose cell is that of an RNN."""
 
     @cached_property
-    def cell(self):
+    def cell(self) -> RNNCell:
+        """The cell."""
         return RNNCell(self.activation)
 
 
-@dataclass(frozen=True, init=False, kw_only=True)
-class Gated(Recurrent):
-    """With the cell of a GRU."""
+@dataclass(frozen=True, kw_only=True)
+class WithGRUCell(Recurrent):
+    """A recurrent layer whose cell is that of a GRU."""
 
     recurrent_activation: str = "hard_sigmoid"
     reset: str = "before"
 
+    def __post_init__(self) -> None:
+        check_choice("recurrent_activation", self.recurrent_activation, ACTIVATION_NAMES)
+        check_choice("reset", self.reset, ("before", "after"))
+        super().__post_init__()
+
     @cached_property
-    def cell(self):
+    def cell(self) -> GRUCell:
+        """The cell."""
         return GRUCell(self.activation, self.recurrent_activation, self.reset)
 
 
-@dataclass(frozen=True, init=False, kw_only=True)
-class LongShortTerm(Recurrent):
-    """With the cell of an LSTM."""
+@dataclass(frozen=True, kw_only=True)
+class WithLSTMCell(Recurrent):
+    """A recurrent layer whose cell is that of an LSTM."""
 
     recurrent_activation: str = "hard_sigmoid"
     unit_forget_bias: bool = True
 
+    def __post_init__(self) -> None:
+        check_choice("recurrent_activation", self.recurrent_activation, ACTIVATION_NAMES)
+        check_flag("unit_forget_bias", self.unit_forget_bias)
+        super().__post_init__()
+
     @cached_property
-    def cell(self):
+    def cell(self) -> LSTMCell:
+        """The cell."""
         return LSTMCell(self.activation, self.recurrent_activation)
 
     @property
-    def _bias_starts(self):
+    def _bias_starts(self) -> list[int]:
         return [0, int(self.unit_forget_bias), 0, 0]

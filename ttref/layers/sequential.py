@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from ttref import tree
-from ttref.contracts import Array, Dtype, Namespace, Tree
+from ttref.contracts import Array, Dtype, Namespace, Seed, Shape, Tree
 from ttref.errors import ConventionError, TTRefError
 from ttref.layers.base import Layer
-from ttref.layers.summary import summary
+from ttref.layers.summary import next_shape, summary
 from ttref.rng import generator
 
 
@@ -68,7 +70,7 @@ class Sequential(Layer):
             return f"Sequential({self.names[0]} ... {self.names[-1]})"
         return f"Sequential({', '.join(map(str, self.layers))})"
 
-    def init(self, rng: Any, dtype: Dtype = "float32", xp: Namespace | None = None) -> Tree:
+    def init(self, rng: Seed, dtype: Dtype = "float32", xp: Namespace | None = None) -> Tree:
         rng = generator(rng)
         return self._named(tuple([layer.init(rng, dtype, xp) for layer in self.layers]))
 
@@ -77,7 +79,7 @@ class Sequential(Layer):
         return self._named(tuple([self._call(k, "prepare", p, batch) for k, p in in_order]))
 
     def forward(
-        self, params: Tree, x: Array, train: bool = False, rng: Any = None
+        self, params: Tree, x: Array, train: bool = False, rng: np.random.Generator | None = None
     ) -> tuple[Array, Cache]:
         params = self._in_order(params)
         caches = []
@@ -163,16 +165,17 @@ class Sequential(Layer):
         except TTRefError as error:
             raise type(error)(f"layer {self.labels[k]}, {layer}: {error}") from error
 
-    def out_shape(self, in_shape: Any) -> Any:
+    def out_shape(self, in_shape: Shape | None) -> Shape | None:
+        shape = in_shape
         for label, layer in zip(self.labels, self.layers, strict=True):
             try:
-                in_shape = layer.out_shape(layer.in_shape if in_shape is None else in_shape)
+                shape = next_shape(layer, shape)
             except TTRefError as error:
                 raise type(error)(f"layer {label}: {error}") from error
-        return tuple(in_shape)
+        return None if shape is None else tuple(shape)
 
     @property
-    def in_shape(self) -> Any:
+    def in_shape(self) -> Shape | None:
         return self.layers[0].in_shape if self.layers else None
 
     @property
@@ -183,7 +186,7 @@ class Sequential(Layer):
     def dense_params(self) -> int:
         return sum(layer.dense_params for layer in self.layers)
 
-    def summary(self, in_shape: Any = None) -> str:
+    def summary(self, in_shape: Shape | None = None) -> str:
         """Table of layers, output shapes, parameters and compression, as text.
 
         Parameters

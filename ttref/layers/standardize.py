@@ -9,7 +9,7 @@ import numpy as np
 from ttref import tree
 from ttref.arrays import check_shape
 from ttref.checks import check_count
-from ttref.contracts import Array, Cache, Tree
+from ttref.contracts import Array, Cache, Shape, Tree
 from ttref.errors import ShapeError
 from ttref.layers.base import Layer
 
@@ -52,11 +52,11 @@ class Standardize(Layer):
     def parameter_shapes(self) -> dict[str, Any]:
         return {"mean": self.shape, "std": self.shape}
 
-    def initial_value(self, name: str, rng: Any) -> Tree:
+    def initial_value(self, name: str, rng: np.random.Generator) -> Tree:
         return np.zeros(self.shape) if name == "mean" else np.ones(self.shape)
 
     def forward(
-        self, params: Tree, x: Array, train: bool = False, rng: Any = None
+        self, params: Tree, x: Array, train: bool = False, rng: np.random.Generator | None = None
     ) -> tuple[Array, Cache]:
         self.check_params(params)
         check_shape("x", x, (None, *self.shape))
@@ -71,10 +71,10 @@ class Standardize(Layer):
         return False
 
     @property
-    def in_shape(self) -> Any:
-        return self.shape
+    def in_shape(self) -> Shape:
+        return tuple(self.shape)
 
-    def out_shape(self, in_shape: Any) -> Any:
+    def out_shape(self, in_shape: Shape) -> Shape:
         if tuple(in_shape) != self.shape:
             raise ShapeError(f"{self} takes samples of shape {self.shape}, got {tuple(in_shape)}")
-        return self.shape
+        return self.in_shape

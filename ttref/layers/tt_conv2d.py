@@ -4,22 +4,120 @@ from dataclasses import dataclass
 from functools import cached_property
 from math import prod
 from numbers import Integral
+from typing import Any, ClassVar
 
-from ttref import fast, ops, tree, tt
+import numpy as np
+
+from ttref import contracts, fast, ops, tt
 from ttref.arrays import check_shape, namespace
 from ttref.checks import check_choice, check_count
+from ttref.contracts import Array, Modes, Ranks, Shape, Tree
 from ttref.errors import RankError, ShapeError
-from ttref.layers.convolution import Convolution, xavier
+from ttref.layers.convolution import Convolution, Windows, xavier
 from ttref.ops.tt_conv2d import split_filters
-from ttref.rng import check_real_dtype, to_device
-from ttref.tt.check import as_ranks, as_structure
+from ttref.ops.windows import Sizes, as_pair
+from ttref.tt.check import Structure, as_ranks, as_structure
 from ttref.tt.init import INITIALIZERS
 
-FORMS = {"full": fast.tt_conv2d, "sweep": ops.tt_conv2d, "direct": fast.tt_conv2d}
+FORMS: dict[str, Any] = {
+    "full": fast.tt_conv2d,
+    "sweep": ops.tt_conv2d,
+    "direct": fast.tt_conv2d,
+}
 
 
-@dataclass(frozen=True, init=False)
-class TTConv2d(Convolution):
+class TTConvolution(Convolution):
+    """A convolution whose kernel is a tensor train; a subclass says in how many dimensions."""
+
+    in_modes: Modes
+    out_modes: Modes
+    ranks: Ranks
+    form: str
+
+    weights: ClassVar[tuple[str, ...]] = ("filters", "cores")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_choice("form", self.form, FORMS)
+        check_choice("initializer", self.initializer, INITIALIZERS)
+        self._set(**self.structure._asdict())
+
+    @cached_property
+    def structure(self) -> Structure:
+        """Checked modes, and ranks as `TTConv2d` describes them."""
+        in_modes, out_modes, _ = as_structure(self.in_modes, self.out_modes, 1)
+        if self.form != "direct":
+            return Structure(in_modes, out_modes, _as_ranks(self.ranks, len(in_modes)))
+        if len(in_modes) != 1:
+            raise ShapeError(f"in_modes is {in_modes}, expected one mode, [C], in the direct form")
+        return Structure(in_modes, out_modes, as_ranks(self.ranks, 4))
+
+    @property
+    def channels(self) -> tuple[int, int]:
+        return prod(self.in_modes), prod(self.out_modes)
+
+    @cached_property
+    def has_filters(self) -> bool:
+        """Whether the spatial filters are a parameter."""
+        return self.form != "direct" and prod(self.windows.kernel) * self.structure.ranks[0] > 1
+
+    @cached_property
+    def matrix_structure(self) -> Structure:
+        """Modes and ranks of the tensor train of the matrix (kh kw C, S)."""
+        in_modes, out_modes, ranks = self.structure
+        if self.form == "direct":
+            return Structure((*self.windows.kernel, *in_modes, 1), (1, 1, 1, *out_modes), ranks)
+        if not self.has_filters:
+            return self.structure
+        pixels = prod(self.windows.kernel)
+        return Structure((pixels, *in_modes), (1, *out_modes), (1, *ranks))
+
+    @cached_property
+    def weight_shapes(self) -> dict[str, Any]:
+        """Shapes of the filters, if there are any, and of the cores."""
+        shapes = tt.core_shapes(*self.matrix_structure)
+        if not self.has_filters:
+            return {"cores": shapes}
+        return {"filters": (*self.windows.kernel, self.structure.ranks[0]), "cores": shapes[1:]}
+
+    def draw_weights(self, rng: np.random.Generator) -> dict[str, Tree]:
+        if self.initializer == "xavier":
+            return self._xavier(rng)
+        W = INITIALIZERS[self.initializer](*self.matrix_structure, rng)
+        return split_filters({"cores": W.cores}, self.weight_shapes.get("filters"))
+
+    def _xavier(self, rng: np.random.Generator) -> dict[str, Tree]:
+        """Each core by the fans of the matrix as which TensorNet-TF stores it."""
+        shapes = self.weight_shapes
+        in_modes, out_modes, ranks = self.structure
+        kernel = self.windows.kernel
+
+        # The cores: matrices (r_{k-1}, p_k r_k) of the direct form, else (m_k r_k, r_{k-1} n_k).
+        if self.form == "direct":
+            stored = Structure((1, 1, 1, 1), (*kernel, *self.channels), ranks)
+        else:
+            first = ranks[0] * in_modes[0]
+            stored = Structure((first, *in_modes[1:]), out_modes, (1, *ranks[1:]))
+        pairs = zip(tt.xavier(*stored, rng).cores, shapes["cores"], strict=True)
+        weights = {"cores": tuple([core.reshape(shape) for core, shape in pairs])}
+        if not self.has_filters:
+            return weights
+
+        # The filters.
+        fans = prod(kernel), prod(kernel) * ranks[0]
+        return {"filters": xavier(rng, shapes["filters"], fans), **weights}
+
+    def apply(self, params: Tree, x: Array) -> tuple[Array, contracts.Cache]:
+        return FORMS[self.form].forward(params, x, *self.windows)
+
+    def backward(
+        self, dy: Array, cache: contracts.Cache, input_gradient: bool = True
+    ) -> tuple[Tree, Array | None]:
+        return FORMS[self.form].backward(dy, cache, input_gradient)
+
+
+@dataclass(frozen=True)
+class TTConv2d(TTConvolution):
     """Convolution of images (B, H, W, C) to (B, H_out, W_out, S), its kernel a tensor train.
 
     Parameters
@@ -31,23 +129,24 @@ class TTConv2d(Convolution):
     ranks : int or sequence of d + 1 ints
         ``(r_0, r_1, ..., r_{d-1}, 1)``, r_0 the number of spatial filters; an int r stands for
         ``(r, ..., r, 1)``. Of the direct form ``(1, r_1, r_2, r_3, 1)``, or an int.
-    strides, dilation : int or pair of ints
+    strides : int or pair of ints
     padding : str
         ``"SAME"`` as TensorFlow pads, or ``"VALID"``.
+    dilation : int or pair of ints
     bias : bool
         Whether a bias, zero at first, is added.
     form : str
         ``"full"`` multiplies the kernel out and convolves once; ``"sweep"`` applies filters and
         cores one after the other, with the same result; ``"direct"`` is the TT-tensor of the
         kernel with modes ``(kh, kw, C, S)``, ``in_modes`` ``[C]`` and ``out_modes`` ``[S]``.
-    init : str
+    initializer : str
         xavier (TensorNet-TF: each core by its own fans), or one of `TTDense`, for the matrix
         ``(kh kw C, S)``: he and lecun have their usual variance.
 
     Raises
     ------
     ShapeError, RankError, ConventionError
-        If modes and ranks do not make a train, or an option does not exist.
+        If modes and ranks do not make a tensor train, or an option does not exist.
 
     Notes
     -----
@@ -63,46 +162,42 @@ class TTConv2d(Convolution):
     (26095, 73856)
     """
 
-    in_modes: tuple[int, ...]
-    out_modes: tuple[int, ...]
-    ranks: tuple[int, ...]
-    form: str
+    kernel: Sizes
+    in_modes: Modes
+    out_modes: Modes
+    ranks: Ranks
+    strides: Sizes = 1
+    padding: str = "SAME"
+    dilation: Sizes = 1
+    bias: bool = True
+    form: str = "full"
+    initializer: str = "xavier"
 
-    def __init__(
-        self,
-        kernel,
-        in_modes,
-        out_modes,
-        ranks,
-        strides=1,
-        padding="SAME",
-        dilation=1,
-        bias=True,
-        form="full",
-        init="xavier",
-    ):
-        self._set_windows(kernel, strides, padding, dilation)
-        check_choice("form", form, FORMS)
-        check_choice("init", init, INITIALIZERS)
-        in_modes, out_modes, _ = as_structure(in_modes, out_modes, 1)
-        if form != "direct":
-            ranks = _as_ranks(ranks, len(in_modes))
-        elif len(in_modes) == 1:
-            ranks = as_ranks(ranks, 4)
-        else:
-            raise ShapeError(f"in_modes is {in_modes}, expected one mode, [C], in the direct form")
-        self._set(in_modes=in_modes, out_modes=out_modes, ranks=ranks, form=form)
-        self._set(bias=bias, initializer=init)
+    def __post_init__(self) -> None:
+        self._set(**self.windows._asdict())
+        super().__post_init__()
 
     @classmethod
     def from_dense(
-        cls, kernel, in_modes, out_modes, max_rank=None, rel_error=None, bias=None, **options
-    ):
+        cls,
+        kernel: Array,
+        in_modes: Modes,
+        out_modes: Modes,
+        max_rank: int | Modes | None = None,
+        rel_error: float | None = None,
+        bias: Array | None = None,
+        *,
+        strides: Sizes = 1,
+        padding: str = "SAME",
+        dilation: Sizes = 1,
+        form: str = "full",
+        initializer: str = "xavier",
+    ) -> tuple["TTConv2d", dict[str, Any]]:
         """The layer of a dense kernel's TT-SVD, and its parameters.
 
         Parameters
         ----------
-        kernel : array, shape ``(kh, kw, C, S)``; of `TTConv1d` ``(kw, C, S)``
+        kernel : array, shape ``(kh, kw, C, S)``
         in_modes, out_modes : sequences of d ints
         max_rank : int or sequence of d ints, optional
             Bound on ``r_0, ..., r_{d-1}``.
@@ -110,8 +205,10 @@ class TTConv2d(Convolution):
             Bound on the relative error of the kernel in the Frobenius norm, unless `max_rank`
             allows less than it takes.
         bias : array, shape ``(S,)``, optional
-        **options
-            Of the layer: full or sweep, its form.
+        strides, padding, dilation, initializer
+            Options of the layer.
+        form : str
+            ``"full"`` or ``"sweep"``.
 
         Returns
         -------
@@ -119,91 +216,43 @@ class TTConv2d(Convolution):
         params : dict
             With filters and cores of one root mean square.
         """
-        check_choice("form", options.get("form", "full"), ("full", "sweep"))
-        ranks, params = _decomposed(kernel, in_modes, out_modes, max_rank, rel_error)
-        if bias is not None:
-            params["bias"] = bias
-        options |= {"bias": bias is not None}
-        return cls(cls._size(kernel), in_modes, out_modes, ranks, **options), params
-
-    @staticmethod
-    def _size(kernel):
-        return kernel.shape[:2]
-
-    @property
-    def channels(self):
-        return prod(self.in_modes), prod(self.out_modes)
-
-    @cached_property
-    def has_filters(self):
-        """Whether the spatial filters are a parameter."""
-        return self.form != "direct" and prod(self.kernel) * self.ranks[0] > 1
+        check_choice("form", form, ("full", "sweep"))
+        ranks, params = _decompose(kernel, in_modes, out_modes, max_rank, rel_error)
+        layer = cls(
+            kernel.shape[:2],
+            in_modes,
+            out_modes,
+            ranks,
+            strides=strides,
+            padding=padding,
+            dilation=dilation,
+            bias=bias is not None,
+            form=form,
+            initializer=initializer,
+        )
+        return layer, params if bias is None else params | {"bias": bias}
 
     @cached_property
-    def train(self):
-        """``(in_modes, out_modes, ranks)`` of the matrix (kh kw C, S)."""
-        if self.form == "direct":
-            return (*self.kernel, *self.in_modes, 1), (1, 1, 1, *self.out_modes), self.ranks
-        if not self.has_filters:
-            return self.in_modes, self.out_modes, self.ranks
-        return (prod(self.kernel), *self.in_modes), (1, *self.out_modes), (1, *self.ranks)
-
-    @cached_property
-    def weight_shapes(self):
-        shapes = tt.core_shapes(*self.train)
-        if not self.has_filters:
-            return {"cores": shapes}
-        return {"filters": (*self.kernel, self.ranks[0]), "cores": shapes[1:]}
-
-    @property
-    def num_params(self):
-        return sum(map(prod, tt.core_shapes(*self.train))) + self.bias * self.channels[1]
-
-    def draw_weights(self, rng, dtype, xp):
-        if self.initializer == "xavier":
-            weights = self._xavier(rng)
-        else:
-            in_modes, out_modes, ranks = self.train
-            train = INITIALIZERS[self.initializer](in_modes, out_modes, ranks, rng)
-            weights = {"cores": train.cores}
-            if self.has_filters:
-                weights = split_filters(weights, self.weight_shapes["filters"])
-        check_real_dtype(dtype)
-        return tree.map(lambda w: to_device(w, dtype, xp), weights)
-
-    def _xavier(self, rng):
-        """Each core by the fans of the matrix as which TensorNet-TF stores it."""
-        shapes = self.weight_shapes
-        if self.form == "direct":  # matrices (r_{k-1}, p_k r_k)
-            modes: tuple = (1, 1, 1, 1)
-            sizes, ranks = (*self.kernel, *self.channels), self.ranks
-        else:  # (m_k r_k, r_{k-1} n_k)
-            modes = (self.ranks[0] * self.in_modes[0], *self.in_modes[1:])
-            sizes, ranks = self.out_modes, (1, *self.ranks[1:])
-        drawn = tt.xavier(modes, sizes, ranks, rng).cores
-        pairs = zip(drawn, shapes["cores"], strict=True)
-        weights = {"cores": tuple(core.reshape(shape) for core, shape in pairs)}
-        if self.has_filters:
-            fans = prod(self.kernel), prod(self.kernel) * self.ranks[0]
-            weights = {"filters": xavier(rng, shapes["filters"], fans), **weights}
-        return weights
-
-    def apply(self, params, x):
-        hyper = self.kernel, self.strides, self.padding, self.dilation
-        return FORMS[self.form].forward(params, x, *hyper)
-
-    def backward(self, dy, cache, input_gradient=True):
-        return FORMS[self.form].backward(dy, cache, input_gradient)
+    def windows(self) -> Windows:
+        """Checked sizes of the windows."""
+        kernel = as_pair("kernel", self.kernel)
+        strides = as_pair("strides", self.strides)
+        return Windows(kernel, strides, self.padding, as_pair("dilation", self.dilation))
 
 
-@dataclass(frozen=True, init=False)
-class TTConv1d(TTConv2d):
+@dataclass(frozen=True)
+class TTConv1d(TTConvolution):
     """Convolution of sequences (B, W, C) to (B, W_out, S): `TTConv2d` on images of one row.
 
     Parameters
     ----------
-    kernel, stride, dilation : int
-    in_modes, out_modes, ranks, padding, bias, form, init
+    kernel : int
+    in_modes, out_modes, ranks
+        As those of `TTConv2d`.
+    stride : int
+    padding : str
+    dilation : int
+    bias, form, initializer
         As those of `TTConv2d`.
 
     Examples
@@ -212,48 +261,74 @@ class TTConv1d(TTConv2d):
     (50, 16)
     """
 
-    def __init__(
-        self,
-        kernel,
-        in_modes,
-        out_modes,
-        ranks,
-        stride=1,
-        padding="SAME",
-        dilation=1,
-        bias=True,
-        form="full",
-        init="xavier",
-    ):
-        windows = {"kernel": kernel, "strides": stride, "dilation": dilation}
-        rows = {name: (1, check_count(name, value)) for name, value in windows.items()}
-        super().__init__(
-            in_modes=in_modes,
-            out_modes=out_modes,
-            ranks=ranks,
+    kernel: int
+    in_modes: Modes
+    out_modes: Modes
+    ranks: Ranks
+    stride: int = 1
+    padding: str = "SAME"
+    dilation: int = 1
+    bias: bool = True
+    form: str = "full"
+    initializer: str = "xavier"
+
+    def __post_init__(self) -> None:
+        for name in ("kernel", "stride", "dilation"):
+            self._set(**{name: check_count(name, getattr(self, name))})
+        super().__post_init__()
+
+    @classmethod
+    def from_dense(
+        cls,
+        kernel: Array,
+        in_modes: Modes,
+        out_modes: Modes,
+        max_rank: int | Modes | None = None,
+        rel_error: float | None = None,
+        bias: Array | None = None,
+        *,
+        stride: int = 1,
+        padding: str = "SAME",
+        dilation: int = 1,
+        form: str = "full",
+        initializer: str = "xavier",
+    ) -> tuple["TTConv1d", dict[str, Any]]:
+        """As `TTConv2d.from_dense`, for a kernel of shape ``(kw, C, S)``."""
+        check_choice("form", form, ("full", "sweep"))
+        ranks, params = _decompose(kernel, in_modes, out_modes, max_rank, rel_error)
+        layer = cls(
+            kernel.shape[0],
+            in_modes,
+            out_modes,
+            ranks,
+            stride=stride,
             padding=padding,
-            bias=bias,
+            dilation=dilation,
+            bias=bias is not None,
             form=form,
-            init=init,
-            **rows,
+            initializer=initializer,
         )
+        return layer, params if bias is None else params | {"bias": bias}
 
-    @staticmethod
-    def _size(kernel):
-        return kernel.shape[0]
+    @cached_property
+    def windows(self) -> Windows:
+        """Windows on an image of one row."""
+        return Windows((1, self.kernel), (1, self.stride), self.padding, (1, self.dilation))
 
-    def apply(self, params, x):
+    def apply(self, params: Tree, x: Array) -> tuple[Array, contracts.Cache]:
         check_shape("x", x, (None, None, self.channels[0]))
         y, cache = super().apply(params, namespace(x).expand_dims(x, axis=1))
         return y[:, 0, :, :], cache
 
-    def backward(self, dy, cache, input_gradient=True):
+    def backward(
+        self, dy: Array, cache: contracts.Cache, input_gradient: bool = True
+    ) -> tuple[Tree, Array | None]:
         check_shape("dy", dy, (None, None, self.channels[1]))
         dy = namespace(dy).expand_dims(dy, axis=1)
         dparams, dx = super().backward(dy, cache, input_gradient)
         return dparams, dx if dx is None else dx[:, 0, :, :]
 
-    def out_shape(self, in_shape):
+    def out_shape(self, in_shape: Shape) -> Shape:
         if len(in_shape) != 2:
             raise ShapeError(
                 f"{self} takes samples of shape (W, {self.channels[0]}), got {tuple(in_shape)}"
@@ -261,26 +336,39 @@ class TTConv1d(TTConv2d):
         return super().out_shape((1, *in_shape))[1:]
 
 
-def _as_ranks(ranks, d):
+def _as_ranks(ranks: Ranks, d: int) -> tuple[int, ...]:
     """``(r_0, ..., r_{d-1}, 1)``; an int r stands for all but the last."""
-    ranks = (ranks,) * d + (1,) if isinstance(ranks, Integral) else tuple(ranks)
-    if len(ranks) != d + 1 or ranks[-1] != 1:
+    is_one = isinstance(ranks, Integral) and not isinstance(ranks, bool)
+    found: Any = (*(ranks,) * d, 1) if is_one else ranks
+    if not hasattr(found, "__len__") or len(found) != d + 1 or isinstance(found, str | dict):
         raise RankError(
-            f"ranks are {ranks}, expected (r_0, ..., r_{d - 1}, 1): as many as cores, and a 1"
+            f"ranks are {ranks!r}, expected (r_0, ..., r_{d - 1}, 1): as many as cores, and a 1"
         )
-    return as_ranks((1, *ranks), d + 1)[1:]
+    if found[-1] != 1:
+        raise RankError(f"ranks are {ranks!r}, expected them to end with 1 (r_d = 1)")
+    return as_ranks((1, *found), d + 1)[1:]
 
 
-def _decomposed(kernel, in_modes, out_modes, max_rank, rel_error):
+def _decompose(
+    kernel: Array,
+    in_modes: Modes,
+    out_modes: Modes,
+    max_rank: int | Modes | None,
+    rel_error: float | None,
+) -> tuple[tuple[int, ...], dict[str, Any]]:
     """Ranks and parameters of a dense kernel's TT-SVD."""
-    C, S = prod(in_modes), prod(out_modes)
+    # The matrix (kh kw C, S), pixels being its first mode.
+    C = prod(in_modes)
+    S = prod(out_modes)
     check_shape("kernel", kernel, (None,) * (kernel.ndim - 2) + (C, S))
     kernel_size = (1, *kernel.shape[:-2])[-2:]
     pixels = prod(kernel_size)
     matrix = namespace(kernel).reshape(kernel, (pixels * C, S))
-    train = tt.from_dense(matrix, (pixels, *in_modes), (1, *out_modes), max_rank, rel_error)
-    ranks = train.ranks[1:]
+    W = tt.from_dense(matrix, (pixels, *in_modes), (1, *out_modes), max_rank, rel_error)
+
+    # Its first core becomes the filters. Where it is a number, it goes into the next core.
+    ranks = W.ranks[1:]
     if pixels * ranks[0] > 1:
-        return ranks, split_filters({"cores": train.balance().cores}, (*kernel_size, ranks[0]))
-    filters, first, *others = train.cores  # the filters are a number
+        return ranks, split_filters({"cores": W.balance().cores}, (*kernel_size, ranks[0]))
+    filters, first, *others = W.cores
     return ranks, {"cores": tt.TTMatrix([filters[0, 0, 0, 0] * first, *others]).balance().cores}

@@ -5,17 +5,18 @@ from functools import cached_property
 from math import prod
 from typing import Any, ClassVar
 
+import numpy as np
+
 from ttref.checks import check_choice
-from ttref.errors import ShapeError
+from ttref.contracts import Array, Cores, Modes, Ranks, Tree
 from ttref.fast import tt_linear
-from ttref.layers.activation import check_activation
 from ttref.layers.affine import Affine
-from ttref.tt.check import as_structure, core_shapes
+from ttref.tt.check import Structure, as_structure, core_shapes
 from ttref.tt.init import INITIALIZERS
 from ttref.tt.matrix import from_dense
 
 
-@dataclass(frozen=True, init=False)
+@dataclass(frozen=True)
 class TTDense(Affine):
     """Fully connected layer whose matrix is a `TTMatrix`.
 
@@ -29,16 +30,16 @@ class TTDense(Affine):
         Whether b is added.
     activation : str, optional
         Name of an `Activation`.
-    init : str
+    initializer : str
         glorot (as in t3f), he, lecun, normal, glorot_uniform (TT_RNN), xavier (TensorNet-TF) or
         orthogonal (Theano).
     bias_init : float
-        What b starts from.
+        First value of all entries of b.
 
     Raises
     ------
     ShapeError, RankError, ConventionError
-        If the modes and ranks do not make a train, or a name does not exist.
+        If the modes and ranks do not make a tensor train, or an option does not exist.
 
     Notes
     -----
@@ -52,33 +53,36 @@ class TTDense(Affine):
     (1725, 490625)
     """
 
-    in_modes: tuple[int, ...]
-    out_modes: tuple[int, ...]
-    ranks: tuple[int, ...]
+    in_modes: Modes
+    out_modes: Modes
+    ranks: Ranks
+    bias: bool = True
+    activation: str | None = None
+    initializer: str = "glorot"
+    bias_init: float = 0.0
 
     op: ClassVar[Any] = tt_linear
-    weights: ClassVar[str] = "cores"
+    weights: ClassVar[tuple[str, ...]] = ("cores",)
 
-    def __init__(
-        self,
-        in_modes,
-        out_modes,
-        ranks,
-        bias=True,
-        activation=None,
-        init="glorot",
-        bias_init=0.0,
-    ):
-        in_modes, out_modes, ranks = as_structure(in_modes, out_modes, ranks)
-        check_choice("init", init, INITIALIZERS)
-        check_activation(activation)
-        self._set(in_modes=in_modes, out_modes=out_modes, ranks=ranks)
-        self._set(bias=bias, activation=activation, initializer=init, bias_init=bias_init)
+    def __post_init__(self) -> None:
+        self._set(**self.structure._asdict())
+        check_choice("initializer", self.initializer, INITIALIZERS)
+        super().__post_init__()
 
     @classmethod
     def from_dense(
-        cls, matrix, in_modes, out_modes, max_rank=None, rel_error=None, bias=None, **options
-    ):
+        cls,
+        matrix: Array,
+        in_modes: Modes,
+        out_modes: Modes,
+        max_rank: int | None = None,
+        rel_error: float | None = None,
+        bias: Array | None = None,
+        *,
+        activation: str | None = None,
+        initializer: str = "glorot",
+        bias_init: float = 0.0,
+    ) -> tuple["TTDense", dict[str, Any]]:
         """The layer of a dense matrix's TT-SVD, and its parameters.
 
         Parameters
@@ -87,8 +91,8 @@ class TTDense(Affine):
         in_modes, out_modes, max_rank, rel_error
             As in `tt.from_dense`.
         bias : array, shape ``(M,)``, optional
-        **options
-            Of the layer.
+        activation, initializer, bias_init
+            Options of the layer.
 
         Returns
         -------
@@ -97,37 +101,37 @@ class TTDense(Affine):
             With cores of one root mean square.
         """
         W = from_dense(matrix, in_modes, out_modes, max_rank, rel_error).balance()
-        layer = cls(in_modes, out_modes, W.ranks, bias=bias is not None, **options)
+        has_bias = bias is not None
+        layer = cls(in_modes, out_modes, W.ranks, has_bias, activation, initializer, bias_init)
         params = {"cores": W.cores}
-        return layer, params if bias is None else params | {"bias": bias}
+        return layer, params | {"bias": bias} if has_bias else params
 
-    def __str__(self):
+    def __str__(self) -> str:
         n, m = self.sizes
-        return f"TTDense({n} -> {m}, ranks {'-'.join(map(str, self.ranks))})"
+        return f"TTDense({n} -> {m}, ranks {'-'.join(map(str, self.structure.ranks))})"
 
     @cached_property
-    def core_shapes(self):
-        """The d core shapes ``(r_{k-1}, n_k, m_k, r_k)``."""
-        return core_shapes(self.in_modes, self.out_modes, self.ranks)
+    def structure(self) -> Structure:
+        """Checked modes and ranks."""
+        return as_structure(self.in_modes, self.out_modes, self.ranks)
 
     @property
-    def sizes(self):
+    def sizes(self) -> tuple[int, int]:
         return prod(self.in_modes), prod(self.out_modes)
 
     @property
-    def num_weights(self):
-        return sum(map(prod, self.core_shapes))
+    def weight_shape(self) -> tuple[tuple[int, ...], ...]:
+        return core_shapes(*self.structure)
 
-    def draw_weights(self, rng, dtype, xp):
-        draw = INITIALIZERS[self.initializer]
-        return draw(self.in_modes, self.out_modes, self.ranks, rng, dtype=dtype, xp=xp).cores
+    def draw_weights(self, rng: np.random.Generator) -> Cores:
+        return INITIALIZERS[self.initializer](*self.structure, rng).cores
 
-    def check_weights(self, weights):
-        cores = weights.cores if isinstance(weights, tt_linear.Prepared) else weights
-        shapes = tuple(tuple(core.shape) for core in cores)
-        if shapes != self.core_shapes:
-            raise ShapeError(f"cores have shapes {shapes}, expected {self.core_shapes}")
+    def check_params(self, params: Tree) -> None:
+        cores = params.get("cores") if isinstance(params, dict) else None
+        if type(cores) is tt_linear.Prepared:
+            params = params | {"cores": cores.cores}
+        super().check_params(params)
 
-    def prepare(self, params, batch):
+    def prepare(self, params: Tree, batch: int) -> Tree:
         self.check_params(params)
         return params | {"cores": tt_linear.prepare(params["cores"], batch)}

@@ -1,101 +1,98 @@
 """Recurrent layers whose input map is a tensor train: TTRNN, TTGRU, TTLSTM (Yang et al. 2017)."""
 
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass
 from functools import cached_property, partial
 from math import prod
 from types import SimpleNamespace
-from typing import ClassVar
+from typing import Any, ClassVar
+
+import numpy as np
 
 from ttref.cells import per_gate
-from ttref.checks import check_choice
-from ttref.errors import ShapeError
+from ttref.checks import check_choice, check_flag
+from ttref.contracts import Modes, Operator, Ranks, Tree
 from ttref.fast import tt_linear
-from ttref.layers.recurrent_base import Elman, Gated, LongShortTerm, Recurrent
-from ttref.tt.check import as_structure, core_shapes
+from ttref.layers.recurrent_base import Recurrent, WithGRUCell, WithLSTMCell, WithRNNCell
+from ttref.tt.check import Structure, as_structure, core_shapes
 from ttref.tt.init import INITIALIZERS
 
-PER_GATE = SimpleNamespace(
+PER_GATE: Any = SimpleNamespace(
     forward=partial(per_gate.forward, op=tt_linear), backward=per_gate.backward
 )
 
 
-@dataclass(frozen=True, init=False)
+@dataclass(frozen=True)
 class TTInput(Recurrent):
     """``p = x W + b`` with W a tensor train.
 
-    One train serves all gates: its first output mode is g times as wide, and a gate is a slice
-    of the first core. With `per_gate` each gate has a train of its own, ``"cores"`` is a tuple of
-    g trains.
+    One tensor train serves all gates: its first output mode is g times as wide, and a gate is a
+    slice of the first core. With `per_gate` each gate has a tensor train of its own, and
+    ``"cores"`` is a tuple of g tuples of cores.
     """
 
-    in_modes: tuple[int, ...]
-    out_modes: tuple[int, ...]
-    ranks: tuple[int, ...]
-    per_gate: bool = field(default=False, kw_only=True)
+    in_modes: Modes
+    out_modes: Modes
+    ranks: Ranks
+    _: KW_ONLY
+    per_gate: bool = False
 
-    weights: ClassVar[str] = "cores"
+    weights: ClassVar[tuple[str, ...]] = ("cores",)
 
-    def __init__(
-        self,
-        in_modes,
-        out_modes,
-        ranks,
-        init="glorot",
-        recurrent_init="orthogonal",
-        **options,
-    ):
-        in_modes, out_modes, ranks = as_structure(in_modes, out_modes, ranks)
-        check_choice("init", init, INITIALIZERS)
-        self._set(in_modes=in_modes, out_modes=out_modes, ranks=ranks)
-        self._set_options(init, recurrent_init, options)
+    def __post_init__(self) -> None:
+        self._set(**self.structure._asdict())
+        check_flag("per_gate", self.per_gate)
+        check_choice("initializer", self.initializer, INITIALIZERS)
+        super().__post_init__()
 
-    def __str__(self):
+    def __str__(self) -> str:
         n, u = self.sizes
-        return f"{type(self).__name__}({n} -> {u}, ranks {'-'.join(map(str, self.ranks))})"
+        ranks = "-".join(map(str, self.structure.ranks))
+        return f"{type(self).__name__}({n} -> {u}, ranks {ranks})"
+
+    @cached_property
+    def structure(self) -> Structure:
+        """Checked modes and ranks."""
+        return as_structure(self.in_modes, self.out_modes, self.ranks)
 
     @property
-    def input_map(self):
+    def input_map(self) -> Operator:
         return PER_GATE if self.per_gate else tt_linear
 
     @property
-    def sizes(self):
+    def sizes(self) -> tuple[int, int]:
         return prod(self.in_modes), prod(self.out_modes)
 
     @property
-    def _train_modes(self):
-        """Output modes of a train."""
-        first = self.out_modes[0] * (1 if self.per_gate else self.cell.gates)
-        return first, *self.out_modes[1:]
-
-    @cached_property
-    def core_shapes(self):
-        """The d core shapes of a train."""
-        return core_shapes(self.in_modes, self._train_modes, self.ranks)
+    def matrix_structure(self) -> Structure:
+        """Modes and ranks of a tensor train: that of all gates, or of one of them."""
+        in_modes, out_modes, ranks = self.structure
+        gates = 1 if self.per_gate else self.cell.gates
+        return Structure(in_modes, (gates * out_modes[0], *out_modes[1:]), ranks)
 
     @property
-    def num_weights(self):
-        return sum(map(prod, self.core_shapes)) * (self.cell.gates if self.per_gate else 1)
+    def weight_shape(self) -> tuple:
+        shapes = core_shapes(*self.matrix_structure)
+        return (shapes,) * self.cell.gates if self.per_gate else shapes
 
-    def draw_weights(self, rng, dtype, xp):
-        def draw():
-            structure = self.in_modes, self._train_modes, self.ranks
-            return INITIALIZERS[self.initializer](*structure, rng, dtype=dtype, xp=xp).cores
-
-        return tuple(draw() for _ in range(self.cell.gates)) if self.per_gate else draw()
-
-    def check_weights(self, weights):
-        trains = weights if self.per_gate else (weights,)
-        if self.per_gate and len(trains) != self.cell.gates:
-            raise ShapeError(f"cores are {len(trains)} trains, expected {self.cell.gates}")
-        for train in trains:
-            shapes = tuple(tuple(getattr(core, "shape", ())) for core in train)
-            if shapes != self.core_shapes:
-                raise ShapeError(f"cores have shapes {shapes}, expected {self.core_shapes}")
+    def draw_weights(self, rng: np.random.Generator) -> Tree:
+        draw = partial(INITIALIZERS[self.initializer], *self.matrix_structure, rng)
+        if self.per_gate:
+            return tuple([draw().cores for _ in range(self.cell.gates)])
+        return draw().cores
 
 
-@dataclass(frozen=True, init=False)
-class TTRNN(TTInput, Elman):
-    """Simple recurrent layer: ``TTRNN(in_modes, out_modes, ranks, **options)``, see `Recurrent`.
+@dataclass(frozen=True)
+class TTRNN(TTInput, WithRNNCell):
+    """Simple recurrent layer: h' = act(x W + b + h U), W a tensor train.
+
+    Parameters
+    ----------
+    in_modes, out_modes : sequences of d ints
+        ``N = n_1 * ... * n_d`` and ``u = m_1 * ... * m_d``.
+    ranks : int or sequence of d + 1 ints
+        TT-ranks ``(1, r_1, ..., r_{d-1}, 1)``; an int r stands for ``(1, r, ..., r, 1)``.
+    activation, bias, ...
+        Options are keyword arguments; `Recurrent` documents them.
 
     Examples
     --------
@@ -104,9 +101,18 @@ class TTRNN(TTInput, Elman):
     """
 
 
-@dataclass(frozen=True, init=False)
-class TTGRU(TTInput, Gated):
-    """Gated recurrent unit: ``TTGRU(in_modes, out_modes, ranks, **options)``, see `Recurrent`.
+@dataclass(frozen=True)
+class TTGRU(TTInput, WithGRUCell):
+    """Gated recurrent unit whose input map is a tensor train.
+
+    Parameters
+    ----------
+    in_modes, out_modes : sequences of d ints
+        ``N = n_1 * ... * n_d`` and ``u = m_1 * ... * m_d``.
+    ranks : int or sequence of d + 1 ints
+        TT-ranks ``(1, r_1, ..., r_{d-1}, 1)``; an int r stands for ``(1, r, ..., r, 1)``.
+    activation, recurrent_activation, reset, ...
+        Options are keyword arguments; `Recurrent` documents them.
 
     Examples
     --------
@@ -115,9 +121,18 @@ class TTGRU(TTInput, Gated):
     """
 
 
-@dataclass(frozen=True, init=False)
-class TTLSTM(TTInput, LongShortTerm):
-    """Long short-term memory: ``TTLSTM(in_modes, out_modes, ranks, **options)``, see `Recurrent`.
+@dataclass(frozen=True)
+class TTLSTM(TTInput, WithLSTMCell):
+    """Long short-term memory whose input map is a tensor train.
+
+    Parameters
+    ----------
+    in_modes, out_modes : sequences of d ints
+        ``N = n_1 * ... * n_d`` and ``u = m_1 * ... * m_d``.
+    ranks : int or sequence of d + 1 ints
+        TT-ranks ``(1, r_1, ..., r_{d-1}, 1)``; an int r stands for ``(1, r, ..., r, 1)``.
+    activation, recurrent_activation, unit_forget_bias, ...
+        Options are keyword arguments; `Recurrent` documents them.
 
     Examples
     --------

@@ -1,46 +1,28 @@
-"""What layers with an affine map ``x W + b`` share, whatever W is held as."""
+"""What layers with a matrix of weights share, whether it is full or a tensor train."""
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import ClassVar
 
-from ttref.errors import ConventionError
-from ttref.layers.base import Layer
+from ttref.layers.base import Layer, count
 
 
-@dataclass(frozen=True, init=False)
+@dataclass(frozen=True)
 class Weighted(Layer):
-    """A subclass says how W is held."""
+    """A layer with a matrix, or a kernel, of weights W; a subclass says how W is held."""
 
-    weights: ClassVar[str]  # name of the parameter that holds W
-
-    @property
-    def sizes(self) -> tuple[int, int]:
-        """``(N, M)``: features that come in, and that go out (units, of a recurrent layer)."""
-        raise NotImplementedError
+    weights: ClassVar[tuple[str, ...]]  # names of the parameters that hold W
 
     @property
     def num_weights(self) -> int:
         """Numbers that hold W."""
+        shapes = self._shapes.items()
+        return sum(count(shape) for name, shape in shapes if name in self.weights)
+
+    @property
+    def num_dense_weights(self) -> int:
+        """Numbers in W as a full matrix or kernel."""
         raise NotImplementedError
 
-    def draw_weights(self, rng, dtype, xp):
-        """Initial W, in the form that the operator takes."""
-        raise NotImplementedError
-
-    def check_weights(self, weights):
-        """Raise `ShapeError` unless `weights` have this layer's shapes."""
-        raise NotImplementedError
-
-    @cached_property
-    def _names(self) -> set[str]:
-        """Of all parameters."""
-        raise NotImplementedError
-
-    def check_params(self, params):
-        """Raise unless these are the parameters of this layer, W of the right shapes."""
-        if params.keys() != self._names:
-            raise ConventionError(
-                f"parameters are {sorted(params)}, expected {sorted(self._names)}"
-            )
-        self.check_weights(params[self.weights])
+    @property
+    def dense_params(self) -> int:
+        return self.num_params - self.num_weights + self.num_dense_weights

@@ -54,6 +54,7 @@ class EpsilonTwice(BatchNorm):
     """Another epsilon."""
 
     def __post_init__(self):
+        super().__post_init__()
         self._set(epsilon=2 * self.epsilon)
 
 
