@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -48,8 +48,8 @@ class Augment(Layer):
 
     def __post_init__(self) -> None:
         check_flag("flip", self.flip)
-        if isinstance(self.pad, bool) or self.pad != 0:
-            self._set(pad=check_count("pad", self.pad))
+        is_zero = isinstance(self.pad, Integral) and self.pad == 0 and self.pad is not False
+        self._set(pad=0 if is_zero else check_count("pad", self.pad))
         if self.contrast is None:
             return
         if not _are_bounds(self.contrast):

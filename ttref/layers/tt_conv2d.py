@@ -340,12 +340,11 @@ def _as_ranks(ranks: Ranks, d: int) -> tuple[int, ...]:
     """``(r_0, ..., r_{d-1}, 1)``; an int r stands for all but the last."""
     is_one = isinstance(ranks, Integral) and not isinstance(ranks, bool)
     found: Any = (*(ranks,) * d, 1) if is_one else ranks
-    if not hasattr(found, "__len__") or len(found) != d + 1 or isinstance(found, str | dict):
+    is_sequence = hasattr(found, "__len__") and not isinstance(found, str | dict)
+    if not is_sequence or len(found) != d + 1 or found[-1] != 1:
         raise RankError(
             f"ranks are {ranks!r}, expected (r_0, ..., r_{d - 1}, 1): as many as cores, and a 1"
         )
-    if found[-1] != 1:
-        raise RankError(f"ranks are {ranks!r}, expected them to end with 1 (r_d = 1)")
     return as_ranks((1, *found), d + 1)[1:]
 
 

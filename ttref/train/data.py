@@ -112,7 +112,8 @@ def check_data(model: Layer, params: Tree, data: Samples, loss: str) -> Data:
         raise ShapeError(f"x has shape {shape}, expected at least one sample, (B, ...)")
     if not isinstance(x, Reader) and is_floating(x):
         _check_finite(x)
-    check_targets(loss, target, (shape[0], *model.out_shape(shape[1:])), weight)
+    sample_shape = model.out_shape(shape[1:]) or ()
+    check_targets(loss, target, (shape[0], *sample_shape), weight)
     return Data(x, target, weight)
 
 

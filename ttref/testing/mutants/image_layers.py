@@ -35,7 +35,7 @@ class Backwards(TTConv1d):
     def backward(self, dy, cache, input_gradient=True):
         """Pull back."""
         dparams, dx = super().backward(np.flip(dy, 1), cache)
-        return dparams, np.flip(dx, 1)
+        return dparams, np.flip(np.asarray(dx), 1)
 
 
 def filters_missing(self, dy, cache, dparams, dx):
