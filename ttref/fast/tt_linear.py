@@ -60,6 +60,11 @@ class Prepared(NamedTuple):
     plan: Plan
     groups: tuple[MergedGroup, ...]  # the cores, merged as the plan says
 
+    @property
+    def shape(self) -> tuple[tuple[int, ...], ...]:
+        """Shapes of the cores, for who checks parameters."""
+        return tuple([core.shape for core in self.cores])
+
 
 class PartCotangents(NamedTuple):
     """What the backward pass of one part of the work gives, or that of all parts."""

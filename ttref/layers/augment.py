@@ -11,7 +11,7 @@ from array_api_compat import device
 
 from ttref import ops
 from ttref.arrays import namespace, plain
-from ttref.checks import check_count, check_flag
+from ttref.checks import check_flag, check_number
 from ttref.contracts import Array, Cache, Tree
 from ttref.errors import ConventionError
 from ttref.layers.base import Layer
@@ -48,8 +48,7 @@ class Augment(Layer):
 
     def __post_init__(self) -> None:
         check_flag("flip", self.flip)
-        is_zero = isinstance(self.pad, Integral) and self.pad == 0 and self.pad is not False
-        self._set(pad=0 if is_zero else check_count("pad", self.pad))
+        self._set(pad=int(check_number("pad", self.pad, "an integer >= 0", _is_natural)))
         if self.contrast is None:
             return
         if not _are_bounds(self.contrast):
@@ -94,6 +93,10 @@ class Augment(Layer):
         if scaled is not None:
             _, dy = ops.contrast.backward(dy, scaled)
         return ops.crop_flip.backward(dy, moved)
+
+
+def _is_natural(value: Any) -> bool:
+    return isinstance(value, Integral) and value >= 0
 
 
 def _are_bounds(contrast: Any) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 
 import numpy as np
 
@@ -202,14 +202,23 @@ class Layer:
         ShapeError
             If a shape is another.
         """
+        try:
+            fits = len(params) == len(self._shapes)
+            for name, shape in self._shapes.items():
+                fits = fits and shape_of(params[name]) == shape
+        except (LookupError, TypeError):
+            fits = False
+        if not fits:
+            self._refuse(params)
+
+    def _refuse(self, params: Tree) -> NoReturn:
+        """Say how `params` are not the parameters of this layer."""
         shapes = self._shapes
         if not isinstance(params, dict) or params.keys() != shapes.keys():
-            found = sorted(params) if isinstance(params, dict) else f"a {type(params).__name__}"
-            raise ConventionError(f"parameters are {found}, expected {sorted(shapes)}")
-        for name, shape in shapes.items():
-            if shape_of(params[name]) != shape:
-                found = shape_of(params[name])
-                raise ShapeError(f"{name} has shape {found}, expected {shape}")
+            names = sorted(params) if isinstance(params, dict) else f"a {type(params).__name__}"
+            raise ConventionError(f"parameters are {names}, expected {sorted(shapes)}")
+        name = next(name for name, shape in shapes.items() if shape_of(params[name]) != shape)
+        raise ShapeError(f"{name} has shape {shape_of(params[name])}, expected {shapes[name]}")
 
     @cached_property
     def _shapes(self) -> dict[str, Any]:
@@ -223,11 +232,17 @@ class Layer:
 
 def shape_of(parameter: Tree) -> Any:
     """The shape of an array; the tuple or dict of the shapes of a tuple or a dict."""
-    if isinstance(parameter, tuple | list):
-        return tuple([shape_of(part) for part in parameter])
+    shape = getattr(parameter, "shape", None)
+    if shape is not None:
+        return shape
+    if isinstance(parameter, (tuple, list)):
+        try:
+            return tuple([part.shape for part in parameter])
+        except AttributeError:
+            return tuple([shape_of(part) for part in parameter])
     if isinstance(parameter, dict):
         return {name: shape_of(part) for name, part in parameter.items()}
-    return getattr(parameter, "shape", type(parameter).__name__)
+    return type(parameter).__name__
 
 
 def count(shape: Any) -> int:

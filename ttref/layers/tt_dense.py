@@ -126,12 +126,6 @@ class TTDense(Affine):
     def draw_weights(self, rng: np.random.Generator) -> Cores:
         return INITIALIZERS[self.initializer](*self.structure, rng).cores
 
-    def check_params(self, params: Tree) -> None:
-        cores = params.get("cores") if isinstance(params, dict) else None
-        if type(cores) is tt_linear.Prepared:
-            params = params | {"cores": cores.cores}
-        super().check_params(params)
-
     def prepare(self, params: Tree, batch: int) -> Tree:
         self.check_params(params)
         return params | {"cores": tt_linear.prepare(params["cores"], batch)}
