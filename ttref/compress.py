@@ -191,7 +191,8 @@ def _compress_layer(
     if after >= before:
         return CompressedLayer(name, in_modes, out_modes, None, before, before, 0.0), weights
     error = _relative_error(kernel, compressed)
-    row = CompressedLayer(name, in_modes, out_modes, layer.ranks, before, after, error)
+    ranks = layer.structure.ranks
+    row = CompressedLayer(name, in_modes, out_modes, ranks, before, after, error)
     return row, compressed
 
 

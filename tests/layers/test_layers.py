@@ -241,7 +241,7 @@ BAD = [
     (lambda: Dense(3, 2, initializer="x"), ConventionError, "initializer is 'x', expected one of"),
     (lambda: tt_dense().forward({}, X), ConventionError, r"parameters are \[\], expected"),
     (lambda: Dense(6, 6).forward(PARAMS, X), ConventionError, "expected .'bias', 'kernel'"),
-    (lambda: TTDense([2, 3], [3, 2], 3).forward(PARAMS, X), ShapeError, "cores has shape"),
+    (lambda: TTDense([2, 3], [3, 2], 3).forward(PARAMS, X), ShapeError, "cores have shapes"),
     (lambda: tt_dense().forward(PARAMS, X[:, 1:]), ShapeError, r"x has shape \(2, 5\), expected"),
     (lambda: tt_dense().forward(PARAMS, "x"), ShapeError, "x is a str 'x', expected an array"),
     (lambda: Sequential([Dense(3, 2), Dense(3, 2)]), ShapeError, r"layer 1: Dense\(3 -> 2\) takes"),

@@ -342,7 +342,7 @@ BAD = [
     (
         lambda: TTGRU(*MODES, per_gate=True).forward(TTGRU(*MODES).init(0), X),
         ShapeError,
-        r"cores has shape \(\(1, 2, 6, 2\), .* expected \(\(\(1, 2, 2, 2\)",
+        r"cores have shapes \(\(1, 2, 6, 2\), .* expected \(\(\(1, 2, 2, 2\)",
     ),
     (
         lambda: RNN(6, 4, dropout=0.5).forward(RNN(6, 4).init(0), X, train=True),

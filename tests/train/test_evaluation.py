@@ -211,5 +211,5 @@ def test_parameters_that_do_not_fit_are_refused_by_the_layer_that_they_are_of():
     with pytest.raises(ConventionError, match=r"layer 1, TTDense.*parameters are \['cores'\]"):
         evaluate(model, ({}, {"cores": params[1]["cores"]}), data)
     cores = params[1]["cores"][::-1]
-    with pytest.raises(ShapeError, match=r"layer 1, TTDense.*cores has shape"):
+    with pytest.raises(ShapeError, match=r"layer 1, TTDense.*cores have shapes"):
         evaluate(model, ({}, params[1] | {"cores": cores}), data)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -96,7 +96,7 @@ class Augment(Layer):
 
 
 def _is_natural(value: Any) -> bool:
-    return isinstance(value, Integral) and value >= 0
+    return isinstance(value, int | np.integer) and bool(value >= 0)
 
 
 def _are_bounds(contrast: Any) -> bool:

@@ -218,7 +218,9 @@ class Layer:
             names = sorted(params) if isinstance(params, dict) else f"a {type(params).__name__}"
             raise ConventionError(f"parameters are {names}, expected {sorted(shapes)}")
         name = next(name for name, shape in shapes.items() if shape_of(params[name]) != shape)
-        raise ShapeError(f"{name} has shape {shape_of(params[name])}, expected {shapes[name]}")
+        is_one = all(isinstance(size, int) for size in shapes[name])
+        found = f"{name} {'has shape' if is_one else 'have shapes'} {shape_of(params[name])}"
+        raise ShapeError(f"{found}, expected {shapes[name]}")
 
     @cached_property
     def _shapes(self) -> dict[str, Any]:

@@ -112,8 +112,9 @@ def check_data(model: Layer, params: Tree, data: Samples, loss: str) -> Data:
         raise ShapeError(f"x has shape {shape}, expected at least one sample, (B, ...)")
     if not isinstance(x, Reader) and is_floating(x):
         _check_finite(x)
-    sample_shape = model.out_shape(shape[1:]) or ()
-    check_targets(loss, target, (shape[0], *sample_shape), weight)
+    sizes = model.out_shape(shape[1:]) or ()
+    known = [size for size in sizes if size is not None]  # all, as those of x are
+    check_targets(loss, target, (shape[0], *known), weight)
     return Data(x, target, weight)
 
 
