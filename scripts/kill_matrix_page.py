@@ -28,10 +28,11 @@ Result: TypeAlias = dict[str, Any]
 def draw_curves(results: list[Result]) -> None:
     """Draw the fraction of planted errors found, over their size."""
     figure, axes = plt.subplots(2, 2, figsize=(9, 6), sharey=True, layout="constrained")
-    for row, (key, title) in enumerate(CURVE_TITLES.items()):
+    for row, key in enumerate(CURVE_TITLES):
         for column, dtype in enumerate(FORMATS):
+            title = f"{dtype}, {CURVE_TITLES[key]}"
             of_format = [result for result in results if result["dtype"] == dtype]
-            draw_panel(axes[row][column], f"{dtype}, {title}", key, of_format)
+            draw_panel(axes[row][column], title, key, of_format)
     for panel in axes[1]:
         panel.set_xlabel("relative error of a whole gradient")
     for panel in axes[:, 0]:

@@ -14,12 +14,14 @@ import platform
 import signal
 import time
 import warnings
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import partial
 from importlib.metadata import packages_distributions, version
 from importlib.util import find_spec
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy as np
 from kill_matrix_page import FORMATS, write_page
@@ -28,31 +30,47 @@ from tqdm import tqdm
 from ttref import tree
 from ttref.rng import generator
 from ttref.testing.accuracy import draw_floats
-from ttref.testing.cases import CASES, from_generator
+from ttref.testing.cases import CASES, Case, from_generator
 from ttref.testing.ladder import DTYPES, LEVELS, attempt, rungs
 from ttref.testing.scoring import OPTIMIZERS, ladder_checker, score
 
 RECORD = Path("docs/kill_matrix.json")
-SEEDS, EXAMPLES = range(2), 25  # a mutant gets 2 x 25 cases
-CHUNK = 200  # cases of the real operators between two reports of progress
+SEEDS = range(2)
+EXAMPLES = 25  # for each seed: a mutant gets 2 x 25 cases
+CHUNK = 200  # cases of the right operators between two reports of progress
 LINEAR = ("linear", "tt_linear", "fast.tt_linear", "Dense", "TTDense", "Sequential")
 OTHERS = tuple(name for name in CASES if name not in (*LINEAR, *OPTIMIZERS))
-TENSORFLOW_ERROR = 1e-3  # its function returns Jacobians and leaves the judgement to the reader
+TENSORFLOW_ERROR = 1e-3  # its function returns Jacobians, and no verdict on them
+
+Forward: TypeAlias = Callable[..., np.ndarray]
+"""``forward(*inputs)``: y."""
+
+Backward: TypeAlias = Callable[..., list[np.ndarray]]
+"""``backward(dy, *inputs)``: the gradients of the inputs."""
+
+IsRight: TypeAlias = Callable[[Forward, Backward, list[np.ndarray]], bool]
+"""Asks a peer whether a function and its backward agree at some inputs."""
+
+Checker: TypeAlias = Callable[[Any, str, int, str], bool | None]
+"""``checker(op, operator, seed, dtype)``, as `ttref.testing.score` takes it."""
+
+Record: TypeAlias = dict[str, Any]
+"""A part of docs/kill_matrix.json."""
 
 
-def torch_gradcheck(fast):
-    """``torch.autograd.gradcheck`` of a function and its backward on NumPy arrays."""
+def torch_gradcheck(fast: bool) -> IsRight:
+    """Check by ``torch.autograd.gradcheck``, on NumPy arrays."""
     import torch
 
-    def is_right(forward, backward, inputs):
+    def is_right(forward: Forward, backward: Backward, inputs: list[np.ndarray]) -> bool:
         class Function(torch.autograd.Function):
             @staticmethod
-            def forward(ctx, *xs):
+            def forward(ctx: Any, *xs: Any) -> Any:
                 ctx.save_for_backward(*xs)
                 return torch.from_numpy(forward(*(x.detach().numpy() for x in xs)))
 
             @staticmethod
-            def backward(ctx, dy):
+            def backward(ctx: Any, dy: Any) -> Any:
                 xs = (x.detach().numpy() for x in ctx.saved_tensors)
                 return tuple(map(torch.from_numpy, backward(dy.numpy(), *xs)))
 
@@ -66,30 +84,31 @@ def torch_gradcheck(fast):
     return is_right
 
 
-def jax_check_grads():
-    """The same by ``jax.test_util.check_grads``."""
+def jax_check_grads() -> IsRight:
+    """Check by ``jax.test_util.check_grads``."""
     import jax
     from jax.test_util import check_grads
 
     jax.config.update("jax_enable_x64", True)
-    current = {}  # two callbacks for all problems: each new one would be compiled anew
+    # Two callbacks serve all problems, because each new one would be compiled again.
+    current: dict[str, Callable[..., Any]] = {}
 
-    def run(name, *arguments):
+    def run(name: str, *arguments: Any) -> Any:
         return current[name](*map(np.asarray, arguments))
 
-    forwards, backwards = partial(run, "forward"), partial(run, "backward")
+    forwards = partial(run, "forward")
+    backwards = partial(run, "backward")
 
-    def is_right(forward, backward, inputs):
+    def is_right(forward: Forward, backward: Backward, inputs: list[np.ndarray]) -> bool:
         current.update(forward=forward, backward=backward)
-        like_y, *like = (
-            jax.ShapeDtypeStruct(a.shape, a.dtype) for a in (forward(*inputs), *inputs)
-        )
+        arrays = (forward(*inputs), *inputs)
+        like_y, *like = (jax.ShapeDtypeStruct(a.shape, a.dtype) for a in arrays)
 
         @jax.custom_vjp
-        def function(*xs):
+        def function(*xs: Any) -> Any:
             return jax.pure_callback(forwards, like_y, *xs)
 
-        def pull_back(xs, dy):
+        def pull_back(xs: Any, dy: Any) -> Any:
             return tuple(jax.pure_callback(backwards, like, dy, *xs))
 
         function.defvjp(lambda *xs: (function(*xs), xs), pull_back)
@@ -102,16 +121,17 @@ def jax_check_grads():
     return is_right
 
 
-def hips_check_grads():
-    """The same by ``autograd.test_util.check_grads``."""
+def hips_check_grads() -> IsRight:
+    """Check by ``autograd.test_util.check_grads``."""
     from autograd.extend import defvjp, primitive
     from autograd.test_util import check_grads
 
-    def is_right(forward, backward, inputs):
-        def pull_back(k):
+    def is_right(forward: Forward, backward: Backward, inputs: list[np.ndarray]) -> bool:
+        def pull_back(k: int) -> Any:
             return lambda y, *xs: lambda dy: backward(dy, *xs)[k]
 
-        function, every = primitive(forward), tuple(range(len(inputs)))
+        function = primitive(forward)
+        every = tuple(range(len(inputs)))
         defvjp(function, *map(pull_back, every))
         try:
             check_grads(function, every, modes=["rev"], order=1)(*inputs)
@@ -122,14 +142,14 @@ def hips_check_grads():
     return is_right
 
 
-def tensorflow_compute_gradient():
-    """Whether the Jacobians of ``tf.test.compute_gradient`` agree to `TENSORFLOW_ERROR`."""
+def tensorflow_compute_gradient() -> IsRight:
+    """Check whether the Jacobians of ``tf.test.compute_gradient`` agree to `TENSORFLOW_ERROR`."""
     import tensorflow as tf
 
-    def is_right(forward, backward, inputs):
+    def is_right(forward: Forward, backward: Backward, inputs: list[np.ndarray]) -> bool:
         @tf.custom_gradient
-        def function(*xs):
-            def pull_back(dy):
+        def function(*xs: Any) -> Any:
+            def pull_back(dy: Any) -> Any:
                 return tf.numpy_function(backward, (dy, *xs), [x.dtype for x in xs])
 
             return tf.numpy_function(forward, xs, xs[0].dtype), pull_back
@@ -140,9 +160,9 @@ def tensorflow_compute_gradient():
     return is_right
 
 
-PEERS = {  # name: (package, what makes the check)
-    "torch slow": ("torch", lambda: torch_gradcheck(fast=False)),
-    "torch fast": ("torch", lambda: torch_gradcheck(fast=True)),
+PEERS: dict[str, tuple[str, Callable[[], IsRight]]] = {  # name: (package, what makes the check)
+    "torch slow": ("torch", partial(torch_gradcheck, fast=False)),
+    "torch fast": ("torch", partial(torch_gradcheck, fast=True)),
     "jax": ("jax", jax_check_grads),
     "HIPS autograd": ("autograd", hips_check_grads),
     "TensorFlow": ("tensorflow", tensorflow_compute_gradient),
@@ -151,10 +171,10 @@ PEERS = {  # name: (package, what makes the check)
 ORDER = ("ttref", *PEERS)
 
 
-def peer_checker(is_right):
-    """The checker that asks a peer about cases on floats, until it finds something wrong."""
+def peer_checker(is_right: IsRight) -> Checker:
+    """Make the checker that asks a peer about cases on floats until one is wrong."""
 
-    def checker(op, operator, seed, dtype):
+    def checker(op: Any, operator: str, seed: int, dtype: str) -> bool | None:
         rng = generator(seed)
         draw = from_generator(rng)
         np.random.seed(seed)  # noqa: NPY002 (HIPS autograd draws from there)
@@ -169,29 +189,32 @@ def peer_checker(is_right):
     return checker
 
 
-def on_arrays(case):
-    """``(forward, backward, inputs)`` of a case: functions of arrays one by one, not of trees."""
+def on_arrays(case: Case) -> tuple[Forward, Backward, list[np.ndarray]]:
+    """Make ``(forward, backward, inputs)`` of a case: functions of single arrays, not of trees."""
     leaves = tree.flatten(case.inputs)
 
-    def run(arrays):
+    def run(arrays: Sequence[np.ndarray]) -> tuple[np.ndarray, Any]:
         given = iter(arrays)
         return case.forward(tree.map(lambda _: next(given), case.inputs))
 
-    def forward(*arrays):
+    def forward(*arrays: np.ndarray) -> np.ndarray:
         return np.array(run(arrays)[0], order="C")
 
-    def backward(dy, *arrays):
+    def backward(dy: np.ndarray, *arrays: np.ndarray) -> list[np.ndarray]:
         gradients = tree.flatten(case.backward(dy, run(arrays)[1]))
         return [np.array(gradients[name], order="C") for name in leaves]
 
     return forward, backward, list(leaves.values())
 
 
-def summary(job):
-    """What the page tells of one checker on one format, in a process of its own."""
+def summary(job: tuple[str, str]) -> Record:
+    """Score one checker on one format: what the page tells of it."""
     name, dtype = job
-    checker = ladder_checker("certified", EXAMPLES) if name == "ttref" else None
-    checker = checker or peer_checker(PEERS[name][1]())
+    if name == "ttref":
+        checker = ladder_checker("certified", EXAMPLES)
+    else:
+        _, make_check = PEERS[name]
+        checker = peer_checker(make_check())
     start = time.perf_counter()
     found = score(
         checker, dtype=dtype, seeds=SEEDS, progress=lambda it: tqdm(it, f"{name} {dtype}")
@@ -208,11 +231,12 @@ def summary(job):
     }
 
 
-def false_alarms(count, level, seed):
-    """Run the real operators on `count` cases, on two cores; Ctrl-C ends it early."""
+def false_alarms(count: int, level: str, seed: int) -> Record:
+    """Run the right operators on `count` cases, on two cores; Ctrl-C ends it early."""
     chunks = [(seed, k, min(CHUNK, count - k), level) for k in range(0, count, CHUNK)]
     keys = ("cases", "comparisons", "undecided", "alarms")
-    total, start = dict.fromkeys(keys, 0) | {"first": []}, time.perf_counter()
+    total: Record = dict.fromkeys(keys, 0) | {"first": []}
+    start = time.perf_counter()
     context = get_context("spawn")
     with ProcessPoolExecutor(2, context, initializer=ignore_interrupts) as pool:
         progress = tqdm(total=count, unit="case")
@@ -228,16 +252,18 @@ def false_alarms(count, level, seed):
     return asked | total | {"operators": len(CASES), "first": total["first"][:5]}
 
 
-def ignore_interrupts():
-    """Leave Ctrl-C to the process that asked."""
+def ignore_interrupts() -> None:
+    """Leave Ctrl-C to the parent process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def false_alarms_in(chunk):
-    """Counts over some consecutive cases, the operators in turn."""
+def false_alarms_in(chunk: tuple[int, int, int, str]) -> Record:
+    """Count over some consecutive cases, of the operators in turn."""
     seed, first_case, count, level = chunk
-    rng, names = np.random.default_rng([seed, first_case]), list(CASES)
-    draw, climbed = from_generator(rng), rungs(level, DTYPES)
+    names = list(CASES)
+    rng = np.random.default_rng([seed, first_case])
+    draw = from_generator(rng)
+    climbed = rungs(level, DTYPES)
     findings = []
     for k in range(first_case, first_case + count):
         name = names[k % len(names)]
@@ -254,11 +280,11 @@ def false_alarms_in(chunk):
     }
 
 
-def main():
+def main() -> None:
     """Score, or count false alarms, and write the record and the page of both."""
     parser = argparse.ArgumentParser(description=__doc__)
     add = parser.add_argument
-    add("--false-alarms", type=int, metavar="N", help="only this: N cases of the real operators")
+    add("--false-alarms", type=int, metavar="N", help="only this: N cases of the right operators")
     add("--level", choices=LEVELS, default="certified", help="of these (certified)")
     add("--seed", type=int, default=0, help="of these (0)")
     add("--only", nargs="+", metavar="CHECKER", help=f"of ttref, {', '.join(PEERS)}")
@@ -269,13 +295,13 @@ def main():
     elif not options.page:
         for result in scores(options.only or list(ORDER)):
             save(result)
-    settings = {"peers": list(PEERS), "linear": ", ".join(LINEAR)}
+    settings: Record = {"peers": list(PEERS), "linear": ", ".join(LINEAR)}
     settings |= {"seeds": len(SEEDS), "examples": EXAMPLES, "tensorflow_error": TENSORFLOW_ERROR}
     write_page(json.loads(RECORD.read_text()), settings)
 
 
-def scores(names):
-    """New scores of the checkers of these names, two at a time, each as soon as it is there."""
+def scores(names: Sequence[str]) -> Iterator[Record]:
+    """Score the checkers of these names, two at a time; each result comes when it is done."""
     missing = [name for name in PEERS if find_spec(PEERS[name][0]) is None]
     for name in missing:
         print(f"NOT SCORED: {name} needs {PEERS[name][0]}, which is not installed")
@@ -292,8 +318,8 @@ def scores(names):
             }
 
 
-def save(news):
-    """Put news into the record, in the place of what they replace."""
+def save(news: Record) -> None:
+    """Put new results into the record, in the place of those that they replace."""
     record = json.loads(RECORD.read_text()) if RECORD.exists() else {"scores": []}
     by_job = {(s["dtype"], s["checker"]): s for s in record["scores"] + news.get("scores", [])}
     jobs = [(dtype, name) for dtype in FORMATS for name in ORDER]

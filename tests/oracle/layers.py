@@ -19,46 +19,49 @@ def gradients(params, x, dy):
 RIGHT = Adapter(forward, gradients)
 
 
-def stored(cores_there, x_there=None, y_there=None, **options):
-    """The right layer for somebody who stores things in another way: what it gets and gives.
+def keep(v, modes):
+    return v
+
+
+def stored(cores_there, x_there=keep, y_there=keep, **options):
+    """The right layer of somebody who stores what it gets and gives in another way.
 
     `cores_there` maps canonical cores to the stored ones, and must be its own inverse; so must the
     others, which take a batch of vectors and the modes.
     """
-    x_there, y_there = x_there or (lambda v, modes: v), y_there or (lambda v, modes: v)
 
-    def opened(params, x):
+    def to_canonical(params, x):
         params = {**params, "cores": cores_there(params["cores"])}
         n, m = ([core.shape[axis] for core in params["cores"]] for axis in (1, 2))
         return params, x_there(x, n[::-1]), n, m
 
-    def there(params, x):
-        params, x, _, m = opened(params, x)
+    def forward_there(params, x):
+        params, x, _, m = to_canonical(params, x)
         return y_there(forward(params, x), m)
 
-    def pulled(params, x, dy):
-        params, x, n, m = opened(params, x)
+    def gradients_there(params, x, dy):
+        params, x, n, m = to_canonical(params, x)
         found = gradients(params, x, y_there(dy, m[::-1]))
         return {**found, "cores": cores_there(found["cores"]), "x": x_there(found["x"], n)}
 
-    return Adapter(there, pulled, **options)
+    return Adapter(forward_there, gradients_there, **options)
 
 
 def changed(tensor, change):
     """The right layer with `change(value, params, batch size)` of one result."""
 
-    def there(params, x):
+    def changed_forward(params, x):
         y = forward(params, x)
         return change(y, params, len(x)) if tensor == "y" else y
 
-    def pulled(params, x, dy):
+    def changed_gradients(params, x, dy):
         found = gradients(params, x, dy)
         value = found.get(tensor)
         if isinstance(value, tuple):
             return {**found, tensor: tuple(change(v, params, len(x)) for v in value)}
         return found if value is None else {**found, tensor: change(value, params, len(x))}
 
-    return Adapter(there, pulled)
+    return Adapter(changed_forward, changed_gradients)
 
 
 def with_axes(axes):

@@ -60,8 +60,8 @@ def test_a_wrong_layout_that_raises_is_named_in_the_error():
 @pytest.mark.parametrize(
     ("x", "y", "words"),
     [
-        (layers.fortran, None, "the modes of x are in Fortran order"),
-        (None, layers.fortran, "the modes of y are in Fortran order"),
+        (layers.fortran, layers.keep, "the modes of x are in Fortran order"),
+        (layers.keep, layers.fortran, "the modes of y are in Fortran order"),
         (layers.fortran, layers.fortran, "the modes of x, y are in Fortran order"),
     ],
 )

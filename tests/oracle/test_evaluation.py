@@ -27,7 +27,8 @@ def test_a_right_layer_is_exact_on_the_lattice_and_within_units_on_floats(dtype)
     report = evaluate(layers.RIGHT, examples=30, dtypes=[dtype])
     assert report.ok
     assert not report.diagnosis
-    for (check, _), words in verdicts(report).items():
+    for key, words in verdicts(report).items():
+        check, _ = key
         assert words == "exact" if check.startswith("lattice") else words.startswith("within")
 
 

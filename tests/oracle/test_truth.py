@@ -61,7 +61,8 @@ def test_no_order_of_contraction_leaves_the_bound(shape, dtype):
 
 def test_the_bound_is_what_rounding_up_at_every_step_makes():
     """A product of two numbers and 39 sums: 40 roundings, each by a factor 1 + u."""
-    case, u = layers.problem((2,), (1,), (1, 1)), Fraction(1, 2**24)
+    case = layers.problem((2,), (1,), (1, 1))
+    u = Fraction(1, 2**24)
     bound = truth.bound_errors(np.ones(1), np.asarray([40]), case.degree, "float32")[0].bound
     assert abs(bound / float((1 + u) ** 40 - 1) - 1) < 2**-45  # a few roundings of float64
 

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from fractions import Fraction
-from itertools import pairwise
 from math import comb, prod
 
 import numpy as np
@@ -120,7 +119,7 @@ CORNERS = {
     "a mode of size 1": lambda n, m, r: 1 in n + m,
     "a prime mode": lambda n, m, r: {2, 3, 5} & {*n, *m},
     "a rank beyond its modes": lambda n, m, r: any(
-        b > j * i * a for j, i, (a, b) in zip(n, m, pairwise(r), strict=True)
+        b > j * i * a for j, i, a, b in zip(n, m, r[:-1], r[1:], strict=True)
     ),
     "ranks that differ": lambda n, m, r: len({*r[1:-1]}) > 1,
     "sizes all different": lambda n, m, r: (

@@ -34,10 +34,10 @@ def run_torch(case):
     found = torch.autograd.grad(
         y, list(leaves.values()), torch.tensor(case.dy.astype(float)), allow_unused=True
     )
-    gradients = {
-        leaf: np.zeros(x.shape) if gradient is None else gradient.numpy()
-        for (leaf, x), gradient in zip(leaves.items(), found, strict=True)
-    }
+    gradients = {}
+    for leaf, gradient in zip(leaves, found, strict=True):
+        shape = leaves[leaf].shape
+        gradients[leaf] = np.zeros(shape) if gradient is None else gradient.numpy()
     return {"y": y.detach().numpy(), **gradients}
 
 

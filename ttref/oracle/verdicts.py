@@ -43,7 +43,10 @@ class Verdicts(Report):
     def __str__(self) -> str:
         cells = [[_format(row[column]) for column in COLUMNS] for row in self.rows()]
         reasons = [] if self.diagnosis is None else self.diagnosis.sentences
-        failures = [f"{check} of {leaf}: {why}" for (check, leaf), why in self.failures.items()]
+        failures = []
+        for key, why in self.failures.items():
+            check, tensor = key
+            failures.append(f"{check} of {tensor}: {why}")
         return "\n".join([table(COLUMNS, cells), *reasons, *self.reasons(), *failures])
 
 

@@ -43,7 +43,8 @@ def make_mutants(
 ) -> list[Mutant]:
     """Make the mutants of one operator and kind, from ``{name: (note, op)}``."""
     found = []
-    for name, (note, op) in wrong.items():
+    for name, described in wrong.items():
+        note, op = described
         found.append(Mutant(f"{operator}.{name}", operator, kind, note, op))
     return found
 
