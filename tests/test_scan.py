@@ -12,6 +12,7 @@ from ttref import ops, scan, tree
 from ttref.arithmetic import lattice
 from ttref.arithmetic.dual import lift as dual
 from ttref.arithmetic.dual import tangent
+from ttref.arrays import to_numpy
 from ttref.cells import GRUCell, LSTMCell, RNNCell, per_gate
 from ttref.errors import ConventionError, DtypeError, ShapeError
 from ttref.testing import check_op
@@ -98,7 +99,7 @@ def parts(found, name):
 def assert_equal(found, expected, leaves=None):
     assert found.keys() == expected.keys()
     for leaf in leaves or expected:
-        assert np.array_equal(np.asarray(found[leaf]), np.asarray(expected[leaf])), leaf
+        assert np.array_equal(to_numpy(found[leaf]), to_numpy(expected[leaf])), leaf
 
 
 @pytest.mark.parametrize("name", ["scan", "hard_scan"])

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from ttref import ops, tree, tt
 from ttref.arithmetic.dual import lift as dual
 from ttref.arithmetic.dual import tangent
+from ttref.arrays import to_numpy
 from ttref.cells import GRUCell, LSTMCell, RNNCell, per_gate
 from ttref.errors import ConventionError, RankError, ShapeError
 from ttref.testing import check_op
@@ -58,7 +59,7 @@ def exactly(given):
 
 def equal(found, expected):
     return found.keys() == expected.keys() and all(
-        np.array_equal(np.asarray(found[leaf]), np.asarray(expected[leaf])) for leaf in expected
+        np.array_equal(to_numpy(found[leaf]), to_numpy(expected[leaf])) for leaf in expected
     )
 
 

@@ -5,6 +5,7 @@ import pytest
 
 from ttref import ops, tree
 from ttref.arithmetic import running
+from ttref.arrays import to_numpy
 from ttref.errors import ConventionError, RankError, ShapeError
 from ttref.layers import (
     Activation,
@@ -71,7 +72,7 @@ def test_layers_give_the_same_integers_on_every_library(layer, backend):
         dy = array(16 * np.ones(y.shape, int)) if array is not np.asarray else 16 + 0 * y
         found.append(tree.flatten([y, *layer.backward(dy, cache)]))
     for leaf, value in found[1].items():
-        assert (np.asarray(value) == found[0][leaf]).all(), leaf
+        assert (to_numpy(value) == found[0][leaf]).all(), leaf
         assert value.dtype == backend.dtype, leaf
 
 
@@ -80,7 +81,7 @@ def test_init_is_the_same_on_every_library(layer, float_backend):
     expected = tree.flatten(layer.init(5, dtype=float_backend.kind))
     for leaf, value in tree.flatten(layer.init(5, float_backend.kind, float_backend.xp)).items():
         assert value.dtype == float_backend.dtype
-        assert (np.asarray(value) == expected[leaf]).all()
+        assert (to_numpy(value) == expected[leaf]).all()
 
 
 # 0.7737: what cutting at 2 sigma leaves of the variance

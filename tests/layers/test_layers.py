@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from ttref import ops, tree, tt
+from ttref.arrays import to_numpy
 from ttref.errors import ConventionError, RankError, ShapeError
 from ttref.layers import (
     Activation,
@@ -68,7 +69,7 @@ def test_layers_give_the_same_integers_on_every_library(layer, backend):
     found = tree.flatten({"y": found_y, "dparams": found_dparams, "dx": found_dx})
     assert found.keys() == expected.keys()
     for leaf, value in found.items():
-        assert (np.asarray(value) == expected[leaf]).all(), leaf
+        assert (to_numpy(value) == expected[leaf]).all(), leaf
         assert value.dtype == backend.dtype, leaf
 
 
@@ -87,7 +88,7 @@ def test_init_is_the_same_on_every_library(layer, float_backend):
     found = layer.init(5, float_backend.kind, float_backend.xp)
     for leaf, value in tree.flatten(found).items():
         assert value.dtype == float_backend.dtype
-        assert (np.asarray(value) == tree.flatten(expected)[leaf]).all()
+        assert (to_numpy(value) == tree.flatten(expected)[leaf]).all()
 
 
 def test_the_precision_only_rounds_what_is_drawn():
@@ -145,14 +146,14 @@ def test_dropout_drops_in_training_only_and_by_the_mask_that_it_drew(float_backe
     assert layer.backward(x, cache)[1] is x
     y, cache = layer.forward({}, x, train=True, rng=np.random.default_rng(0))
     _, dx = layer.backward(x, cache)
-    values = np.asarray(y)
+    values = to_numpy(y)
     assert y.dtype == float_backend.dtype
-    assert (np.asarray(dx) == values).all()
+    assert (to_numpy(dx) == values).all()
     assert set(np.unique(values)) == {0, values.dtype.type(1 / 0.75)}
     # 10000 Bernoulli draws: five standard errors
     assert abs((values == 0).mean() - 0.25) < 5 * np.sqrt(0.25 * 0.75 / 10_000)
     again, _ = layer.forward({}, x, train=True, rng=np.random.default_rng(0))
-    assert (np.asarray(again) == values).all()
+    assert (to_numpy(again) == values).all()
 
 
 def test_dropout_needs_a_generator_and_a_rate():

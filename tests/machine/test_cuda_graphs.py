@@ -6,6 +6,7 @@ from types import ModuleType, SimpleNamespace
 import numpy as np
 import pytest
 
+from ttref.errors import MissingExtraError
 from ttref.machine import cuda_graphs
 
 
@@ -65,3 +66,12 @@ def test_cupys_own_functions_come_back():
         assert all(getattr(xp, n) is not f for n, f in zip(names, own, strict=True))
         raise ZeroDivisionError
     assert [getattr(xp, name) for name in names] == own
+
+
+def test_a_graph_without_cutensor_is_refused_in_a_sentence(monkeypatch):
+    monkeypatch.setitem(sys.modules, "cupyx", None)  # what Python takes for an import that fails
+    with (
+        pytest.raises(MissingExtraError, match="a CUDA graph needs cuTENSOR"),
+        cuda_graphs.functions(),
+    ):
+        pass

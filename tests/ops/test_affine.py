@@ -6,6 +6,7 @@ from hypothesis import given
 
 from tests.ops.problems import Problem, dense_problems, tt_problems
 from ttref import fast, ops, tree, tt
+from ttref.arrays import to_numpy
 from ttref.errors import RankError, ShapeError
 from ttref.testing import check_op
 
@@ -96,10 +97,10 @@ def test_every_library_and_number_gives_the_same_integers(name, backend):
     op, problem = OPERATORS[name][0], fixed_problem(name)
     y, gradients = run(op, problem)
     found_y, found = run(op, problem, backend.array)
-    assert (np.asarray(found_y) == y).all()
+    assert (to_numpy(found_y) == y).all()
     assert found_y.dtype == backend.dtype
     for leaf, gradient in gradients.items():
-        assert (np.asarray(found[leaf]) == gradient).all(), leaf
+        assert (to_numpy(found[leaf]) == gradient).all(), leaf
         assert found[leaf].dtype == backend.dtype
 
 
@@ -127,7 +128,7 @@ def test_the_vjp_of_jax_through_our_forward_is_our_backward(name):
     dparams, dx = vjp(dy)
     _, gradients = run(op, problem)
     for leaf, value in tree.flatten({**dparams, "x": dx}).items():
-        assert (np.asarray(value) == gradients[leaf]).all(), leaf
+        assert (to_numpy(value) == gradients[leaf]).all(), leaf
 
 
 @pytest.mark.parametrize("name", FIXED)

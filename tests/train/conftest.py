@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from ttref import storage
+from ttref.arrays import to_numpy
 from ttref.layers import Dense, Dropout, Sequential
 from ttref.train import fit
 
@@ -73,7 +74,7 @@ def assert_same(tree, other, name="tree"):
         for k, (branch, its) in enumerate(zip(tree, other, strict=True)):
             assert_same(branch, its, f"{name}.{k}")
     elif hasattr(tree, "dtype"):
-        tree, other = np.asarray(tree), np.asarray(other)
+        tree, other = to_numpy(tree), to_numpy(other)
         assert (tree.dtype, tree.shape) == (other.dtype, other.shape), name
         assert tree.tobytes() == other.tobytes(), name
     else:

@@ -15,7 +15,7 @@ import pytest
 
 from ttref import rng as random
 from ttref import tree
-from ttref.errors import DeviceError, DivergenceError
+from ttref.errors import DeviceError, DivergenceError, MissingExtraError
 from ttref.layers import LSTM, BatchNorm, Dense, Dropout, Sequential, TTDense
 from ttref.machine import cuda_graphs
 from ttref.optim import SGD, Adam
@@ -249,6 +249,10 @@ def test_on_a_device_launches_give_the_results_of_steps(optimizer):
     cupy = pytest.importorskip("cupy")
     if not cupy.cuda.is_available():
         pytest.skip("no GPU: CuPy and a CUDA device are needed")
+    try:
+        cuda_graphs.check_cutensor()
+    except MissingExtraError as missing:
+        pytest.skip(str(missing))
     model, params, data = problem()
     given = tree.map(cupy.asarray, params), tuple(map(cupy.asarray, data))
     ours = fit(model, *given, copy.copy(optimizer), 4, **OPTIONS)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from ttref.arrays import to_numpy
 from ttref.contracts import Source
 from ttref.errors import DataError, DivergenceError, ShapeError
 from ttref.fast import tt_linear
@@ -157,7 +158,7 @@ def test_samples_are_arrays_like_the_parameters(float_backend):
     y = predict(NET, params, Samples(), 2)
     assert y.dtype == float_backend.dtype
     expected = predict(NET, params, float_backend.array(Samples().samples), 2)
-    assert np.array_equal(np.asarray(y), np.asarray(expected))
+    assert np.array_equal(to_numpy(y), to_numpy(expected))
 
 
 def test_a_model_without_parameters_gets_samples_in_float32():

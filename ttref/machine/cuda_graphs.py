@@ -11,6 +11,7 @@ from contextlib import contextmanager
 import numpy as np
 
 from ttref.contracts import Array
+from ttref.errors import MissingExtraError
 
 MOST = 8  # arrays that CuPy joins without a copy from the CPU
 
@@ -20,7 +21,13 @@ def functions() -> Iterator[None]:
     """Replace three functions of CuPy's namespace; for one thread at a time.
 
     `ttref.machine.process` lists this among the changes of the whole process.
+
+    Raises
+    ------
+    MissingExtraError
+        If cuTENSOR cannot be loaded.
     """
+    check_cutensor()
     import array_api_compat.cupy as xp
     from cupy import expand_dims
 
@@ -37,6 +44,17 @@ def functions() -> Iterator[None]:
         yield
     finally:
         vars(xp).update(own)
+
+
+def check_cutensor() -> None:
+    """Raise `MissingExtraError` unless cuTENSOR can be loaded."""
+    try:
+        import cupyx.cutensor  # noqa: F401
+    except ImportError:
+        raise MissingExtraError(
+            "a CUDA graph needs cuTENSOR, which cannot be loaded; install it (pip install "
+            "cutensor-cu13 or cutensor-cu12, as CUDA is), or leave graph=True out"
+        ) from None
 
 
 def join(concat: Callable[..., Array], arrays: list[Array], axis: int | None) -> Array:

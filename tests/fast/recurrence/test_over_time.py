@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ttref import fast, ops, scan, tree
+from ttref.arrays import to_numpy
 from ttref.cells import GRUCell, LSTMCell, RNNCell
 from ttref.errors import ConventionError, ShapeError
 from ttref.fast.recurrence.activations import ACTIVATION_NAMES, ACTIVATIONS, _fuse
@@ -68,7 +69,7 @@ def run(op, cell, problem, **more):
 def assert_equal(found, expected):
     assert found.keys() == expected.keys()
     for name, value in expected.items():
-        assert (np.asarray(found[name]) == np.asarray(value)).all(), name
+        assert (to_numpy(found[name]) == to_numpy(value)).all(), name
 
 
 @pytest.mark.parametrize("name", CELLS)
