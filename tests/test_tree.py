@@ -38,6 +38,16 @@ def test_adding_a_tree_to_itself_doubles_every_leaf(t):
     assert tree.add(t, t) == tree.map(lambda leaf: 2 * leaf, t)
 
 
+@given(ARRAYS)
+def test_zeros_and_ones_have_the_shapes_of_the_leaves(like):
+    for fill, value in ((tree.zeros_like, 0), (tree.ones_like, 1)):
+        filled = fill(like)
+        assert tree.flatten(filled).keys() == tree.flatten(like).keys()
+        for leaf, its in zip(tree.leaves(filled), tree.leaves(like), strict=True):
+            assert (leaf.shape, leaf.dtype) == (its.shape, its.dtype)
+            assert np.all(leaf == value)
+
+
 @given(NUMBERS)
 def test_names_lead_to_their_leaves(t):
     for name, leaf in tree.flatten(t).items():

@@ -29,6 +29,26 @@ def check_number(name: str, value: Any, expected: str, holds: Callable[[Any], bo
     return value
 
 
+def check_positive(name: str, value: Any) -> Any:
+    """`value`, if it is a positive number; else raise `ConventionError`."""
+    return check_number(name, value, "a positive number", is_positive)
+
+
+def check_not_negative(name: str, value: Any) -> Any:
+    """`value`, if it is a number that is 0 or larger; else raise `ConventionError`."""
+    return check_number(name, value, "a number >= 0", is_not_negative)
+
+
+def is_positive(value: Any) -> bool:
+    """Whether `value` is larger than 0; a NaN is not."""
+    return value > 0
+
+
+def is_not_negative(value: Any) -> bool:
+    """Whether `value` is 0 or larger; a NaN is not."""
+    return value >= 0
+
+
 def check_flag(name: str, value: Any) -> None:
     """Raise `ConventionError` unless `value` is True or False."""
     if not isinstance(value, bool):

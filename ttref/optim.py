@@ -22,7 +22,13 @@ from array_api_compat import is_array_api_obj
 
 from ttref import tree
 from ttref.arrays import namespace, plain
-from ttref.checks import check_number
+from ttref.checks import (
+    check_not_negative,
+    check_number,
+    check_positive,
+    check_rate,
+    is_not_negative,
+)
 from ttref.contracts import Array, OptimizerState, Schedule, Tree
 from ttref.errors import ConventionError, DtypeError, ShapeError
 from ttref.machine import cuda_kernels
@@ -104,14 +110,14 @@ class SGD:
         p : array, shape (P,)
         state : dict
         """
-        velocity, decay = state["velocity"], self.weight_decay
+        velocity = state["velocity"]
         if cuda_kernels.on_cupy(p):
             rates = _on_device(rates, self, state, p)
             if self.momentum:
-                settings = decay, self.momentum, self.nesterov
+                settings = (self.weight_decay, self.momentum, self.nesterov)
                 cuda_kernels.kernel("momentum")(g, rates, *settings, p, velocity)
             else:
-                cuda_kernels.kernel("descend")(g, rates, decay, p)
+                cuda_kernels.kernel("descend")(g, rates, self.weight_decay, p)
         else:
             rates = self.rates(state["step"]) if rates is None else rates
             p, velocity = _in_blocks(self._advance, rates, p, velocity, g)
@@ -151,7 +157,7 @@ class Adam:
     weight_decay: float = 0.0
 
     def __post_init__(self) -> None:
-        check_number("eps", self.eps, "a positive number", lambda v: v > 0)
+        check_positive("eps", self.eps)
         _make_plain(self, fractions=("beta1", "beta2"), others=("weight_decay", "eps"))
 
     def init(self, params: Tree) -> OptimizerState:
@@ -176,9 +182,10 @@ class Adam:
 
         `rates`, if given, has shape (2,).
         """
-        m, v = state["m"], state["v"]
+        m = state["m"]
+        v = state["v"]
         if cuda_kernels.on_cupy(p):
-            settings = self.weight_decay, 1 - self.beta1, self.beta2, 1 - self.beta2
+            settings = (self.weight_decay, 1 - self.beta1, self.beta2, 1 - self.beta2)
             rates = _on_device(rates, self, state, p)
             cuda_kernels.kernel("adam")(g, rates, *settings, p, m, v)
         else:
@@ -263,9 +270,13 @@ def clip_by_global_norm(grads: Tree, max_norm: float) -> tuple[Tree, Array]:
     ConventionError
         If `max_norm` is not a positive number.
     """
-    check_number("max_norm", max_norm, "a positive number", lambda v: v > 0)
+    check_positive("max_norm", max_norm)
     norm, factor = clipping(tree.ravel(grads), max_norm)
-    return tree.map(lambda g: g * factor, grads), norm
+
+    def scale(g: Array) -> Array:
+        return g * factor
+
+    return tree.map(scale, grads), norm
 
 
 def clipping(g: Array, max_norm: float) -> tuple[Array, Array | int]:
@@ -291,7 +302,7 @@ def ravel_gradients(grads: Tree, params: Tree) -> Array:
 def copy_state(state: OptimizerState) -> OptimizerState:
     """The same state of an optimiser, with vectors of its own."""
     return {
-        name: tree.copy(value) if is_array_api_obj(value) else value
+        name: namespace(value).asarray(value, copy=True) if is_array_api_obj(value) else value
         for name, value in state.items()
     }
 
@@ -360,9 +371,9 @@ def _make_plain(
 ) -> None:
     """Check the hyper-parameters, and make them plain numbers, which never widen a dtype."""
     for name in fractions:
-        check_number(name, getattr(optimizer, name), "a number in [0, 1)", lambda v: 0 <= v < 1)
+        check_rate(name, getattr(optimizer, name))
     for name in others:
-        check_number(name, getattr(optimizer, name), "a number >= 0", lambda v: v >= 0)
+        check_not_negative(name, getattr(optimizer, name))
     names = [*fractions, *others]
     if not isinstance(optimizer, EMA) and not callable(optimizer.lr):
         _check_lr(optimizer.lr)
@@ -372,4 +383,4 @@ def _make_plain(
 
 
 def _check_lr(lr: float) -> float:
-    return check_number("lr", lr, "a number >= 0 or a schedule", lambda v: v >= 0)
+    return check_number("lr", lr, "a number >= 0 or a schedule", is_not_negative)

@@ -7,18 +7,8 @@ the number of steps to a rate is a schedule too (`ttref.contracts.Schedule`).
 import math
 from dataclasses import dataclass
 
-from ttref.checks import check_number
+from ttref.checks import check_finite, check_not_negative, check_positive
 from ttref.errors import ConventionError
-
-
-def _check_positive(**values: float) -> None:
-    for name, value in values.items():
-        check_number(name, value, "a positive number", lambda v: v > 0)
-
-
-def _check_rates(*rates: float) -> None:
-    for rate in rates:
-        check_number("rate", rate, "a number >= 0", lambda v: v >= 0)
 
 
 @dataclass(frozen=True)
@@ -28,7 +18,7 @@ class Constant:
     rate: float
 
     def __post_init__(self) -> None:
-        _check_rates(self.rate)
+        check_not_negative("rate", self.rate)
 
     def __call__(self, step: int) -> float:
         """The rate after `step` steps."""
@@ -53,9 +43,10 @@ class Step:
             if not isinstance(values, tuple | list):
                 raise ConventionError(f"{name} is {values!r}, expected a sequence")
             object.__setattr__(self, name, tuple(values))
-        _check_rates(*self.rates)
+        for rate in self.rates:
+            check_not_negative("rate", rate)
         for boundary in self.boundaries:
-            check_number("boundary", boundary, "a number >= 0", lambda v: v >= 0)
+            check_not_negative("boundary", boundary)
         # One rate before each boundary, and one after the last.
         is_increasing = list(self.boundaries) == sorted(set(self.boundaries))
         if len(self.rates) != len(self.boundaries) + 1 or not is_increasing:
@@ -84,7 +75,9 @@ class Exponential:
     staircase: bool = True
 
     def __post_init__(self) -> None:
-        _check_positive(rate=self.rate, decay=self.decay, period=self.period)
+        check_positive("rate", self.rate)
+        check_positive("decay", self.decay)
+        check_positive("period", self.period)
 
     def __call__(self, step: int) -> float:
         """The rate after `step` steps."""
@@ -107,8 +100,9 @@ class Logspace:
 
     def __post_init__(self) -> None:
         for name in ("start", "stop"):
-            check_number(name, getattr(self, name), "a finite number", math.isfinite)
-        _check_positive(count=self.count, period=self.period)
+            check_finite(name, getattr(self, name))
+        check_positive("count", self.count)
+        check_positive("period", self.period)
 
     def __call__(self, step: int) -> float:
         """The rate after `step` steps."""
@@ -126,8 +120,9 @@ class Cosine:
     final: float = 0.0
 
     def __post_init__(self) -> None:
-        _check_positive(rate=self.rate, steps=self.steps)
-        check_number("final", self.final, "a number >= 0", lambda v: v >= 0)
+        check_positive("rate", self.rate)
+        check_positive("steps", self.steps)
+        check_not_negative("final", self.final)
 
     def __call__(self, step: int) -> float:
         """The rate after `step` steps."""

@@ -88,6 +88,15 @@ def zeros_like(tree: Tree) -> Tree:
     return map(zeros, tree)
 
 
+def ones_like(tree: Tree) -> Tree:
+    """Leafwise ones of the same dtype, device and shape."""
+
+    def ones(x: Array) -> Array:
+        return namespace(x).ones_like(x)
+
+    return map(ones, tree)
+
+
 def flatten(tree: Tree, prefix: str = "") -> dict[str, Array]:
     """Dict from name to leaf, in the tree's order; all names begin with `prefix`, if there is one.
 

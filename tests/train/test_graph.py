@@ -119,6 +119,25 @@ def test_batches_without_weights_and_a_loss_without_answers(tools, events):
     tools.assert_same(theirs.rows, ours.rows)
 
 
+def test_samples_of_a_source_are_put_into_the_recorded_places(tools, events):
+    class Samples:
+        shape = (2, 3)
+
+        def __len__(self):
+            return 10
+
+        def batch(self, numbers, dtype):
+            return x[numbers].astype(dtype)
+
+    model, params, (x, labels, _) = problem()
+    labels = strict.asarray(labels)
+    ours = fit(model, on_device(params), (strict.asarray(x), labels), Adam(0.05), 2, **OPTIONS)
+    given = on_device(params), (Samples(), labels), Adam(0.05)
+    theirs = fit(model, *given, 2, **OPTIONS, graph=True)
+    tools.assert_same(tree.map(np.asarray, theirs.params), tree.map(np.asarray, ours.params))
+    assert "launch" in events
+
+
 def test_a_run_can_be_resumed_with_or_without_graphs(tools, events, tmp_path):
     model, params, data = problem()
     given = on_device(params), tuple(map(strict.asarray, data)), Adam(0.05)

@@ -158,7 +158,8 @@ def _update_best(stopping: EarlyStopping, state: TrainingState, row: Row) -> Non
 
 def make_history(training: Training, state: TrainingState) -> History:
     """The result so far; of the best epoch, if early stopping is to restore it."""
-    stopping, best = training.early_stopping, state.best
+    stopping = training.early_stopping
+    best = state.best
     if stopping is not None and stopping.restore_best and best is not None:
         return History(state.rows, best["params"], best["average"])
     return History(state.rows, state.params, state.average)

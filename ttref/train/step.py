@@ -34,7 +34,7 @@ class Stepper:
         self.l2_slopes: Array | None = None
         if training.l2:
             # The penalty's gradient is linear: it is these slopes times the parameters.
-            ones = tree.map(lambda p: namespace(p).ones_like(p), params)
+            ones = tree.ones_like(params)
             _, cache = ops.l2.forward(ones, training.l2)
             self.l2_slopes = tree.ravel(ops.l2.backward(1, cache))
 

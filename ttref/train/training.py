@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ttref import ops, tree
-from ttref.checks import check_count, check_number
+from ttref.checks import check_count, check_not_negative, check_positive
 from ttref.contracts import Optimizer, Tree
 from ttref.errors import ConventionError
 from ttref.layers import Layer
@@ -50,11 +50,11 @@ class Training:
         if not isinstance(self.l2, dict | None):
             raise ConventionError(f"l2 is {self.l2!r}, expected a dict from parameter to rate")
         for name, rate in (self.l2 or {}).items():
-            check_number(f"the l2 rate of {name}", rate, "a number >= 0", lambda v: v >= 0)
+            check_not_negative(f"the l2 rate of {name}", rate)
         ops.l2.forward(params, self.l2 or {})
         # Clipping and early stopping.
         if self.clip_norm is not None:
-            check_number("clip_norm", self.clip_norm, "a positive number", lambda v: v > 0)
+            check_positive("clip_norm", self.clip_norm)
         if self.early_stopping is not None:
             if not isinstance(self.early_stopping, EarlyStopping):
                 raise ConventionError(
