@@ -1,16 +1,21 @@
 """The pytest plugin of ttref: ``--ttref-profile``, ``--ttref-report`` and `ttref_report`.
 
-A module of its own, for pytest imports it at every start, in every project: it imports ttref only
-where one of the three is used.
+It is a module outside the package, because pytest imports it at every start, in every project. It
+imports ttref only where one of the three is used.
 """
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
+if TYPE_CHECKING:
+    from ttref.testing import Report
 
-def pytest_addoption(parser):
+
+def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the two options."""
     group = parser.getgroup("ttref")
     group.addoption("--ttref-profile", metavar="NAME", help="hypothesis profile: dev, ci, nightly")
@@ -21,9 +26,10 @@ def pytest_addoption(parser):
     )
 
 
-def pytest_configure(config):
+def pytest_configure(config: pytest.Config) -> None:
     """Load the profile, and empty the file."""
-    name, file = config.getoption("ttref_profile"), config.getoption("ttref_report")
+    # The profile of hypothesis.
+    name = config.getoption("ttref_profile")
     if name is not None:
         from ttref.errors import ConventionError
 
@@ -33,17 +39,23 @@ def pytest_configure(config):
             load(name)
         except (ConventionError, ImportError) as error:
             raise pytest.UsageError(f"--ttref-profile: {error}") from None
-    if file and not hasattr(config, "workerinput"):  # workers of xdist add to it
+
+    # The file of reports; the workers of xdist only add to it.
+    file = config.getoption("ttref_report")
+    if file and not hasattr(config, "workerinput"):
         (config.invocation_params.dir / file).write_text("")
 
 
 @pytest.fixture
-def ttref_report(request):
-    """A function that keeps a `ttref.testing.Report` for ``--ttref-report`` and fails unless ok."""
+def ttref_report(request: pytest.FixtureRequest) -> "Callable[[Report], Report]":
+    """Return a function that writes a `ttref.testing.Report` for ``--ttref-report``.
+
+    It fails the test unless the report is ok, and returns the report.
+    """
     config = request.config
     file = config.getoption("ttref_report")
 
-    def keep(report):
+    def keep(report: "Report") -> "Report":
         if file:
             line = {
                 "test": request.node.nodeid,

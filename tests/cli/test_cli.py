@@ -124,8 +124,11 @@ def contents(folder, pattern="*"):
         (["train"], ["t3f-mnist", "digits", "fibo", "avletters", "ucf11", "hmdb51"]),
         (["train", "digits"], [*TRAIN, "runs/digits-seed"]),
         (["train", "t3f-mnist"], [*TRAIN, "--data", "TTREF_DATA", "runs/t3f-mnist-seed"]),
-        (["train", "fibo"], [*TRAIN, "--cell", "gru,rnn,lstm"]),
-        (["train", "ucf11"], [*TRAIN, "--data", "--cell", "gru,lstm", "--fold", "--cache"]),
+        (["train", "fibo"], [*TRAIN, "--cell", "gru,rnn,lstm", "runs/fibo-CELL-seedSEED"]),
+        (
+            ["train", "ucf11"],
+            [*TRAIN, "--data", "--cell", "gru,lstm", "--fold", "--cache", "foldFOLD"],
+        ),
         (["train", "hmdb51"], [*TRAIN, "--data", "--cell", "gru,lstm", "--split", "--cache"]),
     ],
 )

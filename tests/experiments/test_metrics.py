@@ -5,7 +5,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from ttref.experiments.metrics import average_precision
+from ttref.experiments.metrics import average_precision, mean_average_precision
 
 
 def definition(scores, relevant):
@@ -34,3 +34,9 @@ def test_the_best_and_the_worst_order():
     assert average_precision(np.asarray([3.0, 2.0, 1.0]), np.asarray([1, 1, 0])) == 1
     assert average_precision(np.asarray([3.0, 2.0, 1.0]), np.asarray([0, 0, 1])) == 1 / 3
     assert average_precision(np.zeros(4), np.asarray([1, 0, 0, 0])) == 1 / 4
+
+
+def test_the_mean_is_over_the_columns():
+    scores = np.asarray([[3.0, 1.0], [2.0, 3.0], [1.0, 2.0]])
+    relevant = np.asarray([[1, 1], [1, 0], [0, 0]])
+    assert mean_average_precision(scores, relevant) == (1 + 1 / 3) / 2

@@ -12,8 +12,9 @@ from ttref.cli import main
 from ttref.datasets.samples import Samples, Split
 from ttref.errors import CheckpointError, ConventionError
 from ttref.experiments import cifar10
-from ttref.experiments.cifar10 import NETS, PIXELS, CifarOptions, FCNet, pixel_statistics
-from ttref.experiments.pretrained import load_layers, with_new_averages
+from ttref.experiments.cifar10 import CifarOptions, pixel_statistics
+from ttref.experiments.pretrained import load_layers, reset_averages
+from ttref.experiments.tensornet import NETS, PIXELS, FCNet
 from ttref.experiments.trial import Trial
 from ttref.layers import (
     Augment,
@@ -379,7 +380,7 @@ def test_averages_start_anew_from_pretrained_weights(tmp_path, monkeypatch):
     monkeypatch.setitem(NETS, "fc", small)
     assert run(tmp_path / "a", "--net", "fc") == 0
     params = compress.read_weights(tmp_path / "a" / "checkpoint.npz")
-    started = with_new_averages(params)
+    started = reset_averages(params)
     assert started["fc1"] is params["fc1"]
     for name in ("bn1", "bn2"):
         before, after = params[name], started[name]

@@ -36,7 +36,7 @@ def _add_options(parser: ArgumentParser, spec: Spec[Any]) -> None:
 def _settings(spec: Spec[Any], name: str, option: Option) -> dict[str, Any]:
     """Return the arguments of ``add_argument`` for an option."""
     # Help ends with the default value.
-    words = option.help.replace("EXPERIMENT", spec.name)
+    words = option.help.replace("FOLDER", spec.options.folder_pattern(spec.name))
     default = getattr(spec.options, name, None)
     if default is False:
         return {"action": "store_true", "help": words}

@@ -36,7 +36,7 @@ def train_stages(trial: Trial, options: AvlettersOptions) -> None:
     order = stream(options.seed, "order").permutation(len(split.train.x))
     train = Subset(clips, split.train.x[order])
     data = trial.limit(Samples(train, split.train.target[order]))
-    validation = trial.load(Samples(Subset(clips, split.test.x), split.test.target))
+    validation = trial.to_device(Samples(Subset(clips, split.test.x), split.test.target))
     for dense in [True] if options.dense else [False, True]:
         stage = make_stage(options.cell, dense)
         trial.train_row(stage, trial.init(stage.model, stage.name), data, validation)

@@ -23,7 +23,7 @@ def train_stages(trial: Trial, options: DigitsOptions) -> None:
     """Train TT 64 -> 64 of rank 4 (or, with ``dense``, its dense twin), relu, then Dense 10."""
     split = digits.load()
     data = trial.limit(_scale(split.train))
-    validation = trial.load(_scale(split.test))
+    validation = trial.to_device(_scale(split.test))
     name = "dense" if options.dense else "TT"
     model = Sequential([_first_layer(options.dense), Dense(64, 10)])
     stage = Stage(name, model, Adam(5e-3), 30, batch_size=32)

@@ -40,7 +40,7 @@ def train_stages(trial: Trial, options: FiboOptions) -> None:
     """Make the TT and the dense row of a cell; with ``dense``, the dense row only."""
     split = fibo.load(options.seed)
     data = trial.limit(split.train)
-    validation = trial.load(split.test)
+    validation = trial.to_device(split.test)
     for dense in [True] if options.dense else [False, True]:
         stage = make_stage(options.cell, dense)
         trial.train_row(stage, trial.init(stage.model, stage.name), data, validation)

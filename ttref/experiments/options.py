@@ -9,6 +9,7 @@ The name of the field is the name of the option, ``--cell``. A field without a d
 A bool is a flag, a tuple takes one or more words.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
@@ -24,7 +25,7 @@ class Option:
     Parameters
     ----------
     help : str
-        ``EXPERIMENT`` in it stands for the name of the experiment.
+        ``FOLDER`` in it stands for the default name of the run's folder.
     choices : tuple
         The values that are accepted; empty if any value is.
     least : 0 or 1, optional
@@ -59,10 +60,10 @@ EPOCHS = Option("epochs of every stage, in place of its own number", least=1)
 LIMIT = Option("train on the first LIMIT samples only", least=1, identity=True)
 DEVICE = Option("where to compute", choices=("cpu", "gpu", "auto"))
 DTYPE = Option("precision", choices=("float32", "float64"), identity=True)
-OUT = Option("folder for the results (runs/EXPERIMENT-seedSEED)", metavar="DIR")
+OUT = Option("folder for the results (runs/FOLDER)", metavar="DIR")
 RESUME = Option("continue the run in DIR, bit for bit")
 DENSE = Option("train the dense twin of the TT network only", identity=True)
-DATA = Option("folder of the data sets (TTREF_DATA, or a download)", metavar="DIR")
+DATA = Option("folder of the data sets (TTREF_DATA)", metavar="DIR")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,9 +105,18 @@ class Options:
 
     def folder_name(self, experiment: str) -> str:
         """Return the name of the run's folder: experiment, variant and seed, joined by hyphens."""
+        return self._folder(experiment, {name: getattr(self, name) for name in self.declared()})
+
+    @classmethod
+    def folder_pattern(cls, experiment: str) -> str:
+        """Return `folder_name` with names of options, as ``SEED``, in place of their values."""
+        return cls._folder(experiment, {name: name.upper() for name in cls.declared()})
+
+    @classmethod
+    def _folder(cls, experiment: str, values: Mapping[str, Any]) -> str:
         parts = [experiment]
-        for name, option in self.declared().items():
-            value = getattr(self, name)
+        for name, option in cls.declared().items():
             if option.in_folder_name:
-                parts.append(value if isinstance(value, str) else f"{name}{value}")
-        return "-".join([*parts, f"seed{self.seed}"])
+                is_word = isinstance(option.choices[0], str)
+                parts.append(values[name] if is_word else f"{name}{values[name]}")
+        return "-".join([*parts, f"seed{values['seed']}"])

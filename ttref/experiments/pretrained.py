@@ -1,43 +1,64 @@
 """Weights for a network from a file."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from ttref import tree
 from ttref.compress import read_weights
+from ttref.contracts import Dtype, Namespace, Tree
 from ttref.errors import CheckpointError
-from ttref.layers import Conv2d, TTConv2d, TTDense
+from ttref.layers import Conv2d, Layer, Sequential, TTConv2d, TTDense
 from ttref.rng import to_device
 
 
-def load_layers(net, params, path, patterns, dtype="float32", xp=None):
-    """Network and parameters with the layers of a checkpoint in place of those of these names.
+class Loaded(NamedTuple):
+    """A network with weights from a file."""
 
-    A layer whose weights in the file are a tensor train becomes one, with the modes and ranks of
-    the file: so what `ttref compress` made of a network goes on as that network.
+    model: Sequential
+    params: dict[str, Tree]
+    names: list[str]  # of the layers that were taken from the file
+
+
+def load_layers(
+    model: Sequential,
+    params: Mapping[str, Tree],
+    path: str | Path,
+    patterns: Sequence[str],
+    dtype: Dtype = "float32",
+    xp: Namespace | None = None,
+) -> Loaded:
+    """Take the layers of some names from a checkpoint.
+
+    A layer whose weights in the file are a tensor train becomes a TT layer, with the modes and
+    ranks of the file. So a network that `ttref compress` made can be trained.
 
     Parameters
     ----------
-    net : Sequential
+    model : Sequential
         Its layers have names.
     params : dict
+        Its parameters.
     path : str or Path
         A checkpoint of training or of `ttref compress`.
     patterns : sequence of str
         Of names of layers, as in a shell: ``conv*``.
-    dtype : str
+    dtype : str or dtype
     xp : array namespace, optional
+        Where the weights go; NumPy by default.
 
     Returns
     -------
-    net, params, names
-        `names` are those of the layers that were taken from the file.
+    Loaded
 
     Raises
     ------
     CheckpointError
         If the file holds no weights, none of these names, or weights that do not fit.
     """
+    # Which layers.
     stored = read_weights(path)
     stored = stored if isinstance(stored, dict) else {}
     names = [n for n in params if n in stored and any(fnmatchcase(n, p) for p in patterns)]
@@ -46,47 +67,67 @@ def load_layers(net, params, path, patterns, dtype="float32", xp=None):
             f"{path} has no layer of the network that {' or '.join(patterns)} fits; its layers "
             f"are {', '.join(stored) or 'without names'}, those of the network {', '.join(params)}"
         )
+
+    # The network with these layers.
     layers = tuple(
         _as_stored(layer, stored[name]) if name in names else layer
-        for name, layer in zip(net.names, net.layers, strict=True)
+        for name, layer in zip(model.labels, model.layers, strict=True)
     )
-    net = replace(net, layers=layers)
+    model = replace(model, layers=layers)
     taken = {n: tree.map(lambda w: to_device(w, dtype, xp), stored[n]) for n in names}
-    expected = net.init(0)
-    for name in names:
-        theirs, ours = (_shapes(weights[name]) for weights in (taken, expected))
+    _check_shapes(path, taken, model.init(0))
+    return Loaded(model, {**params, **taken}, names)
+
+
+def _check_shapes(
+    path: str | Path, taken: Mapping[str, Tree], expected: Mapping[str, Tree]
+) -> None:
+    for name, weights in taken.items():
+        theirs = _shapes(weights)
+        ours = _shapes(expected[name])
         if theirs != ours:
             raise CheckpointError(
                 f"{name} of {path} has weights of shapes {theirs}, the network's has {ours}; "
                 "choose the layers to take (--load), or another network"
             )
-    return net, params | taken, names
 
 
-def with_new_averages(params):
-    """Parameters whose batch normalisation starts to average anew.
+def reset_averages(params: Mapping[str, Tree]) -> dict[str, Tree]:
+    """Return the parameters with the averages of batch normalisation reset to zero weight.
 
-    What a pretrained, or compressed, network saw is not what this one will, and an average with a
-    decay of .99 remembers it for hundreds of steps; one that starts at weight 0 has no such bias.
+    The averages of a pretrained or compressed network are not those of the network that is trained
+    now. With a decay of .99 they would remain in the average for hundreds of steps. An average that
+    starts at weight 0 has no such bias.
     """
     return {
-        name: p | {"statistics": tree.zeros_like(p["statistics"])} if "statistics" in p else p
+        name: {**p, "statistics": tree.zeros_like(p["statistics"])} if "statistics" in p else p
         for name, p in params.items()
     }
 
 
-def _as_stored(layer, weights):
-    """The layer; as a tensor train, if the weights are one."""
+def _as_stored(layer: Layer, weights: Mapping[str, Any]) -> Layer:
+    """Return the layer; as a TT layer, if its weights are a tensor train."""
     if "cores" not in weights:
         return layer
     shapes = [core.shape for core in weights["cores"]]
     ranks = (*(shape[0] for shape in shapes), 1)
-    modes, bias = [[shape[k] for shape in shapes] for k in (1, 2)], "bias" in weights
-    if not isinstance(layer, Conv2d | TTConv2d):
-        return TTDense(modes[0], modes[1], ranks, bias, layer.activation)
-    windows = layer.strides, layer.padding, layer.dilation
-    return TTConv2d(layer.kernel, modes[0], modes[1], ranks, *windows, bias=bias)
+    in_modes = [shape[1] for shape in shapes]
+    out_modes = [shape[2] for shape in shapes]
+    bias = "bias" in weights
+    if isinstance(layer, Conv2d | TTConv2d):
+        return TTConv2d(
+            layer.kernel,
+            in_modes,
+            out_modes,
+            ranks,
+            strides=layer.strides,
+            padding=layer.padding,
+            dilation=layer.dilation,
+            bias=bias,
+        )
+    activation = getattr(layer, "activation", None)
+    return TTDense(in_modes, out_modes, ranks, bias=bias, activation=activation)
 
 
-def _shapes(weights):
+def _shapes(weights: Tree) -> Tree:
     return tree.map(lambda w: tuple(w.shape), weights)

@@ -35,7 +35,7 @@ def train_stages(trial: Trial, options: MnistOptions) -> None:
     """Make the four rows of the tutorial; with ``dense``, the dense network's row only."""
     split = mnist.load(options.data)
     data = trial.limit(_scale(split.train))
-    validation = trial.load(_scale(split.test))
+    validation = trial.to_device(_scale(split.test))
 
     # The TT layer, trained from the start.
     if not options.dense:

@@ -117,7 +117,7 @@ class Trial:
         """Move features to the device, in the dtype of the run."""
         return to_device(x, self.options.dtype, self.xp)
 
-    def load(self, samples: Samples) -> Samples:
+    def to_device(self, samples: Samples) -> Samples:
         """Move samples to the device, the features in the dtype of the run.
 
         The features of a source are left where they are; training moves each batch.
@@ -126,11 +126,11 @@ class Trial:
         return Samples(x, self.xp.asarray(samples.target))
 
     def limit(self, samples: Samples) -> Samples:
-        """Move the training samples that ``--limit`` leaves to the device, as `load` does."""
+        """Move the training samples that ``--limit`` leaves to the device, as `to_device` does."""
         x = samples.x
         count = self.options.limit
         x = Subset(x, range(len(x))[:count]) if isinstance(x, Source) else x[:count]
-        return self.load(Samples(x, samples.target[:count]))
+        return self.to_device(Samples(x, samples.target[:count]))
 
     def init(self, model: Layer, name: str) -> Tree:
         """Draw initial parameters from the seed and the name."""

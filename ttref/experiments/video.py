@@ -19,7 +19,7 @@ from ttref.datasets.samples import Samples
 from ttref.datasets.video import Frames, Listing
 from ttref.experiments.cells import DROPOUT, cell_option, folder_name, recurrent, row_name
 from ttref.experiments.metrics import mean_average_precision
-from ttref.experiments.options import DENSE, Option, Options
+from ttref.experiments.options import DATA, DENSE, Option, Options
 from ttref.experiments.spec import Spec
 from ttref.experiments.trial import Stage, Trial
 from ttref.layers import Dense, Dropout, Sequential
@@ -30,7 +30,6 @@ from ttref.train import Subset, predict
 OUT_MODES = (4, 4, 4, 4)
 RANK = 4
 
-DATA = Option("folder of the official files (TTREF_DATA)", metavar="DIR")
 CACHE = Option("folder for decoded frames (NAME-frames beside the data)", metavar="DIR")
 FOLD = Option(
     "which fifth is the test set", choices=(0, 1, 2, 3, 4), identity=True, in_folder_name=True
@@ -109,7 +108,7 @@ class VideoSetup:
         train = stream(options.seed, "order").permutation(listing.train)
         test = listing.test
         data = trial.limit(Samples(Subset(clips, train), listing.targets[train]))
-        validation = trial.load(Samples(Subset(clips, test), listing.targets[test]))
+        validation = trial.to_device(Samples(Subset(clips, test), listing.targets[test]))
 
         # One stage; where a clip has several labels, its score is the mean average precision.
         stage = self._stage(options, listing)
