@@ -22,9 +22,8 @@ def add_parser(subparsers: Subparsers) -> None:
     experiments = parser.add_subparsers(title="experiments", metavar="EXPERIMENT", required=True)
     for spec in EXPERIMENTS.values():
         about = f"Run {spec.description}. Data: {spec.data}."
-        _add_options(
-            experiments.add_parser(spec.name, help=spec.description, description=about), spec
-        )
+        own = experiments.add_parser(spec.name, help=spec.description, description=about)
+        _add_options(own, spec)
 
 
 def _add_options(parser: ArgumentParser, spec: Spec[Any]) -> None:
