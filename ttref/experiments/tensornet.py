@@ -42,7 +42,7 @@ CLASSES = 10
 PIXELS = "pixels"  # name of the layer that standardises them
 
 LayerRanks: TypeAlias = Ranks | None
-FULL: LayerRanks = None  # in place of TT-ranks: a full kernel or matrix
+FULL = None  # in place of TT-ranks: a full kernel or matrix
 
 
 class ConvShape(NamedTuple):
@@ -98,7 +98,7 @@ class ConvNet:
         number, C, S = shape
         padding = "VALID" if number.startswith("3") and not self.fc_ranks else "SAME"
         bias = self.biases[number != "1.1"]
-        if ranks is FULL:
+        if ranks is None:  # FULL
             return Conv2d(3, C, S, padding=padding, bias=bias)
         return TTConv2d(3, MODES[C], MODES[S], ranks, padding=padding, bias=bias)
 
@@ -175,7 +175,7 @@ def _fully_connected(
 
 
 def _hidden(in_modes: Modes, out_modes: Modes, ranks: LayerRanks) -> Layer:
-    if ranks is FULL:
+    if ranks is None:  # FULL
         return Dense(prod(in_modes), prod(out_modes), bias=False, initializer="glorot")
     return TTDense(in_modes, out_modes, ranks, bias=False, initializer="xavier")
 
