@@ -44,7 +44,8 @@ class Problem:
 
     def __init__(self, cell, input_map="linear", seed=0, array=quarters, T=T):
         rng = np.random.default_rng(seed)
-        self.cell, self.input_map = cell, MAPS[input_map]
+        self.cell = cell
+        self.input_map = MAPS[input_map]
 
         def draw(*shape):
             return array(rng.integers(-2, 3, shape))
@@ -59,7 +60,8 @@ class Problem:
             self.params["cores"] = draw(1, 2, g, 2), draw(2, 2, u, 1)
         else:
             self.params["cores"] = tuple((draw(1, 2, u, 2), draw(2, 2, 1, 1)) for _ in range(g))
-        self.x, self.dys = draw(B, T, N), draw(B, T, u)
+        self.x = draw(B, T, N)
+        self.dys = draw(B, T, u)
         self.state, self.dstate = (tuple(draw(B, u) for _ in range(cell.states)) for _ in "sd")
         self.options = {"input_mask": draw(B, N), "recurrent_mask": draw(g, B, u)}
 
@@ -80,7 +82,9 @@ class Problem:
     def rows(self, b):
         """The problem of one sample."""
         part = object.__new__(Problem)
-        part.cell, part.input_map, part.params = self.cell, self.input_map, self.params
+        part.cell = self.cell
+        part.input_map = self.input_map
+        part.params = self.params
         part.x, part.dys, part.state, part.dstate = tree.map(
             lambda a: a[b : b + 1], (self.x, self.dys, self.state, self.dstate)
         )
@@ -188,9 +192,11 @@ def test_a_mask_is_the_shorter_sequence(cell, padding, go_backwards):
 
 
 def test_padding_repeats_the_output_and_is_zero_before_the_first_step():
-    cell, mask = RNNCell("identity"), np.asarray([[0, 1, 0, 0, 1, 0]], dtype=bool)
+    cell = RNNCell("identity")
+    mask = np.asarray([[0, 1, 0, 0, 1, 0]], dtype=bool)
     params = {"kernel": np.ones((1, 1)), "recurrent": np.asarray([[-2.0]])}
-    x, state = np.arange(6.0).reshape(1, 6, 1), (np.asarray([[3.0]]),)
+    x = np.arange(6.0).reshape(1, 6, 1)
+    state = (np.asarray([[3.0]]),)
     options = {"input_map": ops.linear, "state": state, "mask": mask}
     (ys, last), cache = scan.forward(cell, params, x, **options)
     assert ys[0, :, 0].tolist() == [0, -5, -5, -5, 14, 14]
@@ -212,7 +218,9 @@ def test_truncation_is_cutting_by_hand(cell, truncate, go_backwards):
     problem = Problem(cell, "tt_linear")
     found = problem.run(truncate=truncate, go_backwards=go_backwards)
     order = slice(None, None, -1 if go_backwards else 1)
-    x, state, runs = problem.x[:, order], problem.state, []
+    x = problem.x[:, order]
+    state = problem.state
+    runs = []
     for start in range(0, T, truncate):
         window = slice(start, start + truncate)
         is_last = start + truncate >= T
@@ -237,7 +245,8 @@ def test_truncation_is_cutting_by_hand(cell, truncate, go_backwards):
 @cells
 def test_an_output_that_padding_repeats_keeps_its_cotangents_through_a_cut(cell):
     """The first step's output, repeated in the next window, is an output of the first."""
-    problem, mask = Problem(cell), np.asarray([[True, False]] * B)
+    problem = Problem(cell)
+    mask = np.asarray([[True, False]] * B)
     problem.dstate = tree.map(lambda a: 0 * a, problem.dstate)
     dys = problem.dys[:, :2]
     found = problem.run(problem.x[:, :2], dys, mask=mask, truncate=1)
@@ -250,7 +259,8 @@ def test_an_output_that_padding_repeats_keeps_its_cotangents_through_a_cut(cell)
 @cells
 def test_backwards_is_forwards_on_flipped_input(cell, mask):
     problem = Problem(cell)
-    flipped, mask = problem.x[:, ::-1], None if mask is None else np.asarray(mask, dtype=bool)
+    flipped = problem.x[:, ::-1]
+    mask = None if mask is None else np.asarray(mask, dtype=bool)
     found = problem.run(mask=mask, go_backwards=True)
     expected = problem.run(flipped, mask=None if mask is None else mask[:, ::-1])
     assert_equal(found, {**expected, "x": expected["x"][:, ::-1]})
@@ -328,7 +338,8 @@ def test_no_steps_and_no_samples_give_the_state_and_zero_gradients(cell):
 
 def test_what_does_not_fit_is_refused():
     problem = Problem(LSTMCell())
-    state, options = problem.state, problem.options
+    state = problem.state
+    options = problem.options
 
     def refuses(error, words, x=problem.x, params=problem.params, **options):
         with pytest.raises(error, match=words):

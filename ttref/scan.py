@@ -122,7 +122,8 @@ def forward(
     state = (zero,) * cell.states if state is None else tuple(state)
     of_cell = {name: value for name, value in params.items() if name in PARAMETERS}
     of_map = {name: value for name, value in params.items() if name not in PARAMETERS}
-    ys, steps = [zero], []
+    ys = [zero]
+    steps = []
     times = range(x.shape[1])
     for t in reversed(times) if go_backwards else times:
         valid = None if mask is None else mask[:, t, None]
@@ -175,7 +176,8 @@ def backward(
     dstate = zeros if dstate is None else tuple(dstate)
     _check_cotangents(dys, dstate, cache)
     dparams = tree.zeros_like(cache.params)
-    dxs, dy = [], cache.zero
+    dxs = []
+    dy = cache.zero
     for s in reversed(range(len(cache.steps))):
         step = cache.steps[s]
         # The output of a step is the first array of its state

@@ -40,7 +40,8 @@ def problem(cell, B=3, u=2, seed=0, mask="gates"):
     g = cell.gates
     params = {"recurrent": draw(u, g * u)}
     state, dstate = (tuple(draw(B, u) for _ in range(cell.states)) for _ in "sd")
-    p, recurrent_mask = draw(B, g * u), draw(B, u) if mask == "one" else draw(g, B, u)
+    p = draw(B, g * u)
+    recurrent_mask = draw(B, u) if mask == "one" else draw(g, B, u)
     if cell.takes_recurrent_bias:
         params["recurrent_bias"] = draw(g * u)
     return params, state, p, recurrent_mask, dstate
@@ -79,7 +80,8 @@ def test_float_errors_are_what_roundings_explain(name):
 @cells
 def test_every_library_and_number_gives_the_same_integers(cell, backend):
     given = problem(cell)
-    expected, found = run(cell, *exactly(given)), run(cell, *tree.map(backend.array, given))
+    expected = run(cell, *exactly(given))
+    found = run(cell, *tree.map(backend.array, given))
     assert equal(found, expected)
     assert all(value.dtype == backend.dtype for value in found.values())
 
@@ -154,7 +156,7 @@ def test_gates_that_are_shut_or_open_keep_or_replace_the_state():
         (found,), _ = gru.forward({"recurrent": U[:, :3]}, (h,), gates(z, 1, 7))
         assert found == expected
     lstm = LSTMCell("identity", "identity")
-    for i, f, o, (h_next, c_next) in ((0, 1, 1, (5, 5)), (1, 0, 1, (7, 7)), (1, 1, 0, (0, 12))):
+    for i, f, o, h_next, c_next in ((0, 1, 1, 5, 5), (1, 0, 1, 7, 7), (1, 1, 0, 0, 12)):
         found, _ = lstm.forward({"recurrent": U}, (h, c), gates(i, f, 7, o))
         assert found == (h_next, c_next)
 
@@ -175,15 +177,20 @@ def test_the_gru_is_that_of_keras(reset_after):
     def draw(*shape):
         return np.frompyfunc(Fraction, 1, 1)(rng.integers(-3, 4, shape).astype(object)) / 2
 
-    kernel, recurrent, h, x = draw(N, 3 * u), draw(u, 3 * u), draw(B, u), draw(B, N)
-    bias, recurrent_bias = draw(3 * u), draw(3 * u)
+    kernel = draw(N, 3 * u)
+    recurrent = draw(u, 3 * u)
+    h = draw(B, u)
+    x = draw(B, N)
+    bias = draw(3 * u)
+    recurrent_bias = draw(3 * u)
     if not reset_after:
         recurrent_bias = 0 * recurrent_bias
     gate = np.vectorize(hard_sigmoid, otypes=[object])
     x_z, x_r, x_h = np.split(x @ kernel + bias, 3, axis=1)
     if reset_after:
         h_z, h_r, h_h = np.split(h @ recurrent + recurrent_bias, 3, axis=1)
-        z, r = gate(x_z + h_z), gate(x_r + h_r)
+        z = gate(x_z + h_z)
+        r = gate(x_r + h_r)
         hh = x_h + r * h_h
     else:
         z = gate(x_z + h @ recurrent[:, :u])
@@ -203,7 +210,8 @@ def test_a_train_per_gate_is_each_gate_by_itself():
     rng = np.random.default_rng(0)
     shapes = tt.core_shapes((2, 2), (1, 3), (1, 2, 1))
     trains = [tuple(rng.integers(-2, 3, s).astype(object) for s in shapes) for _ in range(3)]
-    bias, x = rng.integers(-2, 3, 9).astype(object), rng.integers(-2, 3, (4, 4)).astype(object)
+    bias = rng.integers(-2, 3, 9).astype(object)
+    x = rng.integers(-2, 3, (4, 4)).astype(object)
     dy = rng.integers(-2, 3, (4, 9)).astype(object)
     y, cache = per_gate.forward({"cores": tuple(trains), "bias": bias}, x)
     dparams, dx = per_gate.backward(dy, cache)
@@ -222,7 +230,8 @@ def test_a_train_per_gate_is_each_gate_by_itself():
 
 def test_what_does_not_fit_is_refused():
     cell = LSTMCell()
-    params, (h, c), p, mask, _ = problem(cell)
+    params, state, p, mask, _ = problem(cell)
+    h, c = state
     U = params["recurrent"]
 
     def refuses(error, words, cell=cell, params=params, state=(h, c), p=p, mask=mask):

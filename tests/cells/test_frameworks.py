@@ -34,7 +34,8 @@ def draw(rng, dtype, *shape):
 
 def problem(name, dtype):
     """``(params, x, state, dys, dstate)``, their scales those of a layer in training."""
-    cell, rng = CELLS[name], np.random.default_rng(0)
+    cell = CELLS[name]
+    rng = np.random.default_rng(0)
     width = cell.gates * u
     params = {
         "kernel": draw(rng, dtype, N, width) / 2,
@@ -81,7 +82,8 @@ def reordered(x, order):
 @pytest.mark.parametrize("name", TORCH_ORDER)
 def test_results_and_gradients_are_those_of_torch(name, dtype):
     torch = pytest.importorskip("torch", reason="WITNESS MISSING: torch is not installed")
-    given, order = problem(name, dtype), TORCH_ORDER[name]
+    given = problem(name, dtype)
+    order = TORCH_ORDER[name]
     params, x, state, dys, dstate = given
     layer = getattr(torch.nn, name)(N, u, batch_first=True, dtype=getattr(torch, dtype))
     zeros = np.zeros_like(params["bias"])
@@ -136,7 +138,8 @@ PADDING = np.asarray([[0, 1, 1, 0, 1], [1, 1, 1, 0, 0], [1, 1, 1, 1, 1]], dtype=
 def test_results_and_gradients_are_those_of_keras(keras, name, go_backwards, mask):
     """In float32: in float64 Keras 3.15 on torch takes some of its steps in float32."""
     dtype = "float32"
-    torch, given = importlib.import_module("torch"), problem(name, dtype)
+    torch = importlib.import_module("torch")
+    given = problem(name, dtype)
     params, x, state, dys, dstate = given
     options = {"go_backwards": go_backwards, "return_sequences": True, "return_state": True}
     if name != "RNN":

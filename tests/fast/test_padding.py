@@ -6,14 +6,15 @@ import pytest
 
 from ttref import fast, scan, tree
 from ttref.cells import GRUCell, LSTMCell, RNNCell
-from ttref.fast.recurrence import over_time
+from ttref.fast.recurrence import inputs, over_time
 
 CELLS = [RNNCell("relu"), GRUCell("relu", "relu"), LSTMCell("identity", "relu")]  # of integers
 
 
 def results(op, cell, xp, mask, checkpoint_every=None):
     """Everything that forward and backward return, of small integers; NaN where x is padding."""
-    rng, g = np.random.default_rng(0), cell.gates
+    rng = np.random.default_rng(0)
+    g = cell.gates
 
     def integers(*shape):
         return xp.asarray(rng.integers(-1, 2, shape) / 1)
@@ -46,6 +47,7 @@ def test_padding_on_a_device_is_as_the_scan_has_it(cell, share, checkpoint_every
 
 def test_padding_that_is_not_left_out_is_seen(monkeypatch):
     mask = np.asarray([[True] * 2 + [False]] * 3)
-    monkeypatch.setattr(over_time, "choose", lambda valid, x, otherwise: x)
+    for module in (inputs, over_time):
+        monkeypatch.setattr(module, "choose", lambda valid, x, otherwise: x)
     found = results(fast.recurrence, CELLS[0], strict, mask)
     assert not all(bool(strict.all(strict.isfinite(value))) for value in found.values())

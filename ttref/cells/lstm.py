@@ -84,7 +84,8 @@ class LSTMCell(Cell):
         kept = [apply_mask(h, mask) for mask in masks]
         recurrent = split(params["recurrent"], 4)
         # The gates, each by its activation
-        gates, caches = [], []
+        gates = []
+        caches = []
         for s, p_q, k, U in zip(self.activations, split(p, 4), kept, recurrent, strict=True):
             gate, cache = activate(s, p_q + xp.matmul(k, U))
             gates.append(gate)

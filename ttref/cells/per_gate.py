@@ -47,7 +47,8 @@ def forward(params: Tree, x: Array, op: Operator = ops.tt_linear) -> tuple[Array
     if not params["cores"]:
         raise ShapeError("there is no tensor train; expected one for each gate")
     # Each gate by itself
-    blocks, caches = [], []
+    blocks = []
+    caches = []
     for cores in params["cores"]:
         block, cache = op.forward({"cores": cores}, x)
         blocks.append(block)

@@ -15,10 +15,11 @@ from ttref.arrays import to_numpy
 from ttref.cells import GRUCell, LSTMCell, RNNCell
 from ttref.errors import ConventionError, ShapeError
 from ttref.fast.recurrence.activations import ACTIVATION_NAMES, ACTIVATIONS, _fuse
-from ttref.fast.recurrence.dispatch import make_step
+from ttref.fast.recurrence.dispatch import STEPS, make_step
 from ttref.fast.recurrence.gru import gru_after_gates, gru_gates, gru_mix
 from ttref.fast.recurrence.lstm import lstm_gates
 from ttref.fast.recurrence.rnn import rnn_gates
+from ttref.fast.recurrence.step import StepInPlace
 from ttref.testing import check_op
 
 CELLS = {
@@ -75,7 +76,8 @@ def assert_equal(found, expected):
 @pytest.mark.parametrize("name", CELLS)
 @given(data=st.data(), seed=st.integers(0, 2**32 - 1))
 def test_it_equals_the_scan_exactly_with_every_option(name, data, seed):
-    cell, rng = CELLS[name], np.random.default_rng(seed)
+    cell = CELLS[name]
+    rng = np.random.default_rng(seed)
     sizes = {"B": data.draw(st.integers(0, 3)), "T": data.draw(st.integers(0, 5))}
     options = {
         "mask": data.draw(st.booleans()),
@@ -103,7 +105,8 @@ def test_it_passes_the_ladder_of_the_scan(case):
 @pytest.mark.parametrize("padded", [False, True])
 def test_every_library_and_number_gives_the_same_integers(name, padded, backend):
     """Multiples of 5 keep the fifths of hard sigmoids exact, and T = 2 all in 24 bits."""
-    cell, rng = CELLS[name], np.random.default_rng(1)
+    cell = CELLS[name]
+    rng = np.random.default_rng(1)
     times = 5 if "hard_sigmoid" in repr(cell) else 1
     params, x, options, cotangents = problem(cell, rng, T=2, recurrent_mask="one", input_mask=True)
     params, cotangents, state = tree.map(
@@ -144,7 +147,8 @@ def in_floats(cell, drawn):
 @pytest.mark.parametrize("recurrent_mask", MASKS)
 def test_the_steps_in_place_give_the_same_integers(name, recurrent_mask):
     """Those of T = 3 fit in 53 bits."""
-    cell, rng = CELLS[name], np.random.default_rng(3)
+    cell = CELLS[name]
+    rng = np.random.default_rng(3)
     for mask, backwards, every, truncate in product([0, 1], [0, 1], [None, 2], [None, 1]):
         common = {"go_backwards": bool(backwards), "truncate": truncate}
         masks = {"mask": mask, "recurrent_mask": recurrent_mask, "input_mask": True}
@@ -217,7 +221,8 @@ def test_backward_may_be_called_twice():
 
 def test_one_window_is_held_at_a_time():
     """What the input map keeps of a window is gone before the next one is there."""
-    alive, counts = weakref.WeakSet(), []
+    alive = weakref.WeakSet()
+    counts = []
 
     class Kept:
         def __init__(self, cache):
@@ -259,7 +264,8 @@ def kept_bytes(T, checkpoint_every, u=64, B=4):
 
 def test_memory_is_linear_in_time_and_checkpoints_save_it():
     """An LSTM keeps its 4 gates, cc, tanh of the new c, h and c: 8 u numbers a step and sample."""
-    short, long = kept_bytes(64, None), kept_bytes(128, None)
+    short = kept_bytes(64, None)
+    long = kept_bytes(128, None)
     step = 8 * 4 * 64 * 8
     # and Python objects of some hundred bytes: at most 512
     assert 64 * step <= long - short < 64 * (step + 512)
@@ -270,9 +276,10 @@ def test_memory_is_linear_in_time_and_checkpoints_save_it():
 @pytest.mark.parametrize("name", CELLS)
 @pytest.mark.parametrize("method", ["coefficients", "backward", "gradient"])
 @pytest.mark.parametrize("kind", ["integers", "floats"])
-def test_a_planted_error_does_not_go_unseen(name, method, kind, monkeypatch):
-    """Each of the four cells' parts, its first result off by one."""
-    cell, rng = CELLS[name], np.random.default_rng(2)
+def test_a_planted_error_is_seen(name, method, kind, monkeypatch):
+    """Each method of the four steps, its first result off by one."""
+    cell = CELLS[name]
+    rng = np.random.default_rng(2)
     drawn = problem(cell, rng, recurrent_mask="one")
     drawn = drawn if kind == "integers" else in_floats(cell, drawn)
     expected = run(scan, cell, drawn)
@@ -292,6 +299,22 @@ def test_a_planted_error_does_not_go_unseen(name, method, kind, monkeypatch):
     monkeypatch.setattr(step, method, off)
     with pytest.raises(AssertionError):
         assert_equal(run(fast.recurrence, cell, drawn), expected)
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_real_floats_of_numpy_take_the_step_in_place_and_all_others_the_general_one(name):
+    U = integers(np.random.default_rng(0), 2, 2 * CELLS[name].gates)
+    choice = STEPS[type(CELLS[name]), getattr(CELLS[name], "reset", None)]
+    steps = {"f4": choice.real_numpy, "f8": choice.real_numpy}
+    steps |= {"O": choice.general, "c16": choice.general}
+    for dtype, expected in steps.items():
+        step = make_step(CELLS[name], {"recurrent": U.astype(dtype)}, None)
+        assert type(step) is expected
+        made = step.allocate(3, 2)
+        in_place = issubclass(expected, StepInPlace)
+        assert (made is not None) is in_place
+        if in_place:
+            assert all(array.shape[:2] == (3, 2) and array.dtype == dtype for array in made)
 
 
 @pytest.mark.parametrize(("dtype", "kind"), [*product(("float32", "float64"), ACTIVATION_NAMES)])

@@ -1,8 +1,8 @@
 """Recurrence, planned: what `ttref.scan` computes, with all that can leave the loop outside of it.
 
-The input map is one call for the rows of all steps, forward and backward. On the CPU, rows that are
-padding are left out of it; on a device they are zeros. The loop has the recurrent product and the
-gates (`ttref.fast.recurrence.step`). With `checkpoint_every` the steps fall into windows, and only
+The input map is one call for the rows of all steps, forward and backward
+(`ttref.fast.recurrence.inputs`). The loop has the recurrent product and the gates
+(`ttref.fast.recurrence.step`). With `checkpoint_every` the steps fall into windows, and only
 the state before each window is kept. `backward` computes the rest anew when it comes to a window.
 So what it needs takes O(T / k + k) memory for windows of k steps.
 
@@ -18,9 +18,8 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
 import numpy as np
-from array_api_compat import device, is_numpy_array
 
-from ttref import contracts, tree
+from ttref import tree
 from ttref.arrays import check_shape, namespace
 from ttref.cells import PARAMETERS
 from ttref.cells.cell import check_state
@@ -28,39 +27,18 @@ from ttref.checks import check_count
 from ttref.contracts import Array, Cell, Operator, Params, Tree
 from ttref.fast import tt_linear
 from ttref.fast.recurrence.dispatch import make_step
+from ttref.fast.recurrence.inputs import Inputs, MapCache, apply_map, pull_back_map
 from ttref.fast.recurrence.step import State, Step
-from ttref.machine import threads
+from ttref.machine.process import own_blas_threads
 from ttref.scan import check_arguments, choose, zero_state
 
 SPLIT = 2**26  # operations of a product, about 1 ms, from which BLAS may split it
 
 
-class Arguments(NamedTuple):
-    """What all windows read."""
-
-    step: Step
-    gates: int
-    input_map: Operator
-    map_params: Params
-    x: Array  # (B, T, N)
-    mask: Array | None  # (B, T) booleans
-    input_mask: Array | None  # (B, N)
-    go_backwards: bool
-    checkpoint_every: int | None
-
-
-class MapCache(NamedTuple):
-    """What ``backward`` reads of the input map in a window."""
-
-    cache: contracts.Cache
-    rows: Array | None  # (B, L): row of the input map + 1, or 0 for padding; None: no padding
-    valid: list[Array | None]  # L times (B, 1) booleans, or None
-
-
 class Window(NamedTuple):
     """What ``backward`` reads of L consecutive steps."""
 
-    map: MapCache
+    map_cache: MapCache
     before: State  # the state before each step, each (L, B, u)
     saved: NamedTuple  # what the step saves, each (L, B, ...)
 
@@ -76,8 +54,9 @@ class Checkpoint(NamedTuple):
 class Cache(NamedTuple):
     """What ``backward`` reads."""
 
-    arguments: Arguments
     cell: Cell
+    step: Step
+    inputs: Inputs
     params: Params
     checkpoints: list[Checkpoint]
     zero: Array  # (B, u)
@@ -128,29 +107,23 @@ def forward(
     # What all windows read
     zero = zero_state(x, params["recurrent"])
     state = (zero,) * cell.states if state is None else tuple(state)
-    arguments = Arguments(
-        make_step(cell, params, recurrent_mask),
-        cell.gates,
-        input_map,
-        {name: value for name, value in params.items() if name not in PARAMETERS},
-        x,
-        mask,
-        input_mask,
-        go_backwards,
-        checkpoint_every,
-    )
+    step = make_step(cell, params, recurrent_mask)
+    map_params = {name: value for name, value in params.items() if name not in PARAMETERS}
+    length = checkpoint_every or max(1, x.shape[1])
+    inputs = Inputs(input_map, map_params, x, mask, input_mask, go_backwards, length)
     # Window by window
-    ys, checkpoints = [zero], []
-    with _own_threads(arguments, zero):
-        for first in range(0, x.shape[1], checkpoint_every or max(1, x.shape[1])):
-            outputs, after, window = _run_window(arguments, first, state, ys[-1])
+    ys = [zero]
+    checkpoints = []
+    with _own_threads(cell, zero):
+        for first in range(0, x.shape[1], length):
+            outputs, after, window = _run_window(step, inputs, first, state, ys[-1])
             kept = window if checkpoint_every is None else None
             checkpoints.append(Checkpoint(first, state, kept))
             del window  # before the next one is there
             ys.extend(outputs)
             state = after
     ys = namespace(x).stack(ys, axis=1)[:, 1:, :]
-    return (ys, state), Cache(arguments, cell, params, checkpoints, zero, truncate)
+    return (ys, state), Cache(cell, step, inputs, params, checkpoints, zero, truncate)
 
 
 def backward(
@@ -160,55 +133,59 @@ def backward(
 ) -> tuple[dict[str, Tree], Array | None, State]:
     """Pull cotangents of the outputs and of the last state back, as `ttref.scan.backward` does."""
     dys, dstate = cotangents
-    arguments = cache.arguments
+    step = cache.step
+    inputs = cache.inputs
     dstate = (cache.zero,) * cache.cell.states if dstate is None else tuple(dstate)
     check_state("dstate", cache.cell, dstate, cache.zero.shape)
     if dys is not None:
-        check_shape("dys", dys, (*arguments.x.shape[:2], cache.zero.shape[1]))
+        check_shape("dys", dys, (*inputs.x.shape[:2], cache.zero.shape[1]))
     if not cache.checkpoints:
-        return tree.zeros_like(cache.params), arguments.x if input_gradient else None, dstate
+        return tree.zeros_like(cache.params), inputs.x if input_gradient else None, dstate
     # Window by window, the last one first
     dparams: dict[str, Tree] = {}
-    dxs, dy = [], cache.zero
-    with _own_threads(arguments, dy):
+    dxs = []
+    dy = cache.zero
+    with _own_threads(cache.cell, dy):
         for first, before, window in reversed(cache.checkpoints):
             if window is None:
-                window = _run_window(arguments, first, before, cache.zero)[-1]
+                window = _run_window(step, inputs, first, before, cache.zero)[-1]
             dps, dproducts, dstate, dy = _pull_back_window(dys, dstate, dy, first, window, cache)
-            dmap, dx = _pull_back_map(dps, window.map, arguments, input_gradient)
-            dcell = arguments.step.gradient(window.before, window.saved, dproducts)
+            dmap, dx = pull_back_map(dps, window.map_cache, inputs, input_gradient)
+            dcell = step.gradient(window.before, window.saved, dproducts)
             del window  # before the next one is there
             found = {**dmap, **dcell}
             dparams = tree.add(dparams, found) if dparams else found
             dxs.append(dx)
-    dx = _concat(dxs if arguments.go_backwards else dxs[::-1]) if input_gradient else None
+    dx = _concat(dxs if inputs.go_backwards else dxs[::-1]) if input_gradient else None
     return {name: dparams[name] for name in cache.params}, dx, dstate
 
 
-def _own_threads(arguments: Arguments, h: Array) -> AbstractContextManager[None]:
-    """Ownership of BLAS's threads, unless the product of a step is worth their spinning."""
-    operations = 2 * h.shape[0] * h.shape[1] ** 2 * arguments.gates
-    return threads.owned() if operations < SPLIT else nullcontext()
+def _own_threads(cell: Cell, h: Array) -> AbstractContextManager[None]:
+    """Own BLAS's threads, unless the product of a step is so large that BLAS splits it."""
+    operations = 2 * h.shape[0] * h.shape[1] ** 2 * cell.gates
+    return own_blas_threads() if operations < SPLIT else nullcontext()
 
 
 def _run_window(
-    arguments: Arguments, first: int, state: State, y: Array
+    step: Step, inputs: Inputs, first: int, state: State, y: Array
 ) -> tuple[list[Array], State, Window]:
     """Run the steps from `first`, given the state and the output before it.
 
     Returns the outputs, the state after the last step, and what `backward` reads.
     """
-    p, map_cache = _apply_map(arguments, first)
-    step = arguments.step
+    p, map_cache = apply_map(inputs, first)
     buffers = step.allocate(len(p), y.shape[0])
-    ys, before, saved = [], [], []
+    ys = []
+    before = []
+    saved = []
     with np.errstate(over="ignore"):  # of exp in sigmoid
-        for t, (p_t, valid) in enumerate(zip(p, map_cache.valid, strict=True)):
+        for t, p_t in enumerate(p):
             out = None if buffers is None else _at(buffers, t)
             found, saved_t = step.forward(p_t, state, out)
             before.append(state)
             saved.append(saved_t)
             # Padding repeats the output and keeps the state
+            valid = map_cache.valid[t]
             y = choose(valid, found[0], y)
             if valid is not None:
                 found = tuple(choose(valid, *pair) for pair in zip(found, state, strict=True))
@@ -216,45 +193,6 @@ def _run_window(
             ys.append(y)
     of_all = saved[0]._make(_stack(saved)) if buffers is None else buffers
     return ys, state, Window(map_cache, tuple(_stack(before)), of_all)
-
-
-def _apply_map(arguments: Arguments, first: int) -> tuple[list[Array], MapCache]:
-    """Apply the input map to the steps from `first`: p of each, in the order of processing."""
-    x, mask = _cut(arguments, first)
-    xp = namespace(x)
-    # Leave padding out
-    rows = None
-    if mask is not None and not is_numpy_array(x):
-        # A device would have to be asked how many rows are not padding: they are zeros there
-        x = choose(mask[:, :, None], x, xp.zeros_like(x))
-    elif mask is not None:
-        mask = None if xp.all(mask) else mask
-        rows = None if mask is None else _number_rows(mask)
-    flat = xp.reshape(x, (-1, x.shape[2])) if rows is None else x[mask]
-    # All steps at once, then step by step
-    p, cache = arguments.input_map.forward(arguments.map_params, flat)
-    p = _spread(p, rows, x.shape[:2])
-    order = range(x.shape[1])[:: -1 if arguments.go_backwards else 1]
-    valid = [None if mask is None else mask[:, t, None] for t in order]
-    return [p[:, t, :] for t in order], MapCache(cache, rows, valid)
-
-
-def _cut(arguments: Arguments, first: int) -> tuple[Array, Array | None]:
-    """The inputs of the window from `first`, times their mask, and its mask of padding."""
-    T = arguments.x.shape[1]
-    stop = min(T, first + (arguments.checkpoint_every or T))
-    times = slice(T - stop, T - first) if arguments.go_backwards else slice(first, stop)
-    x = arguments.x[:, times, :]
-    if arguments.input_mask is not None:
-        x = x * arguments.input_mask[:, None, :]
-    return x, None if arguments.mask is None else arguments.mask[:, times]
-
-
-def _number_rows(mask: Array) -> Array:
-    """Number the steps that are not padding from 1; 0 where a step is padding."""
-    xp = namespace(mask)
-    counted = xp.cumulative_sum(xp.astype(xp.reshape(mask, (-1,)), xp.int64))
-    return xp.where(mask, xp.reshape(counted, mask.shape), 0)
 
 
 def _pull_back_window(
@@ -266,9 +204,11 @@ def _pull_back_window(
     the cotangents of p and of the products with U, (L, B, g u), of the state, and of the output
     before its first step.
     """
-    step, valid = cache.arguments.step, window.map.valid
+    step = cache.step
+    valid = window.map_cache.valid
     coefficients = step.coefficients(window.before, window.saved)
-    dps, dproducts = [], []
+    dps = []
+    dproducts = []
     for t in reversed(range(len(valid))):
         dy = dy if dys is None else dy + dys[:, first + t, :]
         own = _at(coefficients, t)
@@ -289,7 +229,10 @@ def _pull_back_window(
 def _step_back(
     step: Step, own: NamedTuple, dstate: State, dy: Array, valid: Array | None, zero: Array
 ) -> tuple[State, Array, Array]:
-    """Cotangents of the state before, p and the product with U: padding keeps its state."""
+    """Pull back through one step: cotangents of the state before, p and the product with U.
+
+    Where the step is padding, its state is the state before.
+    """
     dnext = dstate[0] + dy, *dstate[1:]
     if valid is None:
         return step.backward(dnext, own)
@@ -299,46 +242,16 @@ def _step_back(
     return tree.add(dbefore, dkept), dp, dproduct
 
 
-def _pull_back_map(
-    dps: Array, of_window: MapCache, arguments: Arguments, input_gradient: bool
-) -> tuple[Tree, Array | None]:
-    """Cotangents of the input map's parameters and of x, from those of p, (L, B, g u)."""
-    xp = namespace(dps)
-    L, B, width = dps.shape
-    # In the rows of the input map
-    dps = xp.permute_dims(xp.flip(dps, axis=0) if arguments.go_backwards else dps, (1, 0, 2))
-    rows = of_window.rows
-    flat = xp.reshape(dps, (B * L, width)) if rows is None else dps[rows > 0]
-    dmap, dx = arguments.input_map.backward(flat, of_window.cache, input_gradient)
-    if not input_gradient:
-        return dmap, None
-    # In the places of x
-    dx = _spread(dx, rows, (B, L))
-    if arguments.input_mask is not None:
-        dx = dx * arguments.input_mask[:, None, :]
-    return dmap, dx
-
-
-def _spread(flat: Array, rows: Array | None, shape: tuple[int, int]) -> Array:
-    """Put rows into their places, (B, L, ...), and zeros into those of padding."""
-    xp = namespace(flat)
-    width = flat.shape[1]
-    if rows is not None:
-        zero = xp.zeros((1, width), dtype=flat.dtype, device=device(flat))
-        flat = xp.take(xp.concat([zero, flat]), xp.reshape(rows, (-1,)), axis=0)
-    return xp.reshape(flat, (*shape, width))
-
-
 def _at(arrays: NamedTuple, t: int) -> NamedTuple:
-    """The part of one step, from arrays of all steps."""
+    """Take the part of one step, from arrays of all steps."""
     return arrays._make([array[t, ...] for array in arrays])
 
 
 def _stack(steps: Sequence[tuple[Array, ...]]) -> list[Array]:
-    """From a tuple of arrays for each step, each of the arrays for all steps."""
+    """Stack each of the arrays that all steps have."""
     return list(map(namespace(*steps[0]).stack, zip(*steps, strict=True)))
 
 
 def _concat(parts: list[Array]) -> Array:
-    """Windows one after the other in time."""
+    """Put windows one after the other in time."""
     return parts[0] if len(parts) == 1 else namespace(*parts).concat(parts, axis=1)

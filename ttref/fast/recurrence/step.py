@@ -145,5 +145,5 @@ class StepInPlace(Step[Saved, Coefficients]):
 
     def allocate(self, T: int, B: int) -> Saved:
         """Make arrays (T, B, width * u)."""
-        u, dtype = self.units, self.U.dtype
-        return self.widths._make([np.empty((T, B, width * u), dtype) for width in self.widths])
+        shapes = [(T, B, width * self.units) for width in self.widths]
+        return self.widths._make([np.empty(shape, self.U.dtype) for shape in shapes])
