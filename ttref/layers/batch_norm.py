@@ -46,11 +46,13 @@ class BatchNorm(Layer):
     Notes
     -----
     Parameters are ``{"scale": (C,), "offset": (C,), "statistics": {"mean": (C,), "var": (C,),
-    "weight": (1,)}}``; x has shape (B, C) or (B, H, W, C). The statistics are state: backward gives
-    them a gradient of zero, and after each step `update_state` sets them to ``s + (1 - decay) (v -
-    s)``, v being the mean and the biased variance of the batch, and 1. They start at 0, so weight
-    is ``1 - decay^t`` after t steps, and what is used outside of training is ``mean / weight`` and
-    ``var / weight``, the averages without their bias to 0; before the first step, 0 and 1.
+    "weight": (1,)}}``; x has shape (B, C) or (B, H, W, C).
+
+    The statistics are not trainable: their gradient is zero. After each step `update_state` sets
+    them to ``s + (1 - decay) (v - s)``, where v is the mean of the batch, its biased variance, and
+    1. They start at 0, so weight is ``1 - decay^t`` after t steps. Outside training x is normalised
+    by ``mean / weight`` and ``var / weight``, the averages without their bias to 0, and before the
+    first step by mean 0 and variance 1.
     """
 
     features: int

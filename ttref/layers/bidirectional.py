@@ -81,7 +81,7 @@ class Bidirectional(Layer):
         rng: np.random.Generator | None = None,
         mask: Array | None = None,
     ) -> tuple[Array, Cache]:
-        """As `Recurrent.forward`; each way drops by masks of its own."""
+        """As `Recurrent.forward`; each direction draws its own dropout masks."""
         if params.keys() != {"forward", "backward"}:
             raise ConventionError(f"parameters are {sorted(params)}, expected forward, backward")
         y, forward = self.layer.forward(params["forward"], x, train, rng, mask)

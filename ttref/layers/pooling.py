@@ -66,7 +66,7 @@ class Pool2d(Layer):
 
 
 class MaxPool2d(Pool2d):
-    """The largest pixel of a window; the first of equals gets the gradient.
+    """The largest pixel in a window. Of several largest ones the first gets the gradient.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ class MaxPool2d(Pool2d):
 
 
 class AvgPool2d(Pool2d):
-    """The mean of a window's pixels, of which padding is none.
+    """The mean of the pixels in a window; padding does not count.
 
     Parameters
     ----------

@@ -55,7 +55,7 @@ class RNN(DenseInput, WithRNNCell):
     in_features, units : int
         N and u.
     activation, bias, ...
-        Options are keyword arguments; `Recurrent` documents them.
+        Options are keyword arguments; `ttref.layers.Recurrent` documents them.
 
     Examples
     --------
@@ -73,7 +73,7 @@ class GRU(DenseInput, WithGRUCell):
     in_features, units : int
         N and u.
     activation, recurrent_activation, reset, ...
-        Options are keyword arguments; `Recurrent` documents them.
+        Options are keyword arguments; `ttref.layers.Recurrent` documents them.
 
     Examples
     --------
@@ -91,7 +91,7 @@ class LSTM(DenseInput, WithLSTMCell):
     in_features, units : int
         N and u.
     activation, recurrent_activation, unit_forget_bias, ...
-        Options are keyword arguments; `Recurrent` documents them.
+        Options are keyword arguments; `ttref.layers.Recurrent` documents them.
 
     Examples
     --------

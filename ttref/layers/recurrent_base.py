@@ -61,7 +61,7 @@ class Recurrent(Weighted):
         Rates at which features of x, and of h before its product with U, are dropped in training.
         Masks are drawn once per batch from `rng`, the same for all steps (Gal and Ghahramani 2016).
     one_recurrent_mask : bool
-        One mask of h for all gates (TT_RNN), or one for each.
+        Whether all gates share one mask of h (TT_RNN), or each gate has its own.
     drop_input : bool
         False reproduces TT_RNN, whose SimpleRNN and LSTM drop no input whatever the rate.
     return_sequences : bool
@@ -69,7 +69,7 @@ class Recurrent(Weighted):
     return_state : bool
         Whether `forward` returns ``(y, state)`` for y, and `backward` takes ``(dy, dstate)``.
     go_backwards : bool
-        Whether the last step is taken first; y is in the order of processing.
+        Whether the last step is taken first. Then y is in the order of processing.
     stateful : bool
         For a sequence that comes in pieces: `forward` returns ``(y, state)``. Pass that state with
         the next piece to go on, or none to start anew. `backward` takes dy, and no gradient
@@ -81,8 +81,8 @@ class Recurrent(Weighted):
         Keep a state every so many steps for `backward`, and compute the rest anew: less memory,
         the same gradients.
     mask_value : float, optional
-        A step is padding where all its features have this value (0 in TT_RNN). A layer sees for
-        itself which steps are, so it needs nothing from the layer before in a `Sequential`.
+        A step is padding where all its features have this value (0 in TT_RNN). The layer finds
+        these steps in x, so it needs no mask from the layer before in a `Sequential`.
 
     Raises
     ------

@@ -92,7 +92,7 @@ class TTRNN(TTInput, WithRNNCell):
     ranks : int or sequence of d + 1 ints
         TT-ranks ``(1, r_1, ..., r_{d-1}, 1)``; an int r stands for ``(1, r, ..., r, 1)``.
     activation, bias, ...
-        Options are keyword arguments; `Recurrent` documents them.
+        Options are keyword arguments; `ttref.layers.Recurrent` documents them.
 
     Examples
     --------
@@ -112,7 +112,7 @@ class TTGRU(TTInput, WithGRUCell):
     ranks : int or sequence of d + 1 ints
         TT-ranks ``(1, r_1, ..., r_{d-1}, 1)``; an int r stands for ``(1, r, ..., r, 1)``.
     activation, recurrent_activation, reset, ...
-        Options are keyword arguments; `Recurrent` documents them.
+        Options are keyword arguments; `ttref.layers.Recurrent` documents them.
 
     Examples
     --------
@@ -132,7 +132,7 @@ class TTLSTM(TTInput, WithLSTMCell):
     ranks : int or sequence of d + 1 ints
         TT-ranks ``(1, r_1, ..., r_{d-1}, 1)``; an int r stands for ``(1, r, ..., r, 1)``.
     activation, recurrent_activation, unit_forget_bias, ...
-        Options are keyword arguments; `Recurrent` documents them.
+        Options are keyword arguments; `ttref.layers.Recurrent` documents them.
 
     Examples
     --------
