@@ -1,1 +1,1 @@
-"""What fast operators need of the machine: threads, memory, measured costs, products, CUDA."""
+"""What depends on the machine: its threads, caches and memory, what products cost, and CUDA."""

@@ -24,7 +24,6 @@ Part = TypeVar("Part")
 Result = TypeVar("Result")
 
 _inside = threading.local()  # whether this thread runs a part
-_blas = process.blas_controller
 
 
 def available() -> int:

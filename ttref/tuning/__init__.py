@@ -1,1 +1,1 @@
-"""Measure a machine, time the plans of a shape, explain a plan: for the command line."""
+"""Measure a machine, time the plans of a TT layer, explain a plan: for the command line."""

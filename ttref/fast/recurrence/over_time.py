@@ -32,7 +32,9 @@ from ttref.fast.recurrence.step import State, Step
 from ttref.machine.process import own_blas_threads
 from ttref.scan import check_arguments, choose, zero_state
 
-SPLIT = 2**26  # operations of a product, about 1 ms, from which BLAS may split it
+# Operations of the product of a step, about 1 ms, from which BLAS may split it. `Machine.pays` is
+# another rule: a loop's steps cannot be shared out to threads; only BLAS can split their products.
+SPLIT = 2**26
 
 
 class Window(NamedTuple):
