@@ -1,6 +1,8 @@
 """The house: imports point down, `import ttref` is light, operators keep to the whitelist."""
 
 import ast
+import importlib
+import pkgutil
 import subprocess
 import sys
 from pathlib import Path
@@ -99,6 +101,27 @@ def test_operators_import_each_other_whole_and_never_each_others_cache():
         parts_of_operators = {module for module in named if module.startswith("ttref.ops.")}
         if path.stem != "__init__":
             assert parts_of_operators <= SHARED_BY_OPERATORS, path
+
+
+def submodules():
+    """``(package, name)`` of every module that is part of a package."""
+    for module in pkgutil.walk_packages(ttref.__path__, "ttref."):
+        package, _, name = module.name.rpartition(".")
+        yield package, name
+
+
+@pytest.mark.parametrize(("package", "name"), list(submodules()))
+def test_no_module_has_the_name_of_something_else_that_its_package_exports(package, name):
+    """``from package import name`` and ``import package.name`` are one thing."""
+    init = ast.parse(Path(importlib.import_module(package).__file__).read_text())
+    for node in ast.walk(init):
+        if isinstance(node, ast.ImportFrom) and node.module != package:
+            assert name not in {alias.asname or alias.name for alias in node.names}
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            assert name != node.name
+    if name != "__main__":
+        module = importlib.import_module(f"{package}.{name}")
+        assert getattr(sys.modules[package], name) is module
 
 
 def test_import_ttref_loads_numpy_and_array_api_compat_only():

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from ttref import functions as F
+from ttref.arithmetic.dual import Dual
 from ttref.arrays import to_numpy
 from ttref.errors import InexactError
 from ttref.ops import activation
@@ -166,3 +167,59 @@ def test_functions_run_on_every_library_and_keep_the_dtype(float_backend):
         _, expected_slope = activation.backward(reference, expected_cache)
         assert slope.dtype == float_backend.dtype
         assert (np.abs(to_numpy(slope) - expected_slope) <= 64 * u * np.abs(reference)).all()
+
+
+# Kinks
+
+
+def watched(function, values):
+    """The kinks that a function of the values meets."""
+    x = np.empty(len(values), dtype=object)
+    x[:] = values
+    with F.watch_kinks() as kinks:
+        function(x)
+    return kinks
+
+
+FIVE_HALVES = Fraction(5, 2)
+KINKS = {  # kind: those of -5/2, -1, 0, 1, 5/2 at which its slope jumps
+    "relu": [0],
+    "leaky_relu": [0],
+    "elu": [0],
+    "hard_sigmoid": [-FIVE_HALVES, FIVE_HALVES],
+    "identity": [],
+    "tanh": [],
+    "sigmoid": [],
+    "softplus": [],
+    "gelu": [],
+}
+
+
+@pytest.mark.parametrize("kind", KINKS)
+def test_kinks_are_watched_and_smooth_functions_have_none(kind):
+    def y(x):
+        return activation.forward({}, x, kind, arb(3) / 4)
+
+    for value in (-FIVE_HALVES, -1, 0, 1, FIVE_HALVES):
+        met = watched(y, [arb(Fraction(value).numerator) / Fraction(value).denominator])
+        assert bool(met) == (value in KINKS[kind]), value
+
+
+@pytest.mark.parametrize("number", [int, Fraction, arb, lambda v: Dual(arb(v), arb(1))])
+def test_kinks_are_watched_on_every_exact_number_and_on_dual_ones(number):
+    assert len(watched(F.relu, [number(v) for v in (-1, 0, 2, 0)])) == 2
+
+
+def test_equal_numbers_are_a_kink_of_a_maximum_but_one_number_is_none_with_itself():
+    a, b, c = Fraction(1, 2), Fraction(1, 2), Fraction(2, 3)
+    x = np.asarray([a, a, c], dtype=object)
+    with F.watch_kinks() as kinks:
+        F.greater(x, np.asarray([b, a, b], dtype=object))
+    assert kinks == [a]
+
+
+def test_kinks_are_not_watched_outside_nor_on_floats():
+    with F.watch_kinks() as kinks:
+        F.relu(np.zeros(2))
+    F.relu(np.asarray([0], dtype=object))
+    assert kinks == []

@@ -6,12 +6,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from ttref import functions as F
 from ttref import ops, tree
 from ttref.arithmetic import ball, lattice
 from ttref.arithmetic.dual import Dual
 from ttref.arrays import holds_objects
 from ttref.errors import UndecidableError
-from ttref.testing import CASES, cases, check_op, exact
+from ttref.testing import CASES, accuracy, cases, check_op, differences, exact, ladder
 from ttref.testing.cases import from_generator
 from ttref.testing.report import Check, Finding
 
@@ -279,3 +280,68 @@ def test_a_result_that_is_no_number_is_not_right():
 
     report = check_op(SimpleNamespace(forward=forward, backward=ops.softmax.backward), "softmax")
     assert Check("definition") in report.undecided and not report.ok
+
+
+# Kinks inside of an operator
+
+
+def gate_case(w, x, factor=1):
+    """``hard_sigmoid(w x)`` in balls; `factor` is 1 in a right gradient of x."""
+
+    def forward(inputs):
+        a = inputs["w"] * inputs["x"]
+        return F.hard_sigmoid(a), (inputs, a)
+
+    def backward(dy, cache):
+        inputs, a = cache
+        inside = F.where_positive_else_zero(5 + 2 * a, F.divide(dy + 0 * a, 5))
+        da = F.where_positive_else_zero(5 - 2 * a, inside)
+        return {"w": da * inputs["x"], "x": factor * da * inputs["w"]}
+
+    def definition(inputs):
+        return forward(inputs)[0]
+
+    inputs = {"w": np.asarray([w], dtype=object), "x": np.asarray([x], dtype=object)}
+    dy = np.asarray([1], dtype=object)
+    return cases.Case(inputs, dy, forward, backward, definition, numbers=frozenset({"balls"}))
+
+
+ON_A_KINK = [(Fraction(5, 4), 2), (Fraction(-5, 4), 2), (Fraction(5, 2), 1)]
+
+
+@pytest.mark.parametrize("factor", [1, 3])
+@pytest.mark.parametrize(("w", "x"), ON_A_KINK)
+def test_second_order_is_undecided_where_a_kink_arises_inside(w, x, factor):
+    pytest.importorskip("flint", reason="python-flint is not installed (extra exact)")
+    findings = exact.second_order(gate_case(w, x, factor), np.random.default_rng(0))
+    assert {f.tensor for f in findings} == {"w", "x", "H"}
+    assert all(f.undecided and f.failure is None for f in findings)
+
+
+@pytest.mark.parametrize(("w", "x"), [(1, 2), (Fraction(9, 8), 2), (-1, 2)])
+def test_second_order_is_decided_beside_the_kink_and_sees_a_bug_there(w, x):
+    pytest.importorskip("flint", reason="python-flint is not installed (extra exact)")
+    rng = np.random.default_rng(0)
+    assert not any(f.failure or f.undecided for f in exact.second_order(gate_case(w, x), rng))
+    assert set(failures(exact.second_order(gate_case(w, x, 3), rng))) == {"H"}
+
+
+@pytest.mark.parametrize(("w", "x"), ON_A_KINK)
+@pytest.mark.parametrize("rung", ["complex_step", "richardson", "taylor"])
+def test_differences_are_undecided_where_a_kink_arises_inside(w, x, rung, monkeypatch):
+    pytest.importorskip("flint", reason="python-flint is not installed (extra exact)")
+    monkeypatch.setattr(accuracy, "draw_floats", lambda case, rng, dtype: accuracy.as_floats(case))
+    run = ladder.Rung(getattr(differences, rung))
+    findings = ladder.attempt(run, gate_case(w, x, 3), np.random.default_rng(0))
+    assert findings
+    assert all(f.undecided and f.failure is None for f in findings)
+
+
+@pytest.mark.parametrize(("seed", "examples"), [(0, 105), (2, 12), (4, 114)])
+def test_a_gate_on_its_kink_is_undecided_and_no_false_alarm(seed, examples, monkeypatch):
+    """The last of the cases has a pre-activation of 5/2 or -5/2."""
+    pytest.importorskip("flint", reason="python-flint is not installed (extra exact)")
+    monkeypatch.setattr(ladder, "POWER_CASES", 0)
+    report = check_op("smooth_scan", seed=seed, examples=examples, dtypes=())
+    assert report.ok, report.failures
+    assert report.tallies[Check("second order"), "H"].undecided == 1

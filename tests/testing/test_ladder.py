@@ -55,6 +55,8 @@ def test_names_levels_and_counts_that_are_not_there_are_refused():
         check_op("nonsense")
     with pytest.raises(ConventionError, match="strategy is 'nonsense', expected one of 'linear'"):
         check_op(ops.linear, "nonsense")
+    with pytest.raises(ConventionError, match=r"op is module .* so strategy must say which cases"):
+        check_op(ops.linear)
     with pytest.raises(ConventionError, match="level is 'hard', expected one of 'exact', 'certif"):
         check_op("linear", level="hard")
     with pytest.raises(ConventionError, match="examples"):
