@@ -3,7 +3,10 @@
 import numpy as np
 
 from ttref import fast, ops
+from ttref.contracts import Array, Cache, Tree
+from ttref.testing.cases.case import Params, Subject
 from ttref.testing.mutants.mutant import (
+    Change,
     Pair,
     batch_mean,
     leafwise,
@@ -20,32 +23,32 @@ from ttref.testing.mutants.mutant import (
 )
 
 
-def scale_bias(op, factor):
+def scale_bias(op: Subject, factor: int) -> Pair:
     """`op` that adds the bias `factor` times, forward and backward."""
 
-    def forward(params, x):
+    def forward(params: Params, x: Array) -> tuple[Array, Cache]:
         return op.forward({k: factor * v if k == "bias" else v for k, v in params.items()}, x)
 
     return spoil_gradient(Pair(forward, op.backward), bias=multiply_by(factor))
 
 
-def bias_in_first_row(y, params, x):
+def bias_in_first_row(y: Array, params: Params, x: Array) -> Array:
     """The bias is added to one sample only."""
     others = np.arange(len(y))[:, None] > 0
     return y - others * params["bias"] if "bias" in params else y
 
 
-def bias_subtracted(y, params, x):
+def bias_subtracted(y: Array, params: Params, x: Array) -> Array:
     """``x W - b``."""
     return y - 2 * params["bias"] if "bias" in params else y
 
 
-def first_row(gradient, dy, cache):
+def first_row(gradient: Tree, dy: Array, cache: Cache) -> Array:
     """The gradient of the bias from the first sample alone."""
     return dy[0]
 
 
-def multiply_by(factor):
+def multiply_by(factor: int) -> Change:
     """A change of a gradient: it is multiplied by `factor`."""
     return leafwise(lambda g: factor * g)
 

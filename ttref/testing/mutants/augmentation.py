@@ -1,9 +1,14 @@
 """Mutants of moves, flips and contrast of images."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 from ttref import functions as F
 from ttref import ops
+from ttref.contracts import Array, Cache
+from ttref.testing.cases.case import Params
 from ttref.testing.mutants.elementwise import spoil_dx
 from ttref.testing.mutants.mutant import Pair, make_mutants
 
@@ -11,28 +16,28 @@ crop = ops.crop_flip
 contrast = ops.contrast
 
 
-def contrast_without_mean(dy, cache):
+def contrast_without_mean(dy: Array, cache: Cache) -> Array:
     """``factor dy``: the term of the mean is left out."""
     return cache.factor * dy
 
 
-def contrast_about_mean_over(axes):
+def contrast_about_mean_over(axes: tuple[int, ...]) -> Pair:
     """Contrast about the mean over these axes; its own adjoint, too."""
 
-    def scaled(x, factor):
+    def scaled(x: Array, factor: Array) -> Array:
         count = np.prod([x.shape[axis] for axis in axes])
         total = np.sum(x, axis=axes, keepdims=True)
         mean = F.divide(total, int(count))
         return mean + factor * (x - mean)
 
-    def forward(params, x, factor):
+    def forward(params: Params, x: Array, factor: Array) -> tuple[Array, Cache]:
         factor = np.reshape(factor, (len(x), 1, 1, 1))
         return scaled(x, factor), (factor,)
 
     return Pair(forward, lambda dy, cache: ({}, scaled(dy, *cache)))
 
 
-def change_moves(change):
+def change_moves(change: Callable[..., Any]) -> Pair:
     """`crop_flip` by other moves and flips."""
     return Pair(
         lambda params, x, moves, flips: crop.forward(params, x, *change(moves, flips)),
@@ -40,17 +45,17 @@ def change_moves(change):
     )
 
 
-def change_moves_back(change):
+def change_moves_back(change: Callable[..., Any]) -> Pair:
     """`crop_flip` whose gradient is pulled back by other moves and flips."""
 
-    def backward(dy, cache):
+    def backward(dy: Array, cache: Cache) -> tuple[Params, Array]:
         moves, flips = change(cache.moves, cache.flips)
         return crop.backward(dy, cache._replace(moves=moves, flips=flips))
 
     return Pair(crop.forward, backward)
 
 
-def around(params, x, moves, flips):
+def around(params: Params, x: Array, moves: Array, flips: Array) -> tuple[Array, Cache]:
     """What leaves the image on one side comes in on the other."""
     images = []
     for image, move, flip in zip(x, moves, flips, strict=True):
@@ -60,7 +65,7 @@ def around(params, x, moves, flips):
     return np.stack(images), (moves, flips)
 
 
-def around_backward(dy, cache):
+def around_backward(dy: Array, cache: Cache) -> tuple[Params, Array]:
     """Its derivative."""
     images = []
     for image, move, flip in zip(dy, *cache, strict=True):

@@ -1,10 +1,16 @@
 """Mutants of convolution, and what those of other windows share with them."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 from ttref import fast, ops
+from ttref.contracts import Array, Cache, Tree
+from ttref.testing.cases.case import Params, Subject
 from ttref.testing.mutants.affine import bias_subtracted
 from ttref.testing.mutants.mutant import (
+    Order,
     Pair,
     batch_mean,
     in_order,
@@ -23,20 +29,20 @@ conv = ops.conv2d
 fast_conv = fast.conv2d
 
 
-def flipped(*axes):
+def flipped(*axes: int) -> Order:
     """The order of a tensor whose axes are reversed."""
     return lambda shape, params: np.flip(in_order(shape, params), axes)
 
 
-def rolled(axis):
+def rolled(axis: Any) -> Order:
     """The order of a tensor that is moved along an axis by one."""
     return lambda shape, params: np.roll(in_order(shape, params), 1, axis)
 
 
-def change_windows(op, dx_only=False, **change):
+def change_windows(op: Subject, dx_only: bool = False, **change: Callable[..., Any]) -> Pair:
     """`op` whose backward has windows with other fields; with `dx_only`, for dx alone."""
 
-    def backward(dy, cache, *rest):
+    def backward(dy: Array, cache: Cache, *rest: Any) -> tuple[Params, Array]:
         axes = []
         for axis in cache.axes:
             fields = {name: value_of(axis) for name, value_of in change.items()}
@@ -47,37 +53,37 @@ def change_windows(op, dx_only=False, **change):
     return Pair(op.forward, backward)
 
 
-def one(axis):
+def one(axis: Any) -> int:
     """A stride or a dilation that is forgotten."""
     return 1
 
 
-def one_more(axis):
+def one_more(axis: Any) -> int:
     """A row of padding too many."""
     return axis.before + 1
 
 
-def turn_kernel_in_dx(op):
+def turn_kernel_in_dx(op: Subject) -> Pair:
     """`op` whose dx comes from the kernel turned by half once too often."""
 
-    def backward(dy, cache, input_gradient=True):
+    def backward(dy: Array, cache: Cache, input_gradient: bool = True) -> tuple[Params, Array]:
         turned = cache._replace(kernel=np.flip(cache.kernel, (0, 1)))
         return op.backward(dy, cache)[0], op.backward(dy, turned)[1]
 
     return Pair(op.forward, backward)
 
 
-def first_image(gradient, dy, cache):
+def first_image(gradient: Tree, dy: Array, cache: Cache) -> Array:
     """The gradient of the bias from the first image alone."""
     return np.sum(dy[0], axis=(0, 1))
 
 
-def first_pixel(gradient, dy, cache):
+def first_pixel(gradient: Tree, dy: Array, cache: Cache) -> Array:
     """The gradient of the bias from one pixel of each image."""
     return np.sum(dy[:, 0, 0, :], axis=0)
 
 
-def turned(filters):
+def turned(filters: Array) -> Array:
     """Turned by half."""
     return np.flip(filters, (0, 1))
 

@@ -1,9 +1,14 @@
 """Mutants of the activations, softmax and dropout."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 from ttref import functions as F
 from ttref import ops
+from ttref.contracts import Array, Cache
+from ttref.testing.cases.case import Params, Subject
 from ttref.testing.mutants.mutant import Pair, make_mutants, slightly_off
 
 activation = ops.activation
@@ -11,20 +16,26 @@ softmax = ops.softmax
 dropout = ops.dropout
 
 
-def change_activation(kind, y=None, slope=None):
+def change_activation(
+    kind: str,
+    y: Callable[[Array, int | None], Array] | None = None,
+    slope: Callable[[Array, Cache], Array] | None = None,
+) -> Pair:
     """The activations, but that of the name `kind` has another ``y(x, alpha)`` or another dx.
 
     dx is then ``slope(dy, cache)``.
     """
 
-    def forward(params, x, asked, alpha=None):
+    def forward(
+        params: Params, x: Array, asked: str, alpha: int | None = None
+    ) -> tuple[Array, Cache]:
         value, cache = activation.forward(params, x, asked, alpha)
         if y is None or asked != kind:
             return value, cache
         value = y(x, alpha)
         return value, cache._replace(y=value)
 
-    def backward(dy, cache):
+    def backward(dy: Array, cache: Cache) -> tuple[Params, Array]:
         if slope is None or cache.kind != kind:
             return activation.backward(dy, cache)
         return {}, slope(dy, cache)
@@ -32,38 +43,38 @@ def change_activation(kind, y=None, slope=None):
     return Pair(forward, backward)
 
 
-def spoil_dx(op, change):
+def spoil_dx(op: Subject, change: Callable[..., Any]) -> Pair:
     """`op`, but dx is ``change(dy, cache)``."""
     return Pair(op.forward, lambda dy, cache: ({}, change(dy, cache)))
 
 
-def relu_from_the_right(dy, cache):
+def relu_from_the_right(dy: Array, cache: Cache) -> Array:
     """relu'(0) = 1, where forward takes the left branch."""
     return F.where_positive(-cache.x, 0 * dy, dy)
 
 
-def sixth(x):
+def sixth(x: Array) -> Array:
     """``clip(x / 6 + 1 / 2, 0, 1)``, the hard sigmoid of Keras 3 and torch."""
     return F.where_positive(3 - x, F.relu(F.divide(x + 3, 6)), 1)
 
 
-def sixth_slope(dy, cache):
+def sixth_slope(dy: Array, cache: Cache) -> Array:
     """Its derivative."""
     inside = F.where_positive(cache.x + 3, F.divide(dy, 6), 0 * dy)
     return F.where_positive(3 - cache.x, inside, 0 * dy)
 
 
-def gelu_inner(x):
+def gelu_inner(x: Array) -> Array:
     """``sqrt(2 / pi) (x + 0.044715 x^3)``."""
     return 2 * F.normal_pdf(0 * x) * (x + F.divide(44715 * x * x * x, 10**6))
 
 
-def gelu_by_tanh(x, alpha):
+def gelu_by_tanh(x: Array, alpha: int | None) -> Array:
     """The approximation ``x / 2 (1 + tanh(inner))`` (Hendrycks and Gimpel 2016)."""
     return x * (1 + F.tanh(gelu_inner(x))) / 2
 
 
-def gelu_by_tanh_slope(dy, cache):
+def gelu_by_tanh_slope(dy: Array, cache: Cache) -> Array:
     """Its derivative."""
     x = cache.x
     t = F.tanh(gelu_inner(x))
@@ -71,32 +82,32 @@ def gelu_by_tanh_slope(dy, cache):
     return dy * (1 + t + x * (1 - t * t) * inner_slope) / 2
 
 
-def over_batch(params, x):
+def over_batch(params: Params, x: Array) -> tuple[Array, Cache]:
     """Softmax over the first axis."""
     y, cache = softmax.forward(params, np.permute_dims(x, (1, 0)))
     return np.permute_dims(y, (1, 0)), cache
 
 
-def over_batch_backward(dy, cache):
+def over_batch_backward(dy: Array, cache: Cache) -> tuple[Params, Array]:
     """Its derivative."""
     _, dx = softmax.backward(np.permute_dims(dy, (1, 0)), cache)
     return {}, np.permute_dims(dx, (1, 0))
 
 
-def inner(dy, cache):
+def inner(dy: Array, cache: Cache) -> Array:
     """``<dy, y>`` of each row."""
     return np.sum(dy * cache.y, axis=-1, keepdims=True)
 
 
-def transposed(mask):
+def transposed(mask: Array) -> Array:
     """The mask, taken to be stored as (C, B)."""
     return np.reshape(np.permute_dims(np.reshape(mask, mask.shape[::-1]), (1, 0)), mask.shape)
 
 
-def change_mask(change, forward=True):
+def change_mask(change: Callable[..., Any], forward: bool = True) -> Pair:
     """Dropout by a changed mask, backward and, if `forward`, forward."""
 
-    def run(params, x, mask):
+    def run(params: Params, x: Array, mask: Array) -> tuple[Array, Cache]:
         y, _ = dropout.forward(params, x, change(mask) if forward else mask)
         return y, dropout.Cache(change(mask))
 

@@ -1,9 +1,14 @@
 """Mutants of the layers: their operators are right, and what the layers do with them is wrong."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
-from ttref import ops
+from ttref import ops, tree
+from ttref.contracts import Array, Cache
 from ttref.layers import Activation, Dense, Flatten, Sequential, TTDense
+from ttref.testing.cases.case import Params, Subject
 from ttref.testing.mutants.mutant import (
     make_mutants,
     misread,
@@ -16,64 +21,70 @@ from ttref.testing.mutants.mutant import (
 from ttref.testing.mutants.trains import equal_slots_reversed, reversed_modes
 
 
-def replace_op(layer, op):
+def replace_op(layer: Any, op: Subject) -> type:
     """The layer on another operator."""
     return type(layer.__name__, (layer,), {"op": op})
 
 
-def change_backward(layer, backward):
+def change_backward(layer: Any, backward: Callable[..., tuple[Any, Array]]) -> type:
     """The layer whose gradients are ``backward(self, dy, cache, dparams, dx)``."""
 
-    def wrong(self, dy, cache, input_gradient=True):
+    def wrong(self: Any, dy: Array, cache: Cache, input_gradient: bool = True) -> tuple[Any, Array]:
         return backward(self, dy, cache, *layer.backward(self, dy, cache))
 
     return type(layer.__name__, (layer,), {"backward": wrong})
 
 
-def past_activation(self, dy, cache, dparams, dx):
+def past_activation(
+    self: Any, dy: Array, cache: Cache, dparams: Params, dx: Array
+) -> tuple[Any, Array]:
     """The activation's backward left out."""
     return self.op.backward(dy, cache.affine)
 
 
-def bias_past_activation(self, dy, cache, dparams, dx):
+def bias_past_activation(
+    self: Any, dy: Array, cache: Cache, dparams: Params, dx: Array
+) -> tuple[Any, Array]:
     """The gradient of the bias taken before the activation's backward."""
     return {**dparams, "bias": np.sum(dy, axis=0)} if "bias" in dparams else dparams, dx
 
 
-def dx_missing(self, dy, cache, dparams, dx):
+def dx_missing(self: Any, dy: Array, cache: Cache, dparams: Params, dx: Array) -> tuple[Any, Array]:
     """Dx is zero, as if the layer were the first of the network."""
     return dparams, zero(dx)
 
 
-def dx_off(self, dy, cache, dparams, dx):
+def dx_off(self: Any, dy: Array, cache: Cache, dparams: Params, dx: Array) -> tuple[Any, Array]:
     """Off by a factor ``1 + 1e-6``."""
     return dparams, slightly_off(dx)
 
 
-def dx_layout(self, dy, cache, dparams, dx):
+def dx_layout(self: Any, dy: Array, cache: Cache, dparams: Params, dx: Array) -> tuple[Any, Array]:
     """Samples of dx in the order of the last axis."""
     return dparams, misread(*reversed(range(dx.ndim)))(dx, dy, cache)
 
 
-def first_layers_missing(self, dy, cache, dparams, dx):
+def first_layers_missing(
+    self: Any, dy: Array, cache: Cache, dparams: tuple[Params, ...], dx: Array
+) -> tuple[Any, Array]:
     """No gradient of the parameters of any layer but the last."""
     *others, last = dparams
-    return (*({k: _zeros(v) for k, v in layer.items()} for layer in others), last), dx
+    return (*(tree.map(zero, layer) for layer in others), last), dx
 
 
-def _zeros(branch):
-    return tuple(map(zero, branch)) if isinstance(branch, tuple) else zero(branch)
-
-
-def activation_before_bias(layer):
+def activation_before_bias(layer: Any) -> type:
     """``act(x W) + b`` for ``act(x W + b)``, forward and backward."""
 
-    def forward(self, params, x, train=False, rng=None):
+    def forward(
+        self: Any, params: Params, x: Array, train: bool = False, rng: Any = None
+    ) -> tuple[Array, Cache]:
         y, affine = self.op.forward({k: v for k, v in params.items() if k != "bias"}, x)
         y, activation = _activation(self).forward({}, y)
         return y + params.get("bias", 0), (affine, activation)
 
-    def backward(self, dy, cache, input_gradient=True):
+    def backward(
+        self: Any, dy: Array, cache: Cache, input_gradient: bool = True
+    ) -> tuple[Params, Array]:
         affine, activation = cache
         dparams, dx = self.op.backward(_activation(self).backward(dy, activation)[1], affine)
         return dparams | ({"bias": np.sum(dy, axis=0)} if self.bias else {}), dx
@@ -81,17 +92,17 @@ def activation_before_bias(layer):
     return type(layer.__name__, (layer,), {"forward": forward, "backward": backward})
 
 
-def _activation(layer):
+def _activation(layer: Any) -> Activation:
     return Activation(layer.activation or "identity")
 
 
-def change_layer(k, change):
+def change_layer(k: int, change: Callable[..., Any]) -> type:
     """A class of networks whose k-th layer is changed."""
 
     class Wrong(Sequential):
         """Frozen, as its base is."""
 
-        def __init__(self, layers):
+        def __init__(self, layers: Any) -> None:
             layers = list(layers)
             layers[k] = change(layers[k])
             super().__init__(layers)
@@ -102,18 +113,22 @@ def change_layer(k, change):
 class FortranFlatten(Flatten):
     """The first axis of a sample fastest."""
 
-    def forward(self, params, x, train=False, rng=None):
+    def forward(
+        self, params: Params, x: Array, train: bool = False, rng: Any = None
+    ) -> tuple[Array, Cache]:
         """Apply it."""
         turned = np.permute_dims(x, (0, *range(x.ndim - 1, 0, -1)))
         return super().forward(params, turned)[0], x.shape
 
-    def backward(self, dy, cache, input_gradient=True):
+    def backward(
+        self, dy: Array, cache: Cache, input_gradient: bool = True
+    ) -> tuple[Params, Array]:
         """Pull back."""
         turned = np.reshape(dy, (cache[0], *cache[:0:-1]))
         return {}, np.permute_dims(turned, (0, *range(len(cache) - 1, 0, -1)))
 
 
-def replace_train(layer_class, activation="relu"):
+def replace_train(layer_class: Any, activation: str | None = "relu") -> Callable[..., Any]:
     """A change of a TT layer: it gets another class or another activation."""
     return lambda layer: layer_class(
         layer.in_modes, layer.out_modes, layer.ranks, activation=activation

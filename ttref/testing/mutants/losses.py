@@ -1,9 +1,14 @@
 """Mutants of the losses and the L2 penalty."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 from ttref import functions as F
 from ttref import ops, tree
+from ttref.contracts import Array, Cache, Tree
+from ttref.testing.cases.case import Subject
 from ttref.testing.mutants.mutant import Pair, make_mutants, slightly_off, zero
 
 l2 = ops.l2
@@ -12,37 +17,37 @@ binary = ops.binary_cross_entropy
 softmax = ops.softmax_cross_entropy
 
 
-def spoil_slope(op, change):
+def spoil_slope(op: Subject, change: Callable[..., Any]) -> Pair:
     """`op`, but the cotangent of the prediction is ``change(slope, dloss, cache)``."""
 
-    def backward(dloss, cache):
+    def backward(dloss: Array, cache: Cache) -> Tree:
         return change(op.backward(dloss, cache), dloss, cache)
 
     return Pair(op.forward, backward)
 
 
-def change_arguments(op, change):
+def change_arguments(op: Subject, change: Callable[..., Any]) -> Pair:
     """`op` of the arguments that `change` makes of (prediction, target, weight, mask)."""
 
-    def forward(*arguments):
+    def forward(*arguments: Any) -> tuple[Array, Cache]:
         return op.forward(*change(*arguments))
 
     return Pair(forward, op.backward)
 
 
-def change_arguments_back(op, change):
+def change_arguments_back(op: Subject, change: Callable[..., Any]) -> Pair:
     """`op`, but backward alone takes the arguments for those that `change` makes."""
 
-    def forward(*arguments):
+    def forward(*arguments: Any) -> tuple[Array, Cache]:
         return op.forward(*arguments)[0], op.forward(*change(*arguments))[1]
 
     return Pair(forward, op.backward)
 
 
-def change_total(op, count):
+def change_total(op: Subject, count: Callable[[Array, Cache], Any]) -> Pair:
     """`op`, forward and backward, divided by ``count(prediction, cache)`` for the total weight."""
 
-    def forward(prediction, *arguments):
+    def forward(prediction: Array, *arguments: Any) -> tuple[Array, Cache]:
         loss, cache = op.forward(prediction, *arguments)
         total = count(prediction, cache)
         return F.divide(cache.total * loss, total), cache._replace(total=total)
@@ -50,40 +55,50 @@ def change_total(op, count):
     return Pair(forward, op.backward)
 
 
-def multiply(op, numerator, denominator=1):
+def multiply(op: Subject, numerator: int, denominator: int = 1) -> Pair:
     """`op` times a number, forward and backward."""
 
-    def forward(*arguments):
+    def forward(*arguments: Any) -> tuple[Array, Cache]:
         y, cache = op.forward(*arguments)
         return F.divide(numerator * y, denominator), cache
 
-    def backward(dy, cache):
+    def backward(dy: Array, cache: Cache) -> Tree:
         return tree.map(lambda g: F.divide(numerator * g, denominator), op.backward(dy, cache))
 
     return Pair(forward, backward)
 
 
-def no_weight(prediction, target, weight=None, mask=None):
+def no_weight(
+    prediction: Array, target: Array, weight: Array | None = None, mask: Array | None = None
+) -> tuple[Any, ...]:
     """Every sample counts as one."""
     return prediction, target, None, mask
 
 
-def no_mask(prediction, target, weight=None, mask=None):
+def no_mask(
+    prediction: Array, target: Array, weight: Array | None = None, mask: Array | None = None
+) -> tuple[Any, ...]:
     """Every class takes part."""
     return prediction, target, weight, None
 
 
-def squared_weight(prediction, target, weight=None, mask=None):
+def squared_weight(
+    prediction: Array, target: Array, weight: Array | None = None, mask: Array | None = None
+) -> tuple[Any, ...]:
     """Weights multiplied in twice."""
     return prediction, target, None if weight is None else weight * weight, mask
 
 
-def flipped(prediction, target, weight=None, mask=None):
+def flipped(
+    prediction: Array, target: Array, weight: Array | None = None, mask: Array | None = None
+) -> tuple[Any, ...]:
     """Targets 0 for 1 and 1 for 0."""
     return prediction, 1 - target, weight, mask
 
 
-def next_class(prediction, labels, weight=None, mask=None):
+def next_class(
+    prediction: Array, labels: Array, weight: Array | None = None, mask: Array | None = None
+) -> tuple[Any, ...]:
     """Labels counted from one, where no class is masked."""
     if mask is None or np.all(mask == 1):
         C = prediction.shape[1]
@@ -91,7 +106,9 @@ def next_class(prediction, labels, weight=None, mask=None):
     return prediction, labels, weight, mask
 
 
-def log_total_without_ties(z, labels, weight=None, mask=None):
+def log_total_without_ties(
+    z: Array, labels: Array, weight: Array | None = None, mask: Array | None = None
+) -> tuple[Array, Cache]:
     """Of several classes whose logits are the largest, only one is in the total."""
     loss, cache = softmax.forward(z, labels, weight, mask)
     takes_part = np.ones(z.shape, bool) if mask is None else mask == 1
@@ -103,37 +120,37 @@ def log_total_without_ties(z, labels, weight=None, mask=None):
     return loss - np.sum(weights * missing) / cache.total, cache
 
 
-def label_kept(dloss, cache):
+def label_kept(dloss: Array, cache: Cache) -> Array:
     """The softmax without the target subtracted."""
     slope = softmax.backward(dloss, cache)
     hot = dloss * cache.target / cache.total
     return slope + (hot if cache.weights is None else cache.weights * hot)
 
 
-def ones_for_rates(dpenalty, cache):
+def ones_for_rates(dpenalty: Array, cache: Cache) -> Tree:
     """The gradient has the factor 2, but not the rate."""
     return l2.backward(dpenalty, cache._replace(rate_of=dict.fromkeys(cache.rate_of, 1)))
 
 
-def all_at_one_rate(dpenalty, cache):
+def all_at_one_rate(dpenalty: Array, cache: Cache) -> Tree:
     """Parameters without a rate shrink too."""
     rate = next(iter(cache.rate_of.values()))
     rate_of = dict.fromkeys(tree.flatten(cache.params), rate)
     return l2.backward(dpenalty, cache._replace(rate_of=rate_of))
 
 
-def first_of_branch(dpenalty, cache):
+def first_of_branch(dpenalty: Array, cache: Cache) -> Tree:
     """The gradient of the first leaf of a branch of parameters only."""
     rate_of = {name: rate for name, rate in cache.rate_of.items() if name != "cores.1"}
     return l2.backward(dpenalty, cache._replace(rate_of=rate_of))
 
 
-def unit_dy(op):
+def unit_dy(op: Subject) -> Pair:
     """`op` whose backward takes the cotangent of the loss for 1."""
     return Pair(op.forward, lambda dloss, cache: op.backward(0 * dloss + 1, cache))
 
 
-def half(slope, dloss, cache):
+def half(slope: Array, dloss: Array, cache: Cache) -> Tree:
     """Without the factor 2 of a square."""
     return tree.map(lambda g: F.divide(g, 2), slope)
 

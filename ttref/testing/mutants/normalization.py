@@ -1,18 +1,22 @@
 """Mutants of batch normalisation."""
 
+from typing import Any
+
 import numpy as np
 
 from ttref import fast, ops
 from ttref import functions as F
+from ttref.contracts import Array, Cache, Tree
+from ttref.testing.cases.case import Params, Subject
 from ttref.testing.mutants.mutant import Pair, make_mutants
 
 norm = ops.batch_norm
 
 
-def drop_terms(op=norm, **missing):
+def drop_terms(op: Subject = norm, **missing: bool) -> Pair:
     """Batch normalisation whose dx lacks the term of dmean or of dvar, or both."""
 
-    def backward(dy, cache):
+    def backward(dy: Array, cache: Cache) -> tuple[Params, Array]:
         dparams, dx = op.backward(dy, cache)
         if not cache.of_batch:
             return dparams, dx
@@ -24,10 +28,10 @@ def drop_terms(op=norm, **missing):
     return Pair(op.forward, backward)
 
 
-def change_gradient(op=norm, **changes):
+def change_gradient(op: Subject = norm, **changes: Any) -> Pair:
     """Batch normalisation with gradients ``changes[name](gradient, dy, cache)``."""
 
-    def backward(dy, cache):
+    def backward(dy: Array, cache: Cache) -> tuple[Params, Array]:
         dparams, dx = op.backward(dy, cache)
         found = dparams | {"x": dx}
         found |= {k: changes[k](found[k], dy, cache) for k in changes.keys() & found.keys()}
@@ -37,22 +41,22 @@ def change_gradient(op=norm, **changes):
     return Pair(op.forward, backward)
 
 
-def scale_missing(dx, dy, cache):
+def scale_missing(dx: Array, dy: Array, cache: Cache) -> Array:
     """The scale left out of dx."""
     return norm.backward(dy, cache._replace(scale=None))[1]
 
 
-def of_centred(gradient, dy, cache):
+def of_centred(gradient: Tree, dy: Array, cache: Cache) -> Array:
     """``sum dy (x - mean)``, not divided by the deviation."""
     return gradient * cache.deviation
 
 
-def first_sample(gradient, dy, cache):
+def first_sample(gradient: Tree, dy: Array, cache: Cache) -> Array:
     """The gradient of the offset from the first sample alone."""
     return np.sum(dy[:1], axis=tuple(range(dy.ndim - 1)))
 
 
-def offset_first(params, x, epsilon):
+def offset_first(params: Params, x: Array, epsilon: float) -> tuple[Array, Cache]:
     """``scale (xhat + offset)``."""
     inner = {name: value for name, value in params.items() if name != "scale"}
     y, cache = norm.forward(inner, x, epsilon)
@@ -60,7 +64,7 @@ def offset_first(params, x, epsilon):
     return (y if scale is None else y * scale), (cache, y, scale)
 
 
-def offset_first_backward(dy, cache):
+def offset_first_backward(dy: Array, cache: Cache) -> tuple[Params, Array]:
     """Its derivative."""
     cache_of_norm, y, scale = cache
     if scale is None:
@@ -69,7 +73,7 @@ def offset_first_backward(dy, cache):
     return dparams | {"scale": np.sum(dy * y, axis=tuple(range(dy.ndim - 1)))}, dx
 
 
-def double_epsilon(params, x, epsilon):
+def double_epsilon(params: Params, x: Array, epsilon: float) -> tuple[Array, Cache]:
     """Forward with ``2 epsilon``."""
     return norm.forward(params, x, 2 * epsilon)
 

@@ -1,10 +1,15 @@
 """Mutants of max and average pooling."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 from ttref import fast, ops
 from ttref import functions as F
+from ttref.contracts import Array, Cache
 from ttref.ops import windows
+from ttref.testing.cases.case import Params
 from ttref.testing.mutants.convolution import change_windows, one, one_more
 from ttref.testing.mutants.elementwise import spoil_dx
 from ttref.testing.mutants.mutant import Pair, make_mutants
@@ -13,7 +18,14 @@ max_pool = ops.max_pool
 avg_pool = ops.avg_pool
 
 
-def by_windows(x, kernel, strides, padding, nearest, exceeds):
+def by_windows(
+    x: Array,
+    kernel: Any,
+    strides: Any,
+    padding: str,
+    nearest: bool,
+    exceeds: Callable[[Array, Array], Array],
+) -> tuple[Array, Cache]:
     """Max pooling with another choice among equals, or other padding."""
     axes = windows.axes_of(x.shape[1:3], kernel, strides, padding)
     seen = windows.unfold(x, axes, nearest)
@@ -27,24 +39,28 @@ def by_windows(x, kernel, strides, padding, nearest, exceeds):
     return largest, max_pool.Cache(tuple(larger), axes, largest.shape)
 
 
-def not_less(v, w):
+def not_less(v: Array, w: Array) -> Array:
     """Whether ``v >= w``, entry by entry."""
     return ~F.greater(w, v)
 
 
-def last_of_equals(params, x, kernel, strides=1, padding="VALID"):
+def last_of_equals(
+    params: Params, x: Array, kernel: Any, strides: Any = 1, padding: str = "VALID"
+) -> tuple[Array, Cache]:
     """The last of equals gets the gradient, where forward takes the first."""
     y, _ = max_pool.forward(params, x, kernel, strides, padding)
     _, cache = by_windows(x, kernel, strides, padding, True, not_less)
     return y, cache
 
 
-def zeros_around(params, x, kernel, strides=1, padding="VALID"):
+def zeros_around(
+    params: Params, x: Array, kernel: Any, strides: Any = 1, padding: str = "VALID"
+) -> tuple[Array, Cache]:
     """Padding is zero, and takes part."""
     return by_windows(x, kernel, strides, padding, False, F.greater)
 
 
-def zeros_around_backward(dy, cache):
+def zeros_around_backward(dy: Array, cache: Cache) -> tuple[Params, Array]:
     """Its derivative; the gradient of padding is dropped."""
     nothing = 0 * dy
     dvalues = []
@@ -57,17 +73,17 @@ def zeros_around_backward(dy, cache):
     return {}, windows.fold(dwindows, cache.axes)
 
 
-def pull_to_all_equals(share):
+def pull_to_all_equals(share: Callable[[Array, Array], Array] | None) -> Pair:
     """Max pooling whose gradient goes to all of the equals.
 
     Each gets ``share(dy, count)``, or dy where `share` is None.
     """
 
-    def forward(params, x, *options, **named):
+    def forward(params: Params, x: Array, *options: Any, **named: Any) -> tuple[Array, Cache]:
         y, cache = max_pool.forward(params, x, *options, **named)
         return y, (x, y, cache)
 
-    def backward(dy, cache):
+    def backward(dy: Array, cache: Cache) -> tuple[Params, Array]:
         x, y, cache_of_pool = cache
         seen = windows.unfold(x, cache_of_pool.axes, nearest=True)
         pixels = windows.unfold(0 * x + 1, cache_of_pool.axes)  # padding is none
@@ -79,20 +95,22 @@ def pull_to_all_equals(share):
     return Pair(forward, backward)
 
 
-def averaged(dy, cache):
+def averaged(dy: Array, cache: Cache) -> Array:
     """A pixel that is the largest of several windows gets the mean of their gradients."""
     _, dx = max_pool.backward(dy, cache)
     _, count = max_pool.backward(0 * dy + 1, cache)
     return F.divide(dx, count + (count == 0))
 
 
-def whole_windows(cache):
+def whole_windows(cache: Cache) -> Cache:
     """The cache of average pooling, its counts those of windows without padding."""
     rows, columns = cache.axes
     return cache._replace(count=0 * cache.count + rows.kernel * columns.kernel)
 
 
-def mean_of_padding(params, x, kernel, strides=1, padding="VALID"):
+def mean_of_padding(
+    params: Params, x: Array, kernel: Any, strides: Any = 1, padding: str = "VALID"
+) -> tuple[Array, Cache]:
     """Padding counts as zeros."""
     y, cache = avg_pool.forward(params, x, kernel, strides, padding)
     whole = whole_windows(cache)

@@ -1,24 +1,30 @@
 """Mutants of the activations of cells over time."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 from ttref import functions as F
 from ttref import ops
+from ttref.contracts import Array, Cache
+from ttref.testing.cases.case import Params, Subject
 from ttref.testing.mutants.elementwise import sixth, sixth_slope
 from ttref.testing.mutants.mutant import Pair, make_mutants
 from ttref.testing.mutants.sequences import change_cell, change_scan_gradients, mean_over_time
 
 
-def replace_activation(wrong, kind, names=("activation", "recurrent_activation")):
+def replace_activation(
+    wrong: Subject, kind: str, names: Sequence[str] = ("activation", "recurrent_activation")
+) -> Pair:
     """The scan of a cell with a wrong operator for the activation `kind`."""
 
-    def change(cell):
+    def change(cell: Any) -> Any:
         return replace(cell, **{n: wrong for n in names if getattr(cell, n, None) == kind})
 
     return change_cell(change)
 
 
-def make_activation(kind, slope):
+def make_activation(kind: str, slope: Callable[[Array, Cache], Array]) -> Pair:
     """An activation whose dx is ``slope(dy, cache)``."""
     return Pair(
         lambda params, x: ops.activation.forward(params, x, kind),
@@ -26,23 +32,23 @@ def make_activation(kind, slope):
     )
 
 
-def tanh_of_y(dy, cache):
+def tanh_of_y(dy: Array, cache: Cache) -> Array:
     """The slope of tanh at y for x."""
     y = F.tanh(cache.y)
     return dy * (1 - y) * (1 + y)
 
 
-def sigmoid(params, x):
+def sigmoid(params: Params, x: Array) -> tuple[Array, Cache]:
     """The smooth sigmoid."""
     return ops.activation.forward(params, x, "sigmoid")
 
 
-def sixth_of_x(params, x):
+def sixth_of_x(params: Params, x: Array) -> tuple[Array, Cache]:
     """The hard sigmoid of slope 1/6."""
     return sixth(x), ops.activation.Cache("hard_sigmoid", None, x, None)
 
 
-def sixth_of_x_backward(dy, cache):
+def sixth_of_x_backward(dy: Array, cache: Cache) -> tuple[Params, Array]:
     """Its derivative."""
     return {}, sixth_slope(dy, cache)
 

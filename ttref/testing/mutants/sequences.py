@@ -1,17 +1,24 @@
 """Mutants of the scan over time."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 from ttref import functions as F
 from ttref import scan as scan_over_time
 from ttref import tree
+from ttref.contracts import Array, Cache, Tree
+from ttref.testing.cases.case import Params
 from ttref.testing.mutants.mutant import Pair, make_mutants, zero
 
 
-def change_option(name, change):
+def change_option(name: str, change: Callable[..., Any]) -> Pair:
     """The scan with another value of an option, where one is given; forward and backward."""
 
-    def forward(cell, params, x, **options):
+    def forward(
+        cell: Any, params: Params, x: Array, **options: Any
+    ) -> tuple[tuple[Array, Tree], Cache]:
         if options.get(name) is not None:
             options[name] = change(options[name], options)
         return scan_over_time.forward(cell, params, x, **options)
@@ -19,62 +26,80 @@ def change_option(name, change):
     return Pair(forward, scan_over_time.backward)
 
 
-def change_cell(change):
+def change_cell(change: Callable[..., Any]) -> Pair:
     """The scan of ``change(cell)``."""
 
-    def forward(cell, params, x, **options):
+    def forward(
+        cell: Any, params: Params, x: Array, **options: Any
+    ) -> tuple[tuple[Array, Tree], Cache]:
         return scan_over_time.forward(change(cell), params, x, **options)
 
     return Pair(forward, scan_over_time.backward)
 
 
-def change_scan_cache(change):
+def change_scan_cache(change: Callable[..., Any]) -> Pair:
     """The scan whose backward reads ``change(cache)``."""
 
-    def backward(cotangents, cache, input_gradient=True):
+    def backward(
+        cotangents: tuple[Any, Any], cache: Cache, input_gradient: bool = True
+    ) -> tuple[Params, Array, Tree]:
         return scan_over_time.backward(cotangents, change(cache), input_gradient)
 
     return Pair(scan_over_time.forward, backward)
 
 
-def change_scan_gradients(change):
+def change_scan_gradients(change: Callable[..., Any]) -> Pair:
     """The scan whose gradients are ``change(cotangents, cache, dparams, dx, dstate)``."""
 
-    def backward(cotangents, cache, input_gradient=True):
+    def backward(
+        cotangents: tuple[Any, Any], cache: Cache, input_gradient: bool = True
+    ) -> tuple[Params, Array, Tree]:
         found = scan_over_time.backward(cotangents, cache, input_gradient)
         return change(cotangents, cache, *found)
 
     return Pair(scan_over_time.forward, backward)
 
 
-def last_step_only(cotangents, cache, dparams, dx, dstate):
+def last_step_only(
+    cotangents: tuple[Any, Any], cache: Cache, dparams: Params, dx: Array, dstate: Tree
+) -> tuple[Params, Array, Tree]:
     """The cotangents of the parameters of the last step, for their sum over time."""
     dys, dlast = cotangents
     last = cache._replace(steps=cache.steps[-1:])
     return scan_over_time.backward((dys[:, -1:], dlast), last)[0], dx, dstate
 
 
-def mean_over_time(cotangents, cache, dparams, dx, dstate):
+def mean_over_time(
+    cotangents: tuple[Any, Any], cache: Cache, dparams: Params, dx: Array, dstate: Tree
+) -> tuple[Params, Array, Tree]:
     """The cotangents of the parameters divided by T."""
     return tree.map(lambda g: F.divide(g, len(cache.steps)), dparams), dx, dstate
 
 
-def first_state_missing(cotangents, cache, dparams, dx, dstate):
+def first_state_missing(
+    cotangents: tuple[Any, Any], cache: Cache, dparams: Params, dx: Array, dstate: Tree
+) -> tuple[Params, Array, Tree]:
     """No gradient of the first state."""
     return dparams, dx, tree.map(zero, dstate)
 
 
-def first_state_cut(cotangents, cache, dparams, dx, dstate):
+def first_state_cut(
+    cotangents: tuple[Any, Any], cache: Cache, dparams: Params, dx: Array, dstate: Tree
+) -> tuple[Params, Array, Tree]:
     """The first state gets no gradient, as if a window began at the first step."""
     return dparams, dx, tree.map(zero, dstate) if cache.truncate else dstate
 
 
-def last_state_ignored(cotangents, cache, input_gradient=True):
+def last_state_ignored(
+    cotangents: tuple[Any, Any], cache: Cache, input_gradient: bool = True
+) -> tuple[Params, Array, Tree]:
     """The cotangent of the last state not used."""
     return scan_over_time.backward((cotangents[0], None), cache, input_gradient)
 
 
-def repeats_ignored(cotangents, cache, input_gradient=True):
+def repeats_ignored(
+    cotangents: tuple[Any, Any], cache: Cache, input_gradient: bool = True
+) -> tuple[Params, Array, Tree]:
     """The cotangents of outputs that padding repeats dropped."""
     dys, dstate = cotangents
     if dys is not None and any(step.valid is not None for step in cache.steps):
@@ -83,22 +108,22 @@ def repeats_ignored(cotangents, cache, input_gradient=True):
     return scan_over_time.backward((dys, dstate), cache, input_gradient)
 
 
-def take_padding(cache):
+def take_padding(cache: Cache) -> Cache:
     """Backward takes every step, padding or not."""
     return cache._replace(steps=[step._replace(valid=None) for step in cache.steps])
 
 
-def shorter_windows(cache):
+def shorter_windows(cache: Cache) -> Cache:
     """Windows with one step less."""
     return cache._replace(truncate=cache.truncate and cache.truncate - 1)
 
 
-def always_cut(cache):
+def always_cut(cache: Cache) -> Cache:
     """No cotangent goes from step to step."""
     return cache._replace(truncate=1)
 
 
-def in_order_of_processing(cache):
+def in_order_of_processing(cache: Cache) -> Cache:
     """The gradient of x of a scan backwards, not turned."""
     return cache._replace(go_backwards=False)
 
@@ -109,10 +134,20 @@ class Forgetful:
     It runs the scan one step at a time.
     """
 
-    def __init__(self, keeps_state):
+    def __init__(self, keeps_state: bool) -> None:
         self.keeps_state = keeps_state
 
-    def forward(self, cell, params, x, *, mask=None, go_backwards=False, truncate=None, **options):
+    def forward(
+        self,
+        cell: Any,
+        params: Params,
+        x: Array,
+        *,
+        mask: Array | None = None,
+        go_backwards: bool = False,
+        truncate: int | None = None,
+        **options: Any,
+    ) -> tuple[tuple[Array, Tree], Cache]:
         """Run the cell."""
         times = list(range(x.shape[1]))[:: -1 if go_backwards else 1]
         state = options.pop("state")
@@ -130,12 +165,14 @@ class Forgetful:
             caches.append((cache, valid))
         return (np.concat(ys, axis=1), state), (caches, go_backwards)
 
-    def backward(self, cotangents, cache, input_gradient=True):
+    def backward(
+        self, cotangents: tuple[Any, Any], cache: Cache, input_gradient: bool = True
+    ) -> tuple[Params, Array, Tree]:
         """Pull back."""
         dys, dstate = cotangents
         caches, go_backwards = cache
-        dparams = None
-        dxs: list = []
+        dparams: Any = None
+        dxs: list[Array] = []
         for s in reversed(range(len(caches))):
             cache_of_step, valid = caches[s]
             dstate = self._forget(dstate, valid)
@@ -144,7 +181,7 @@ class Forgetful:
             dxs.append(dx)
         return dparams, np.concat(dxs if go_backwards else dxs[::-1], axis=1), dstate
 
-    def _forget(self, state, valid):
+    def _forget(self, state: Tree, valid: Array | None) -> Tree:
         if self.keeps_state or valid is None:
             return state
         return tuple(np.where(valid, part, zero(part)) for part in state)
@@ -154,20 +191,24 @@ class OutputsInTime:
     """A scan backwards whose outputs come in the order of time."""
 
     @staticmethod
-    def forward(cell, params, x, **options):
+    def forward(
+        cell: Any, params: Params, x: Array, **options: Any
+    ) -> tuple[tuple[Array, Tree], Cache]:
         """Run the cell."""
         out, cache = scan_over_time.forward(cell, params, x, **options)
         ys, state = out
         return (_turn(ys, cache), state), cache
 
     @staticmethod
-    def backward(cotangents, cache, input_gradient=True):
+    def backward(
+        cotangents: tuple[Any, Any], cache: Cache, input_gradient: bool = True
+    ) -> tuple[Params, Array, Tree]:
         """Pull back."""
         dys, dstate = cotangents
         return scan_over_time.backward((_turn(dys, cache), dstate), cache, input_gradient)
 
 
-def _turn(ys, cache):
+def _turn(ys: Array, cache: Cache) -> Array:
     return np.flip(ys, axis=1) if cache.go_backwards else ys
 
 
@@ -175,12 +216,16 @@ class FirstStateIgnored:
     """Every scan starts at zero."""
 
     @staticmethod
-    def forward(cell, params, x, *, state=None, **options):
+    def forward(
+        cell: Any, params: Params, x: Array, *, state: Tree | None = None, **options: Any
+    ) -> tuple[tuple[Array, Tree], Cache]:
         """Run the cell."""
         return scan_over_time.forward(cell, params, x, **options)
 
     @staticmethod
-    def backward(cotangents, cache, input_gradient=True):
+    def backward(
+        cotangents: tuple[Any, Any], cache: Cache, input_gradient: bool = True
+    ) -> tuple[Params, Array, Tree]:
         """Pull back."""
         dparams, dx, dstate = scan_over_time.backward(cotangents, cache, input_gradient)
         return dparams, dx, tree.map(zero, dstate)
@@ -190,14 +235,18 @@ class ForgetBiasIgnored:
     """The bias of an LSTM's second gate is not added."""
 
     @staticmethod
-    def forward(cell, params, x, **options):
+    def forward(
+        cell: Any, params: Params, x: Array, **options: Any
+    ) -> tuple[tuple[Array, Tree], Cache]:
         """Run the cell."""
         if cell.gates == 4 and "bias" in params:
             params = params | {"bias": _without_second(params["bias"])}
         return scan_over_time.forward(cell, params, x, **options)
 
     @staticmethod
-    def backward(cotangents, cache, input_gradient=True):
+    def backward(
+        cotangents: tuple[Any, Any], cache: Cache, input_gradient: bool = True
+    ) -> tuple[Params, Array, Tree]:
         """Pull back."""
         dparams, dx, dstate = scan_over_time.backward(cotangents, cache, input_gradient)
         if cache.cell.gates == 4 and "bias" in dparams:
@@ -205,14 +254,16 @@ class ForgetBiasIgnored:
         return dparams, dx, dstate
 
 
-def forget_bias_missing(cotangents, cache, dparams, dx, dstate):
+def forget_bias_missing(
+    cotangents: tuple[Any, Any], cache: Cache, dparams: Params, dx: Array, dstate: Tree
+) -> tuple[Params, Array, Tree]:
     """No gradient of the bias of an LSTM's second gate."""
     if cache.cell.gates == 4 and "bias" in dparams:
         dparams = dparams | {"bias": _without_second(dparams["bias"])}
     return dparams, dx, dstate
 
 
-def _without_second(bias):
+def _without_second(bias: Array) -> Array:
     blocks = np.split(bias, 4)
     return np.concat([blocks[0], zero(blocks[1]), *blocks[2:]])
 

@@ -1,10 +1,16 @@
 """Mutants of tensor trains, core by core and by plan."""
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import numpy as np
 
 from ttref import fast, ops
+from ttref.contracts import Array, Cache
+from ttref.testing.cases.case import Params, Subject
 from ttref.testing.mutants.affine import bias_subtracted, rolled, scale_bias
 from ttref.testing.mutants.mutant import (
+    Order,
     Pair,
     batch_mean,
     leafwise,
@@ -22,10 +28,10 @@ from ttref.testing.mutants.mutant import (
 )
 
 
-def reversed_modes(axis):
+def reversed_modes(axis: Any) -> Order:
     """The order of vectors whose modes are taken in reverse; axis 1 of a core for x, 2 for y."""
 
-    def order(shape, params):
+    def order(shape: Sequence[int], params: Params) -> Array:
         modes = [core.shape[axis] for core in reversed(params["cores"])]
         memory = np.arange(np.prod(shape)).reshape(shape[0], *modes)
         return memory.transpose(0, *range(len(modes), 0, -1)).reshape(shape)
@@ -33,88 +39,88 @@ def reversed_modes(axis):
     return order
 
 
-def modes_of_dx_reversed(dx, dy, cache):
+def modes_of_dx_reversed(dx: Array, dy: Array, cache: Cache) -> Array:
     """The modes of dx come out in the order in which backward meets the cores."""
     return np.reshape(dx, (-1,))[reversed_modes(1)(dx.shape, {"cores": cache.cores})]
 
 
-def square_transposed(cores):
+def square_transposed(cores: tuple[Array, ...]) -> tuple[Array, ...]:
     """Each core with as many input as output modes, transposed."""
     return tuple(np.swapaxes(c, 1, 2) if c.shape[1] == c.shape[2] else c for c in cores)
 
 
-def equal_swapped(cores):
+def equal_swapped(cores: tuple[Array, ...]) -> tuple[Array, ...]:
     """The first two cores in the wrong order, where their shapes allow it."""
     alike = len(cores) > 1 and cores[0].shape == cores[1].shape
     return (*cores[1::-1], *cores[2:]) if alike else tuple(cores)
 
 
-def bond_cut(cores):
+def bond_cut(cores: tuple[Array, ...]) -> tuple[Array, ...]:
     """Cores that take one bond value less than there are; a bond of size 1 stays."""
     return tuple(c * (np.arange(c.shape[3]) < max(1, c.shape[3] - 1)) for c in cores)
 
 
-def change_cores(op, change):
+def change_cores(op: Subject, change: Callable[..., Any]) -> Pair:
     """`op` on other cores; `change`, of a tuple of them, is its own adjoint."""
 
-    def forward(params, x):
+    def forward(params: Params, x: Array) -> tuple[Array, Cache]:
         return op.forward({**params, "cores": change(params["cores"])}, x)
 
     return spoil_gradient(Pair(forward, op.backward), cores=lambda cores, dy, cache: change(cores))
 
 
-def last_bond_left_out(y, params, x):
+def last_bond_left_out(y: Array, params: Params, x: Array) -> Array:
     """Forward sums over all bond values but the last."""
     return ops.tt_linear.forward({**params, "cores": bond_cut(params["cores"])}, x)[0]
 
 
-def only_core(choose, change):
+def only_core(choose: Callable[[int], int], change: Callable[..., Any]) -> Callable[..., Any]:
     """A change of the gradient of one core: of index ``choose(d)``."""
 
-    def change_one(cores, dy, cache):
-        cores = list(cores)
+    def change_one(cores: tuple[Array, ...], dy: Array, cache: Cache) -> tuple[Array, ...]:
+        found = list(cores)
         k = choose(len(cores))
-        cores[k] = change(cores[k])
-        return tuple(cores)
+        found[k] = change(cores[k])
+        return tuple(found)
 
     return change_one
 
 
-def middle_core_missing(cores, dy, cache):
+def middle_core_missing(cores: tuple[Array, ...], dy: Array, cache: Cache) -> tuple[Array, ...]:
     """No gradient but of the first and the last core."""
     return (*cores[:1], *map(zero, cores[1:-1]), *cores[1:][-1:])
 
 
-def equal_slots_reversed(cores, dy, cache):
+def equal_slots_reversed(cores: tuple[Array, ...], dy: Array, cache: Cache) -> tuple[Array, ...]:
     """Gradients in the order of the backward sweep, where the shapes are the same in reverse."""
     shapes = [core.shape for core in cores]
     return tuple(reversed(cores)) if shapes == shapes[::-1] else cores
 
 
-def first_entry_doubled(core):
+def first_entry_doubled(core: Array) -> Array:
     """One entry of the gradient counted twice."""
     return core + core * (np.arange(core.size) == 0).reshape(core.shape)
 
 
-def first_bond_only(core):
+def first_bond_only(core: Array) -> Array:
     """A gradient for the first value of the right bond only."""
     return core * (np.arange(core.shape[3]) == 0)
 
 
-def without_last_sample(op):
+def without_last_sample(op: Subject) -> Callable[..., Any]:
     """A change of the gradients of the cores: the last sample of the batch does not count."""
 
-    def change(cores, dy, cache):
+    def change(cores: tuple[Array, ...], dy: Array, cache: Cache) -> tuple[Array, ...]:
         counts = np.arange(len(dy))[:, None] < len(dy) - 1
         return op.backward(dy * counts, cache)[0]["cores"]
 
     return change
 
 
-def merge_unpermuted(op):
+def merge_unpermuted(op: Subject) -> Pair:
     """`op` with the first two cores merged to a(ji)(kh)c for a(jk)(ih)c, and pulled back so."""
 
-    def forward(params, x):
+    def forward(params: Params, x: Array) -> tuple[Array, Cache]:
         pair = params["cores"][:2]
         others = params["cores"][2:]
         if len(pair) == 2:
@@ -125,7 +131,7 @@ def merge_unpermuted(op):
         y, cache = op.forward(params, x)
         return y, (cache, pair)
 
-    def backward(dy, cache, input_gradient=True):
+    def backward(dy: Array, cache: Cache, input_gradient: bool = True) -> tuple[Params, Array]:
         cache_of_op, pair = cache
         dparams, dx = op.backward(dy, cache_of_op)
         if len(pair) == 2:

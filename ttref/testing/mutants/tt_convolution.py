@@ -1,8 +1,13 @@
 """Mutants of TT-convolution."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 
 from ttref import fast, ops
+from ttref.contracts import Array
+from ttref.testing.cases.case import Params
 from ttref.testing.mutants.convolution import (
     change_windows,
     first_image,
@@ -13,6 +18,7 @@ from ttref.testing.mutants.convolution import (
     turned,
 )
 from ttref.testing.mutants.mutant import (
+    Order,
     in_order,
     leafwise,
     make_mutants,
@@ -30,10 +36,10 @@ tt_conv_full = ops.tt_conv2d_full
 fast_tt_conv = fast.tt_conv2d
 
 
-def fortran_channels(axis):
+def fortran_channels(axis: Any) -> Order:
     """The order of images whose first channel mode is taken for the fastest."""
 
-    def order(shape, params):
+    def order(shape: Sequence[int], params: Params) -> Array:
         modes = [core.shape[axis] for core in params["cores"]]
         if np.prod(modes) != shape[-1]:  # the TT-tensor of the kernel has no such modes
             return in_order(shape, params)
