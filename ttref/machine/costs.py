@@ -75,6 +75,7 @@ def _interpolate(times: tuple[float, ...], small: float, m: int, k: int, n: int)
     sides = (m, k, n)
     positions = [_position(side) for side in sides]
     corners = [corner for corner, _ in positions]
+    weights = [weight for _, weight in positions]
     # the special code for small products takes some products of the cell, but not all: the time is
     # in proportion to that of the smallest or the largest product of the cell, by the same code
     operations = math.prod(sides)
@@ -87,10 +88,7 @@ def _interpolate(times: tuple[float, ...], small: float, m: int, k: int, n: int)
     # beyond the table, in proportion; in it, the mean of the logarithms at the corners of the cell
     result = sum([math.log(max(1, side / SIDES[-1])) for side in sides])
     for steps in product((0, 1), repeat=3):
-        shares = [
-            weight if step else 1 - weight
-            for (_, weight), step in zip(positions, steps, strict=True)
-        ]
+        shares = [w if step else 1 - w for w, step in zip(weights, steps, strict=True)]
         index = [corner + step for corner, step in zip(corners, steps, strict=True)]
         result += math.prod(shares) * math.log(_entry(times, index))
     return math.exp(result)
