@@ -16,9 +16,6 @@ from queue import SimpleQueue
 from typing import TypeVar
 
 from ttref.machine import process
-from ttref.machine.process import own_blas_threads as owned
-
-__all__ = ["available", "owned", "run"]
 
 Part = TypeVar("Part")
 Result = TypeVar("Result")
@@ -60,7 +57,7 @@ def run(function: Callable[[Part], Result], parts: Sequence[Part]) -> list[Resul
         finally:
             _inside.part = False
 
-    with owned():
+    with process.own_blas_threads():
         for first in range(1, count):
             _tasks(os.getpid(), first).put(partial(copy_context().run, work, first))
         work(0)
