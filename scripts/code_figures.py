@@ -7,8 +7,9 @@ import ast
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
+Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 CALLERS_OF_MACHINE = ("optim", "train", "layers", "fast")
 
@@ -35,7 +36,7 @@ def figures(folder: Path) -> dict[str, object]:
     lines = sum(module.lines for module in modules)
     packed = sum(is_packed(node) for node in nodes)
     nested = sum(is_nested(node) for node in nodes)
-    typed = [is_typed(p) for f in functions if is_public(f) for p in parameters(f)]
+    typed = [is_typed(p) for f in public_functions(folder, modules) for p in parameters(f)]
     lengths = sorted(length(function) for function in functions)
     found: dict[str, object] = {
         "files": len(modules),
@@ -50,6 +51,17 @@ def figures(folder: Path) -> dict[str, object]:
         count = sum(imports_from(module, "ttref.machine") for module in of(room, folder, modules))
         found[f"modules of {room} that import machine"] = count
     return found
+
+
+def public_functions(folder: Path, modules: list[Module]) -> list[Function]:
+    """The public functions of a package, but for mutants, which are operators changed at will."""
+    return [
+        node
+        for module in modules
+        if "mutants" not in module.path.relative_to(folder).parts
+        for node in ast.walk(module.tree)
+        if isinstance(node, FUNCTIONS) and is_public(node)
+    ]
 
 
 def read(folder: Path) -> Iterator[Module]:
@@ -82,7 +94,7 @@ def is_nested(node: ast.AST) -> bool:
     )
 
 
-def parameters(function: ast.FunctionDef | ast.AsyncFunctionDef) -> list[ast.arg]:
+def parameters(function: Function) -> list[ast.arg]:
     """All parameters but self and cls."""
     found = function.args
     extra = [a for a in (found.vararg, found.kwarg) if a is not None]
@@ -95,12 +107,12 @@ def is_typed(parameter: ast.arg) -> bool:
     return parameter.annotation is not None
 
 
-def is_public(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+def is_public(function: Function) -> bool:
     """Whether its name has no leading underscore, or is one of Python's own."""
     return not function.name.startswith("_") or function.name.startswith("__")
 
 
-def length(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+def length(function: Function) -> int:
     """Lines of the body without the docstring."""
     body = function.body
     if isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
