@@ -11,7 +11,7 @@ from ttref.oracle.diagnosis import Diagnosis
 from ttref.tables import table
 from ttref.testing import accuracy, exact
 from ttref.testing.cases import Case
-from ttref.testing.report import Check, Failure, Finding, Report, Tally
+from ttref.testing.report import Check, Failure, Finding, Report, Tally, Target
 
 LATTICE = "lattice"  # integers for which no order of evaluation rounds
 FLOATS = "floats"  # normal random numbers
@@ -35,18 +35,15 @@ class Verdicts(Report):
         """Whether something was compared, and nothing is wrong."""
         return any(t.cases > t.undecided for t in self.tallies.values()) and not self.failures
 
-    def row(self, check: Check, tensor: str) -> dict[str, Any]:
+    def row(self, target: Target) -> dict[str, Any]:
         """The counts of a tally, its errors in units, its first failure and its verdict."""
-        verdict = verdict_of(check, self.tallies[check, tensor])
-        return {**super().row(check, tensor), "verdict": verdict}
+        verdict = verdict_of(target.check, self.tallies[target])
+        return {**super().row(target), "verdict": verdict}
 
     def __str__(self) -> str:
         cells = [[_format(row[column]) for column in COLUMNS] for row in self.rows()]
         reasons = [] if self.diagnosis is None else self.diagnosis.sentences
-        failures = []
-        for key, why in self.failures.items():
-            check, tensor = key
-            failures.append(f"{check} of {tensor}: {why}")
+        failures = [f"{target}: {failure}" for target, failure in self.failures.items()]
         return "\n".join([table(COLUMNS, cells), *reasons, *self.reasons(), *failures])
 
 

@@ -120,11 +120,7 @@ def draw_floats(case: Case, rng: np.random.Generator, dtype: str) -> Case:
     return case._replace(inputs=inputs, dy=None if case.dy is None else draw(case.dy))
 
 
-def _unchanged(x: Array) -> Array:
-    return x
-
-
-def as_floats(case: Case, change: Callable[[Array], Array] = _unchanged) -> Case:
+def as_floats(case: Case, change: Callable[[Array], Array] = exact.unchanged) -> Case:
     """The case with its own inputs, changed, as float64."""
 
     def convert(x: Array) -> Array:
@@ -134,7 +130,7 @@ def as_floats(case: Case, change: Callable[[Array], Array] = _unchanged) -> Case
     return case._replace(inputs=inputs, dy=None if case.dy is None else convert(case.dy))
 
 
-def results(case: Case, lift: Callable[[Array], Array] = _unchanged) -> dict[str, Array]:
+def results(case: Case, lift: Callable[[Array], Array] = exact.unchanged) -> dict[str, Array]:
     """``{"y": ..., leaf: gradient, ...}`` of the case on lifted inputs."""
     dy = None if case.backward is None else lift(case.dy)
     found = exact.compute(case, tree.map(lift, case.inputs), dy)

@@ -31,13 +31,14 @@ OFF_KINK = Fraction(1, 16)
 def arithmetic(case: Case, bits: int = BITS) -> Iterator[Callable[[Array], Array]]:
     """A function that lifts arrays to the numbers in which the case is computed."""
     if case.is_exact:
-        yield _unchanged
+        yield unchanged
     else:
         with ball.precision(bits):
             yield ball.lift
 
 
-def _unchanged(x: Array) -> Array:
+def unchanged(x: Array) -> Array:
+    """`x` itself: integers need no lifting."""
     return x
 
 

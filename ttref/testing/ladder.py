@@ -34,7 +34,16 @@ from ttref.rng import generator
 from ttref.testing import accuracy, conduct, differences, exact, subgradients
 from ttref.testing.cases import CASES, Case, Family, from_generator
 from ttref.testing.cases.case import Maker, Subject
-from ttref.testing.report import OPERATOR, Check, Failure, Finding, Inapplicable, Report, group
+from ttref.testing.report import (
+    OPERATOR,
+    Check,
+    Failure,
+    Finding,
+    Inapplicable,
+    Report,
+    Target,
+    group,
+)
 
 DTYPES = ("float32", "float64")
 LEVELS = ("exact", "certified", "all")
@@ -178,7 +187,7 @@ def attempt(rung: Rung, case: Case, rng: np.random.Generator) -> list[Finding]:
 def add_power(report: Report, check: Check, rung: Rung, case: Case) -> None:
     """Note the smallest relative error of each whole tensor that the rung sees in this case."""
     for tensor in ("y", *case.inputs):
-        tally = report.tallies.get((check, tensor))
+        tally = report.tallies.get(Target(check, tensor))
         if tally is not None and tally.measured < POWER_CASES:
             decades = smallest_seen(rung, case, tensor)
             if decades is not None:

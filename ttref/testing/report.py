@@ -33,6 +33,16 @@ class Check(NamedTuple):
         return self.rung if self.dtype is None else f"{self.rung} {self.dtype}"
 
 
+class Target(NamedTuple):
+    """A tensor, or a branch of tensors, under one check: what findings are counted for."""
+
+    check: Check
+    tensor: str
+
+    def __str__(self) -> str:
+        return f"{self.check} of {self.tensor}"
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Failure:
     """What is wrong with a tensor. ``str`` makes a sentence of it.
@@ -120,19 +130,19 @@ class Report:
     name : str
         Of the operator.
     tallies : dict
-        The `Tally` of each ``(check, tensor)``.
+        The `Tally` of each `Target`, that is of each ``(check, tensor)``.
     skipped : dict
         For each check that did not run, the reason.
     """
 
     name: str
-    tallies: dict[tuple[Check, str], Tally] = field(default_factory=dict)
+    tallies: dict[Target, Tally] = field(default_factory=dict)
     skipped: dict[Check, str] = field(default_factory=dict)
 
     def add(self, check: Check, finding: Finding) -> None:
         """Count a finding; tensors of one branch (cores.0, cores.1) count together."""
-        key = check, group(finding.tensor)
-        self.tallies.setdefault(key, Tally()).add(finding)
+        target = Target(check, group(finding.tensor))
+        self.tallies.setdefault(target, Tally()).add(finding)
 
     @property
     def ok(self) -> bool:
@@ -140,24 +150,28 @@ class Report:
         return bool(self.tallies or self.skipped) and not (self.failures or self.undecided)
 
     @property
-    def failures(self) -> dict[tuple[Check, str], Failure]:
+    def failures(self) -> dict[Target, Failure]:
         """The first failure of each check and tensor."""
-        return {key: tally.first for key, tally in self.tallies.items() if tally.first is not None}
+        return {
+            target: tally.first for target, tally in self.tallies.items() if tally.first is not None
+        }
 
     @property
     def undecided(self) -> list[Check]:
         """The checks that decided nothing."""
-        decided = {check for (check, _), t in self.tallies.items() if t.cases > t.undecided}
+        decided = {
+            target.check for target, tally in self.tallies.items() if tally.cases > tally.undecided
+        }
         return [check for check in self.checks if check not in decided]
 
     @property
     def checks(self) -> list[Check]:
         """The checks that ran, in their order."""
-        return list(dict.fromkeys(check for check, _ in self.tallies))
+        return list(dict.fromkeys(target.check for target in self.tallies))
 
     def sentences(self) -> list[str]:
         """What is wrong, and which checks decided nothing, in words."""
-        wrong = [f"{check} of {tensor}: {why}" for (check, tensor), why in self.failures.items()]
+        wrong = [f"{target}: {failure}" for target, failure in self.failures.items()]
         return [*wrong, *(f"{check}: nothing could be decided" for check in self.undecided)]
 
     def reasons(self) -> list[str]:
@@ -167,16 +181,19 @@ class Report:
     def rows(self) -> list[dict[str, Any]]:
         """The row of each check and tensor, checks in their order and y before the inputs."""
         order = {check: place for place, check in enumerate(self.checks)}
-        keys = sorted(self.tallies, key=lambda key: (order[key[0]], key[1] != "y", key[1]))
-        return [self.row(*key) for key in keys]
 
-    def row(self, check: Check, tensor: str) -> dict[str, Any]:
+        def rank(target: Target) -> tuple[int, bool, str]:
+            return order[target.check], target.tensor != "y", target.tensor
+
+        return [self.row(target) for target in sorted(self.tallies, key=rank)]
+
+    def row(self, target: Target) -> dict[str, Any]:
         """The counts of a tally, its errors in units, and its first failure, fit for JSON."""
-        tally = self.tallies[check, tensor]
+        tally = self.tallies[target]
         return {
             "operator": self.name,
-            "check": str(check),
-            "tensor": tensor,
+            "check": str(target.check),
+            "tensor": target.tensor,
             "cases": tally.cases,
             "wrong": tally.wrong,
             "undecided": tally.undecided,

@@ -134,8 +134,8 @@ def pair_as_case(
         if not isinstance(gradients, tuple | list) or len(gradients) != len(inputs):
             got = len(gradients) if isinstance(gradients, tuple | list) else describe(gradients)
             raise ShapeError(f"vjp returns {got}, expected a tuple of {len(inputs)} arrays")
-        for (name, x), gradient in zip(inputs.items(), gradients, strict=True):
-            check_shape(f"the cotangent of {name}", np.asarray(gradient), x.shape)
+        for name, gradient in zip(inputs, gradients, strict=True):
+            check_shape(f"the cotangent of {name}", np.asarray(gradient), inputs[name].shape)
         return dict(zip(inputs, map(np.asarray, gradients), strict=True))
 
     y, kept = forward({name: x.copy() for name, x in inputs.items()})
