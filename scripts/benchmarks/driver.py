@@ -123,7 +123,7 @@ def run_case(workload, case, pool, rounds):
         flops, moved = work
         rate, bandwidth = (max(column) for column in zip(*peaks, strict=True))
         result |= {"peak": rate, "bandwidth": bandwidth}
-        result["floor"] = max(flops / rate, moved / bandwidth)
+        result["bound"] = max(flops / rate, moved / bandwidth)
     if workload.memory:
         result["memory"] = ready["ttref"][0].ask("memory")
     return result

@@ -13,17 +13,34 @@ SCALE = "scale"
 
 TEXT = """# Benchmarks
 
-Made by `scripts/bench`, float32. Every system has a process of its own, bound to as many cores as
-it has threads, with {kernels} unset. One works at a time: they take
-turns of {turn} s, or of one step that is longer, after a step that is not timed, and rest {rest} s.
-Before it is timed, a system's results, gradients of cores, bias and x included, have to equal
-ttref's: exactly, on integers, or, where the workload is not polynomial, to the roundoff of its
-longest sum. All keep freed memory alike. ttref gets new cores at every step, as after an
-optimiser's. Cells are the least and the median time of a step, forward and backward.
+Made by `scripts/bench`, float32. Every system runs in a process of its own, bound to as many
+cores as it has threads, with {kernels} unset.
+One system works at a time. The systems take turns of {turn} s, or of one step if a step is
+longer; each turn starts with a step that is not timed, and {rest} s of rest follow. Before a
+system is timed, its results are checked: y and the gradients of cores, bias and x have to equal
+ttref's. They are equal by `==` on integers, or, where the workload is not polynomial, up to the
+roundoff of its longest sum. All systems keep freed memory in the same way. ttref gets new cores
+at every step, as after an update by an optimiser. Each cell of a table holds the least and the
+median time of a step, which is one forward and one backward pass.
 
-The best TT peer is the one of least median. The floor of a layer is the larger of its operations,
-three times those of the cheapest order of contraction forward, at the rate of a 1024 x 1024 matrix
-product, and of its bytes, at the rate of a copy of as many, both measured in turn with it.
+## Workloads
+
+{titles}
+
+## Terms
+
+* A *TT peer* is a system that computes the same TT layer. The *best TT peer* is the one of least
+  median time.
+* *Ratio*: the median time of the best TT peer, divided by ttref's. Above 1, ttref is faster.
+* *Target*: the least ratio that is aimed at.
+* *Lower bound* on the time of a layer: the larger of two times. One is that of its operations,
+  three times those of the cheapest order of contraction forward, at the rate of a 1024 x 1024
+  matrix product. The other is that of its bytes, at the rate of a copy of as many. Both rates are
+  measured in turn with the layer.
+* *Times the bound*: ttref's median time, divided by the lower bound. Where a number is aimed at,
+  it stands in brackets.
+* *Chain*: core by core, without a search for a better order. *Factorized* and *reconstructed* are
+  TensorLy-Torch's two ways: with the cores, or with the matrix that they make.
 
 {machines}
 {gpu}
@@ -33,22 +50,24 @@ product, and of its bytes, at the rate of a copy of as many, both measured in tu
 {sections}
 """
 GPU = "On a GPU, products are float32, never TF32, and a turn ends when the card has finished."
-OWED = "GPU figures are owed: no machine with one has run `scripts/bench --device gpu` yet."
+NOT_MEASURED = "On a GPU: not measured yet (`scripts/bench --device gpu`)."
 MEMORY_TEXT = """\
-Memory: peak of what one step of ttref allocates, by tracemalloc, so without buffers of BLAS and
-without inputs."""
+Memory: the peak of what one step of ttref allocates, measured by tracemalloc. Buffers of BLAS and
+the inputs are not part of it."""
 TEXTS = {
     SCALE: f"""![time and memory against batch, d, rank and mode](img/bench_scale.png)
 
-Base: d 4, mode 8, rank 8, batch 16, one core; one quantity varies. A sweep core by core takes
-`6 B n r^2 n^d` operations per inner core forward and backward, and keeps `4 B n r n^d` bytes of
-state for it; the lines are their exact sums, time at the measured rate of a large matrix product.
+One quantity varies, the others are those of the base: d 4, mode 8, rank 8, batch 16, one core. A
+sweep core by core takes `6 B n r^2 n^d` operations for each inner core, forward and backward, and
+keeps `4 B n r n^d` bytes of state for it. The dashed lines are the exact sums of both; operations
+are converted to time at the measured rate of a large matrix product.
 {MEMORY_TEXT}
 
 """,
     "memory": f"""\
-The layer of W5, LSTM, trained as the first of a network, so without the gradient of x: without
-checkpoints, and with one every sqrt(T) steps, whose gradients are checked against those without.
+The TT-LSTM on UCF11's shapes (W5) is trained as the first layer of a network, so without the
+gradient of x: once without checkpoints, and once with a checkpoint every sqrt(T) steps. The
+gradients of both are compared.
 {MEMORY_TEXT}
 
 """,
@@ -85,16 +104,29 @@ def write_page(record, workloads):
 
 def page(record, workloads):
     """Text of the page."""
-    measured = [w for w in workloads.values() if rows(record, w)]
+    measured = [w for w in sorted(workloads.values(), key=place_on_page) if rows(record, w)]
+    has_gpu = any("gpu" in places for cases in record.values() for places in cases.values())
     return TEXT.format(
         kernels=" and ".join(SLOW_KERNELS),
+        titles=titles(measured),
         turn=TURN,
         rest=REST,
         machines=machines(record),
-        gpu=GPU if any("gpu" in p for cases in record.values() for p in cases.values()) else OWED,
+        gpu=GPU if has_gpu else NOT_MEASURED,
         summary=summary(record, measured),
         sections="\n\n".join(section(record, w) for w in measured),
     )
+
+
+def place_on_page(workload):
+    """Key to sort by: W1, W2 and so on before the others."""
+    numbered = workload.name.startswith("W")
+    return not numbered, workload.name if numbered else ""
+
+
+def titles(workloads):
+    """A line per workload: what its name stands for."""
+    return "\n".join(f"* **{workload.name}**: {workload.title}" for workload in workloads)
 
 
 def rows(record, workload):
@@ -124,9 +156,8 @@ def machines(record):
 
 def summary(record, workloads):
     """The table of ratios to the best peer."""
-    head = (
-        "| workload | cores | ttref, ms | best TT peer | its ms | ratio | target | of the floor |"
-    )
+    columns = ("workload", "cores", "ttref, ms", "best TT peer", "its ms", "ratio", "target")
+    head = f"| {' | '.join([*columns, 'times the bound'])} |"
     lines = [f"## Against the best TT peer\n\n{head}", "|---|---|---|---|---|---|---|---|"]
     for workload in workloads:
         for label, case, place, result in rows(record, workload):
@@ -136,17 +167,12 @@ def summary(record, workloads):
             ours, theirs = (result["systems"][name]["median"] for name in ("ttref", best))
             threads = 0 if place == "gpu" else int(place)
             wanted, allowed = workload.targets(case, threads)
-            times = ours / result["floor"] if "floor" in result else None
+            times = ours / result["bound"] if "bound" in result else None
             lines.append(
                 f"| {workload.name} {label} | {place} | {digits(ours * 1e3)} | {best} | "
                 f"{digits(theirs * 1e3)} | {digits(theirs / ours)} | {aim(wanted, theirs / ours)} "
                 f"| {'' if times is None else digits(times)}{limit(times, allowed)} |"
             )
-    lines += [
-        "",
-        "Ratio: the peer's median over ttref's; above 1, ttref is faster. Of the floor: ttref's",
-        "median over the floor.",
-    ]
     return "\n".join(lines)
 
 
@@ -168,7 +194,7 @@ def aim(wanted, ratio):
 
 
 def limit(times, allowed):
-    """The same for the floor."""
+    """The most times the lower bound that are allowed, and whether that is missed."""
     if allowed is None or times is None:
         return ""
     return f" (at most {allowed})" if times <= allowed else f" (at most {allowed}, missed)"

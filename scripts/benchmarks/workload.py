@@ -64,9 +64,10 @@ class Workload:
     tolerance : float, optional
         Relative error in norm that results may have; None for ``==``.
     work : function of (case), optional
-        Least floating-point operations and bytes of a step, for the floor, or None.
+        Least floating-point operations and bytes of a step, for the lower bound, or None.
     targets : function of (case, threads), optional
-        Ratio to the best peer that is wanted, and times the floor that is allowed, or Nones.
+        Ratio to the best peer that is aimed at, and how many times the lower bound a step may take;
+        None where there is no target.
     columns : function of (case, result), optional
         More columns of the page: ``{heading: number}``.
     gpu_cases : dict of dicts

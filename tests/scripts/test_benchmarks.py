@@ -1,4 +1,4 @@
-"""The benchmark's own parts: floors, checks, turns, record and page; no peer is needed."""
+"""The benchmark's own parts: lower bounds, checks, turns, record and page; no peer is needed."""
 
 import json
 import os
@@ -51,7 +51,7 @@ def test_a_matrix_has_one_order():
     assert sweep([6], [5], [1, 1], 7) == (3 * 2 * 6 * 5 * 7, 6 * 7)
 
 
-def test_no_sweep_has_fewer_operations_than_the_floor():
+def test_no_sweep_has_fewer_operations_than_the_lower_bound():
     for name in ("W1", "W2", "W3", "W4", "unseen"):
         for case in WORKLOADS[name].cases.values():
             structure = [case[key] for key in ("in_modes", "out_modes", "ranks", "batch")]
@@ -192,7 +192,7 @@ def result(ours, theirs):
         name: {"min": seconds, "median": seconds, "blocks": 3}
         for name, seconds in (("ttref", ours), ("torchTT", theirs), ("torch dense", 1e-9))
     }
-    return {"systems": systems, "left_out": {"t3f": "not here"}, "versions": {}, "floor": 1e-3}
+    return {"systems": systems, "left_out": {"t3f": "not here"}, "versions": {}, "bound": 1e-3}
 
 
 def test_a_partial_run_replaces_its_own_row_only(tmp_path):

@@ -99,12 +99,12 @@ SYSTEMS = {
 }
 
 
-def layer(name, title, cases, gpu_cases=None, floor=None, wide=()):
-    """A workload of issue 4; `wide` cases have the higher target on two cores."""
+def layer(name, title, cases, gpu_cases=None, most_bounds=None, wide=()):
+    """A workload of TT layers; `wide` cases have the higher target on two cores."""
 
     def targets(case, threads):
         if threads == 1:
-            return 1.5, floor
+            return 1.5, most_bounds
         return (3.5 if case in [cases[label] for label in wide] else 1.4), None
 
     return Workload(
@@ -168,30 +168,30 @@ def costs(case, result):
 WORKLOADS = (
     layer(
         "W1",
-        "t3f's MNIST layer [7, 4, 7, 4] -> [5, 5, 5, 5], batch 64",
+        "t3f's MNIST layer, 784 x 625: [7, 4, 7, 4] -> [5, 5, 5, 5], batch 64",
         {f"rank {r}": fc(*T3F, r, 64) for r in (2, 4, 16)},
         {f"rank 4, batch {b}": fc(*T3F, 4, b) for b in (1024, 8192)},
     ),
     layer(
         "W2",
-        "[4, 8, 8, 4] -> [4, 8, 8, 4]",
+        "the 1024 x 1024 layer: [4, 8, 8, 4] -> [4, 8, 8, 4]",
         {f"rank {r}, batch {b}": fc(*SQUARE, r, b) for r in (3, 8) for b in (32, 100, 1000)},
         {f"rank {r}, batch 8192": fc(*SQUARE, r, 8192) for r in (3, 8)},
-        floor=2,
+        most_bounds=2,
         wide=("rank 8, batch 1000",),
     ),
     layer(
         "W3",
-        "VGG's fc6 [2, 7, 8, 8, 7, 4] -> [4, 4, 4, 4, 4, 4], rank 4",
+        "VGG's fc6, 25088 x 4096: [2, 7, 8, 8, 7, 4] -> [4, 4, 4, 4, 4, 4], rank 4",
         {f"batch {b}": fc(*VGG, 4, b) for b in (1, 100)},
         {"batch 8192": fc(*VGG, 4, 8192)},
-        floor=2,
+        most_bounds=2,
     ),
     layer(
         "W4",
-        "wide [4, 4, 4, 4, 4, 3] -> [8, 8, 8, 8, 8, 8], rank 8",
+        "the wide layer, 3072 x 262144: [4, 4, 4, 4, 4, 3] -> [8, 8, 8, 8, 8, 8], rank 8",
         {f"batch {b}": fc(*WIDE, 8, b) for b in (1, 32)},
-        floor=2,
+        most_bounds=2,
         wide=("batch 32",),
     ),
     layer("unseen", "shapes that no plan was tuned on", UNSEEN),

@@ -29,7 +29,7 @@ def layer_step(backward):
 WORKLOADS = (
     Workload(
         "overhead",
-        "a layer at vanishing arithmetic: TTDense([2, 2], [2, 2], 2), batch 1",
+        "a layer with next to no arithmetic: TTDense([2, 2], [2, 2], 2), batch 1",
         {"batch 1": {}},
         {"forward": layer_step(backward=False), "backward": layer_step(backward=True)},
         problem,

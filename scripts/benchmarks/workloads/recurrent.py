@@ -255,7 +255,8 @@ TOLERANCE = 57600 * 2.0**-53
 WORKLOADS = (
     Workload(
         "W5",
-        "TT-LSTM and TT-GRU [8, 20, 20, 18] -> [4, 4, 4, 4], rank 4, batch 16, with BPTT",
+        "TT-LSTM and TT-GRU on UCF11's frames: [8, 20, 20, 18] -> [4, 4, 4, 4], rank 4, batch 16, "
+        "backpropagation through time",
         {
             f"TT-{cell.upper()}, T {steps}": recurrent(cell, steps)
             for cell in GATES
@@ -276,7 +277,7 @@ WORKLOADS = (
     ),
     Workload(
         "memory",
-        "memory of a step of TT-LSTM",
+        "memory of a training step of TT-LSTM",
         memory_cases(),
         {"ttref": System(ttref, role="ours", devices=BOTH)},
         problem,
