@@ -1,0 +1,26 @@
+"""All functions of the corpus."""
+
+from ttref.testing.functions import activations, losses, noise
+from ttref.testing.functions.function import VJP, Function
+
+_MODULES = (activations, losses, noise)
+
+KINDS = tuple(module.KIND for module in _MODULES)
+"""The kinds of functions, in their order."""
+
+FUNCTIONS: dict[str, Function] = {
+    found.name: found
+    for module in _MODULES
+    for found in vars(module).values()
+    if isinstance(found, Function)
+}
+"""Every function of the corpus by its name."""
+
+RIGHT = "right"
+"""The name of the right vjp among those of a function."""
+
+
+def all_vjps(function: Function) -> list[tuple[str, VJP]]:
+    """``(name, vjp)`` of the right vjp of a function and of each wrong one."""
+    wrong = [(name, spoiled.vjp) for name, spoiled in function.wrong.items()]
+    return [(RIGHT, function.vjp), *wrong]
