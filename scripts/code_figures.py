@@ -47,9 +47,9 @@ def figures(folder: Path) -> dict[str, object]:
         "lines of the median function": lengths[len(lengths) // 2],
         "lines of the longest function": lengths[-1],
     }
-    for room in CALLERS_OF_MACHINE:
-        count = sum(imports_from(module, "ttref.machine") for module in of(room, folder, modules))
-        found[f"modules of {room} that import machine"] = count
+    for part in CALLERS_OF_MACHINE:
+        count = sum(imports_from(module, "ttref.machine") for module in of(part, folder, modules))
+        found[f"modules of {part} that import machine"] = count
     return found
 
 
@@ -120,9 +120,9 @@ def length(function: Function) -> int:
     return body[-1].end_lineno - body[0].lineno + 1 if body else 0
 
 
-def of(room: str, folder: Path, modules: list[Module]) -> list[Module]:
+def of(part: str, folder: Path, modules: list[Module]) -> list[Module]:
     """The modules in a folder of the package, or the one of that name."""
-    return [m for m in modules if m.path.relative_to(folder).with_suffix("").parts[0] == room]
+    return [m for m in modules if m.path.relative_to(folder).with_suffix("").parts[0] == part]
 
 
 def imports_from(module: Module, package: str) -> bool:

@@ -39,8 +39,8 @@ def keep_freed_memory() -> None:
     """Stop glibc from giving the memory of freed arrays back to the system; once in a process.
 
     glibc gives it back above thresholds, and the next pass pays a page fault for every 4 KiB: a
-    third of the time of a small network's step (docs/benchmarks.md). With another C library, this
-    does nothing.
+    third of the time of a small network's step (docs/decisions/10-step-cost.md). With another C
+    library, this does nothing.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
