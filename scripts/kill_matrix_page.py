@@ -98,17 +98,22 @@ def shade(result: Result, mutant: str) -> int:
 
 TEXT = """# Which errors which checker finds
 
-Made by `scripts/score_checkers`. A mutant is a wrong operator ({mutants} of them in
-`ttref.testing.mutants`): wrong in forward, wrong in the gradient, or wrong in both and
-consistent, so that the gradient is that of the wrong forward. A checker finds a mutant if it
-finds anything wrong in {seeds} x {examples} cases; it raises a false alarm if it does in
-{examples} cases of the right operator. All get cases of the same makers. ttref climbs its ladder
-(level certified); the others get forward and backward as a custom function on normal random
-numbers, with their default tolerances, reverse mode, first order. They are not told what forward
-should compute, so they cannot find a mutant whose gradient is that of its wrong forward. An
-optimiser has no gradient for them to check ("-"). TensorFlow's `tf.test.compute_gradient` returns
-two Jacobians, and a difference above {tensorflow_error} counts as found; it runs in the environment
-that `scripts/peer_env tensorflow` makes. On normal random numbers no input is at a kink.
+Made by `scripts/score_checkers`. A mutant is a wrong operator; `ttref.testing.mutants` has
+{mutants} of them. There are three kinds: wrong in forward; wrong in the gradient; or wrong in both
+and consistent, so that the gradient is that of the wrong forward. All checkers get random cases of
+the same makers. A checker finds a mutant if it finds anything wrong in {seeds} x {examples} cases.
+It raises a false alarm if it finds anything wrong in {examples} cases of the right operator.
+
+ttref climbs its ladder of checks (level certified). The others get forward and backward as a custom
+function on normal random numbers, with their default tolerances, in reverse mode, first order.
+Three things follow from that:
+
+* They are not told what forward should compute, so a consistent mutant looks right to them.
+* An optimiser has no gradient that they could check ("-").
+* On normal random numbers no input is at a kink.
+
+TensorFlow's `tf.test.compute_gradient` returns two Jacobians; a difference above
+{tensorflow_error} counts as found. It runs in the environment that `scripts/peer_env tensorflow` makes.
 
 {versions}.
 
@@ -116,8 +121,9 @@ that `scripts/peer_env tensorflow` makes. On normal random numbers no input is a
 
 {summaries}
 
-"false alarms" is the fraction of checks of right operators: where it is large, that a mutant was
-found says nothing. Seconds are of the whole score, planted errors included, two checkers at a time.
+"false alarms" is the fraction of the right operators' checks that found something wrong. Where it
+is large, a mutant that was found proves nothing. The seconds are those of the whole score, with the
+planted errors below; two checkers ran at a time.
 
 ![Kill matrix](img/kill_matrix.png)
 
@@ -125,14 +131,14 @@ found says nothing. Seconds are of the whole score, planted errors included, two
 
 ## Planted errors
 
-One gradient of the right operator, of a parameter or of the input, multiplied as a whole by
-1 + 10^-k wherever it is computed on floats (in float64 the factor is 1 beyond k = 15; in float32
-beyond k = 7, where it is 1 + 2^-23). On exact numbers the operator stays right, so ttref must see
-the error in the floats. Where a checker found none, smaller ones were not tried.
+One gradient of the right operator, of a parameter or of the input, is multiplied as a whole by
+1 + 10^-k wherever it is computed on floats. (The largest k is 15 in float64, and 7 in float32,
+where the factor is 1 + 2^-23.) On exact numbers the operator stays right, so ttref has to find the
+error in the floats. If a checker found no error of one size, smaller ones were not tried.
 
-The linear layers are {linear}. The
-others round where they call functions or divide, and an error
-below what their roundings explain is no error. Dotted: checkers with more than 5 % false alarms.
+The linear layers are {linear}.
+The other operators round where they call functions or divide. An error that is smaller than what
+these roundings explain is no error. Curves of checkers with more than 5 % false alarms are dotted.
 
 ![Power curves](img/power_curves.png)
 
@@ -144,12 +150,12 @@ below what their roundings explain is no error. Dotted: checkers with more than 
 
 ## Not run
 
-chainer 7.8.1, its last release, does not import under NumPy 2 (`np.sctypes` is gone), which ttref
-needs.{missing}
+chainer was not run: its last release, 7.8.1, cannot be imported under NumPy 2 (`np.sctypes` is
+gone), which ttref needs.{missing}
 
 ## The matrix
 
-In float64. x: found, o: taken for right.
+The results in float64. x: found; o: taken for right; -: not checked.
 
 {matrix}
 """
