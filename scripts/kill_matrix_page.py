@@ -113,7 +113,8 @@ Three things follow from that:
 * On normal random numbers no input is at a kink.
 
 TensorFlow's `tf.test.compute_gradient` returns two Jacobians; a difference above
-{tensorflow_error} counts as found. It runs in the environment that `scripts/peer_env tensorflow` makes.
+{tensorflow_error} counts as found. It runs in the environment that `scripts/peer_env tensorflow`
+makes.
 
 {versions}.
 
