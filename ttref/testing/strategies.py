@@ -23,9 +23,10 @@ from ttref.checks import check_choice
 from ttref.contracts import Array, Dtype
 from ttref.rng import generator
 from ttref.testing.cases import CASES
-from ttref.testing.cases.affine import Structure, draw_structure
+from ttref.testing.cases.affine import draw_structure
 from ttref.testing.cases.case import Case, Draw, Subject, integers
 from ttref.testing.ladder import DTYPES, attempt, rungs
+from ttref.tt.check import Structure
 
 FEW = 1000  # examples; aiming pays above
 

@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from itertools import product
 from math import prod
 from operator import itemgetter, mul
-from typing import NamedTuple
 
 import numpy as np
 
@@ -18,14 +17,7 @@ from ttref.testing.cases.case import (
     choose,
     integers,
 )
-
-
-class Structure(NamedTuple):
-    """Modes and TT-ranks of a tensor train."""
-
-    in_modes: tuple[int, ...]
-    out_modes: tuple[int, ...]
-    ranks: tuple[int, ...]
+from ttref.tt.check import Structure
 
 
 def make_linear(draw: Draw, rng: IntegerSource, op: Subject) -> Case:

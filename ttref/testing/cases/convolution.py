@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ttref.contracts import Array, Cache
-from ttref.testing.cases.affine import Structure, draw_cores, matrix_by_entries
+from ttref.testing.cases.affine import draw_cores, matrix_by_entries
 from ttref.testing.cases.case import (
     Case,
     Draw,
@@ -19,6 +19,7 @@ from ttref.testing.cases.case import (
     choose,
     integers,
 )
+from ttref.tt.check import Structure
 
 PADDINGS = ("SAME", "VALID")
 
