@@ -98,6 +98,12 @@ class Precise(np.ndarray):
     def __getitem__(self, key):
         return wrap(self.view(np.ndarray)[key])
 
+    def __setitem__(self, key, value):
+        plain = unwrap(value)
+        if isinstance(plain, np.ndarray) and plain.ndim == 0:
+            plain = plain[()]
+        self.view(np.ndarray)[key] = plain
+
     def __iter__(self):
         return (self[i] for i in range(len(self)))
 
@@ -201,7 +207,12 @@ def _einsum(subscripts, *operands):
     return np.einsum(subscripts, *[unwrap(x) for x in operands], optimize=False)
 
 
+def _norm(x, axis=None, keepdims=False):
+    return np.sqrt(np.sum(x * x, axis=axis, keepdims=keepdims))
+
+
 ARRAY_FUNCTIONS = {
+    np.linalg.norm: _norm,
     np.einsum: _einsum,
     np.empty_like: lambda x, **options: lift(np.zeros(x.shape)),
 }

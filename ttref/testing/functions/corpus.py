@@ -1,9 +1,9 @@
 """All functions of the corpus."""
 
-from ttref.testing.functions import activations, losses, noise
+from ttref.testing.functions import activations, indexing, losses, noise, norms, piecewise, sorting
 from ttref.testing.functions.function import VJP, Function
 
-_MODULES = (activations, losses, noise)
+_MODULES = (activations, losses, norms, indexing, sorting, piecewise, noise)
 
 KINDS = tuple(module.KIND for module in _MODULES)
 """The kinds of functions, in their order."""
