@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import flint
 import numpy as np
-from flint import acb, arb
+from flint import acb, acb_mat, arb, arb_mat
 from scipy import special
 
 BITS = 400
@@ -200,6 +200,21 @@ UFUNCS = {
     special.log_ndtr: _elementwise(lambda x: _ndtr(x).log()),
     special.erf: _elementwise(arb.erf),
     special.erfc: _elementwise(arb.erfc),
+    special.gammaln: _elementwise(arb.lgamma),
+    special.digamma: _elementwise(arb.digamma),
+    special.erfinv: _elementwise(arb.erfinv),
+    special.ndtri: _elementwise(lambda p: -arb(2).sqrt() * (2 * p).erfcinv()),
+    special.j0: _elementwise(lambda x: x.bessel_j(0)),
+    special.j1: _elementwise(lambda x: x.bessel_j(1)),
+    special.i0: _elementwise(lambda x: x.bessel_i(0)),
+    special.i1: _elementwise(lambda x: x.bessel_i(1)),
+    special.exp1: _elementwise(lambda x: x.expint(1)),
+    special.dawsn: _elementwise(lambda x: arb.pi().sqrt() / 2 * (-x * x).exp() * x.erfi()),
+    special._ufuncs._lambertw: _elementwise(lambda x, k, tolerance: x.lambertw(), 3),
+    special._ufuncs._zeta: _elementwise(arb.zeta, 2),
+    special.gammainc: _elementwise(lambda a, x: x.gamma_lower(a, regularized=1), 2),
+    special.entr: _elementwise(lambda p: -p * p.log()),
+    special.spence: _elementwise(lambda x: (1 - x).polylog(2)),
 }
 
 
@@ -211,8 +226,88 @@ def _norm(x, axis=None, keepdims=False):
     return np.sqrt(np.sum(x * x, axis=axis, keepdims=keepdims))
 
 
+def _matrix(a):
+    return arb_mat([[number(v) for v in row] for row in a.view(np.ndarray)])
+
+
+def _array(matrix):
+    return np.array(matrix.tolist(), dtype=object)
+
+
+def _solve(a, b):
+    columns = lift(b).view(np.ndarray).reshape(len(b), -1)
+    x = _array(_matrix(lift(a)).solve(arb_mat([list(row) for row in columns])))
+    return x.reshape(np.shape(b))
+
+
+def _inv(a):
+    return _array(_matrix(a).inv())
+
+
+def _det(a):
+    return _matrix(a).det()
+
+
+def _slogdet(a):
+    found = _det(a)
+    return _sign(found), abs(found).log()
+
+
+def _cholesky(a):
+    n = len(a)
+    a = a.view(np.ndarray)
+    factor = np.full((n, n), arb(0), object)
+    for i in range(n):
+        for j in range(i + 1):
+            rest = a[i, j] - sum((factor[i, k] * factor[j, k] for k in range(j)), arb(0))
+            factor[i, j] = rest.sqrt().mid() if i == j else (rest / factor[j, j]).mid()
+    return factor
+
+
+def _eigh(a):
+    """Eigenvalues in ascending order and unit eigenvectors, whose signs are arbitrary."""
+    n = len(a)
+    values, right = acb_mat(_matrix(a)).eig(right=True)
+    order = sorted(range(n), key=lambda k: float(values[k].real))
+    vectors = np.array([[right[i, k].real for k in order] for i in range(n)], dtype=object)
+    lengths = [sum(v * v for v in vectors[:, k]).sqrt() for k in range(n)]
+    return np.array([values[k].real for k in order], dtype=object), vectors / lengths
+
+
+def _svd(a, compute_uv):
+    assert not compute_uv
+    return np.sqrt(lift(_eigh(a.T @ a)[0]))[::-1]
+
+
+def _dft(x, sign, frequencies=None):
+    """``sum(x_j exp(sign 2 pi i j k / n))`` along the last axis."""
+    n = x.shape[-1]
+    roots = [acb(0, sign * 2 * k * arb.pi() / n).exp() for k in range(n)]
+    powers = np.outer(np.arange(n), np.arange(frequencies or n)) % n
+    return wrap(x.view(np.ndarray) @ np.array(roots, dtype=object)[powers])
+
+
+def _irfft(z, n):
+    rest = np.conj(z[..., 1 : n - z.shape[-1] + 1])[..., ::-1]
+    return (_dft(np.concatenate([z, rest], axis=-1), 1) / n).real
+
+
 ARRAY_FUNCTIONS = {
     np.linalg.norm: _norm,
+    np.linalg.solve: _solve,
+    np.linalg.inv: _inv,
+    np.linalg.det: _det,
+    np.linalg.slogdet: _slogdet,
+    np.linalg.cholesky: _cholesky,
+    np.linalg.eigh: _eigh,
+    np.linalg.eigvalsh: lambda a: _eigh(a)[0],
+    np.linalg.svd: _svd,
+    np.fft.fft: lambda x: _dft(x, -1),
+    np.fft.ifft: lambda x: _dft(x, 1) / x.shape[-1],
+    np.fft.rfft: lambda x: _dft(x, -1, x.shape[-1] // 2 + 1),
+    np.fft.irfft: _irfft,
+    np.real: lambda x: x.real,
+    np.imag: lambda x: x.imag,
     np.einsum: _einsum,
     np.empty_like: lambda x, **options: lift(np.zeros(x.shape)),
 }

@@ -1,9 +1,31 @@
 """All functions of the corpus."""
 
-from ttref.testing.functions import activations, indexing, losses, noise, norms, piecewise, sorting
+from ttref.testing.functions import (
+    activations,
+    indexing,
+    linear_algebra,
+    losses,
+    noise,
+    norms,
+    piecewise,
+    signal_processing,
+    sorting,
+    special_functions,
+)
 from ttref.testing.functions.function import VJP, Function
 
-_MODULES = (activations, losses, norms, indexing, sorting, piecewise, noise)
+_MODULES = (
+    activations,
+    losses,
+    norms,
+    indexing,
+    sorting,
+    piecewise,
+    linear_algebra,
+    special_functions,
+    signal_processing,
+    noise,
+)
 
 KINDS = tuple(module.KIND for module in _MODULES)
 """The kinds of functions, in their order."""
