@@ -12,10 +12,18 @@ if ball.available():
 exact_only = pytest.mark.skipif(not ball.available(), reason="needs python-flint (extra exact)")
 every = pytest.mark.parametrize("function", FUNCTIONS.values(), ids=FUNCTIONS)
 
-# How far the float64 gradient may be from the exact one, relative to its largest entry: the
-# conditions of what is computed, where they are not those of a few roundings.
+# How far the float64 gradient may be from the exact one, relative to its largest entry, and where
+# the condition or the precision of what is computed asks for more than a few roundings.
 ROUNDING = 1e-11
-ROUNDINGS = {"hilbert_solve": 1e-6}  # 2^-53 times the condition of 1.5e10
+ROUNDINGS = {
+    "hilbert_solve": 1e-6,  # 2^-53 times the condition of 1.5e10
+    "fixed_point_of_cosine": 1e-7,  # iterated to 1e-8
+    "bisection": 1e-6,  # bisected to 1e-7
+    "batch_norm_far_from_zero": 1e-9,  # 1e6 + x keeps x to 1e-10
+    "squared_distance_of_float32": 1e-6,
+    "sigmoid_of_float32": 1e-6,
+    "dense_layer_of_float32": 1e-6,
+}
 
 
 def cotangent(function, args, seed=0):
@@ -107,5 +115,5 @@ def test_each_function_is_described_and_has_two_to_four_wrong_vjps(function):
 
 
 def test_the_corpus_has_the_numbers_that_its_documentation_states():
-    assert len(FUNCTIONS) >= 48
+    assert len(FUNCTIONS) >= 200
     assert {function.kind for function in FUNCTIONS.values()} == set(KINDS)

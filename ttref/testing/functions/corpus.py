@@ -3,14 +3,19 @@
 from ttref.testing.functions import (
     activations,
     indexing,
+    iterations,
+    kinks,
     linear_algebra,
     losses,
     noise,
     norms,
     piecewise,
+    scales,
     signal_processing,
+    single_precision,
     sorting,
     special_functions,
+    structure,
 )
 from ttref.testing.functions.function import VJP, Function
 
@@ -24,7 +29,12 @@ _MODULES = (
     linear_algebra,
     special_functions,
     signal_processing,
+    iterations,
+    single_precision,
     noise,
+    scales,
+    kinks,
+    structure,
 )
 
 KINDS = tuple(module.KIND for module in _MODULES)
