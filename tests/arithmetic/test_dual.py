@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ttref import ops
-from ttref.arithmetic import ball
-from ttref.arithmetic.dual import Dual, lift, tangent
+from ttref.arithmetic import ball, rational
+from ttref.arithmetic.dual import Dual, lift, primal, tangent
 from ttref.errors import InexactError
 
 numbers = st.fractions(-5, 5, max_denominator=7)
@@ -64,6 +64,9 @@ SLOPES = {  # of a ball, by other formulas than those of the duals
     "tanh": lambda v: 1 / v.cosh() ** 2,
     "erfc": lambda v: -((-v * v).exp()) * 2 / v.pi().sqrt(),
     "sqrt": lambda v: v.rsqrt() / 2,
+    "sin": lambda v: (v + v.pi() / 2).sin(),
+    "cos": lambda v: (v + v.pi() / 2).cos(),
+    "log": lambda v: (-(v.log())).exp(),
 }
 
 
@@ -111,3 +114,42 @@ def test_a_dual_of_duals_has_second_derivatives_of_a_function():
     assert cube.primal.primal == Fraction(27, 4)
     assert cube.tangent.primal == Fraction(27 + 54, 16)
     assert cube.tangent.tangent == Fraction(2 * (27 + 27 + 9), 64)
+
+
+@given(numbers.filter(bool), numbers, st.integers(-3, 4))
+def test_powers_of_integers_follow_the_power_rule(a, da, n):
+    power = Dual(a, da) ** np.int64(n)
+    found = parts(power) if isinstance(power, Dual) else (power, 0)
+    assert found == (a**n, n * Fraction(a) ** (n - 1) * da)
+
+
+def test_other_powers_are_refused():
+    with pytest.raises(TypeError, match="unsupported operand"):
+        Dual(2, 1) ** 0.5
+
+
+def test_floats_are_constants_without_rounding():
+    assert parts(0.1 * Dual(Fraction(1, 3), 1)) == (Fraction(0.1) / 3, Fraction(0.1))
+    assert parts(Dual(2, 1) + np.float32(0.5)) == (Fraction(5, 2), 1)
+    assert parts(Dual(0.5, 1.0) * 0.1) == (0.05, 0.1)
+    assert not Dual(1, 0) < float("-inf")
+    three = rational.lift([3])[0]
+    assert parts(Dual(three, 1) / Fraction(3, 2)) == (2, rational.lift([Fraction(2, 3)])[0])
+
+
+def test_equality_looks_at_the_primal_part():
+    assert Dual(1, 2) == 1
+    assert Dual(1, 2) == Dual(Fraction(1), 5)
+    assert Dual(1, 2) != 2
+    assert hash(Dual(1, 2)) == hash(Dual(1, 3))
+    assert (Dual(1, 2) == np.asarray([1, 2])).tolist() == [True, False]
+
+
+def test_the_absolute_value_takes_the_left_branch_at_zero():
+    assert parts(abs(Dual(-2, 3))) == (2, -3)
+    assert parts(abs(Dual(2, 3))) == (2, 3)
+    assert parts(abs(Dual(0, 3))) == (0, -3)
+
+
+def test_the_primals_of_an_array_are_those_of_its_duals():
+    assert primal(np.asarray([4, Dual(1, 2)], dtype=object)).tolist() == [4, 1]

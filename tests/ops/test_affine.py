@@ -8,7 +8,7 @@ from tests.ops.problems import Problem, dense_problems, tt_problems
 from ttref import fast, ops, tree, tt
 from ttref.arrays import to_numpy
 from ttref.errors import RankError, ShapeError
-from ttref.testing import check_op
+from ttref.testing import check_op, count_flops
 
 OPERATORS = {
     "linear": (ops.linear, dense_problems()),
@@ -191,29 +191,14 @@ def test_cores_that_do_not_chain_are_refused(op):
 
 
 def test_the_reference_gradient_costs_twice_the_forward():
-    """Multiply-adds, counted by numbers that count: O(r^2), not O(r^4) (tt_linear.md)."""
-
-    class Counting:
-        count = 0
-
-        def __mul__(self, other):
-            Counting.count += 1
-            return self
-
-        __add__ = __radd__ = lambda self, other: self
-
+    """Multiply-adds: O(r^2), not O(r^4) (tt_linear.md)."""
     n, m, r, B = (2, 3, 2), (3, 2, 2), (1, 4, 3, 1), 2
-    one = Counting()
-    cores = tuple(np.full(s, one, dtype=object) for s in tt.core_shapes(n, m, r))
-    x, dy = (np.full((B, 12), one, dtype=object) for _ in "xy")
-    _, cache = ops.tt_linear.forward({"cores": cores}, x)
-    forward, Counting.count = Counting.count, 0
-    ops.tt_linear.backward(dy, cache)
+    count = count_flops(ops.tt_linear, ({"cores": tt.core_shapes(n, m, r)}, (B, 12)))
     expected = sum(
         B * int(np.prod(m[: k + 1])) * int(np.prod(n[k:])) * r[k] * r[k + 1] for k in range(3)
     )
-    assert forward == expected
-    assert Counting.count == 2 * forward
+    assert count.forward.multiplications == expected
+    assert count.backward.multiplications == 2 * expected
 
 
 def test_a_train_of_twenty_cores_is_planned_and_applied_as_the_reference_does():

@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from ttref.arithmetic import rational
+from ttref.arithmetic.flint_array import MATRIX_OF
 from ttref.arithmetic.scalar import Scalar
 from ttref.contracts import Array
 from ttref.functions import method_of
@@ -29,7 +31,7 @@ class Dual(Scalar):
         return f"Dual({self.primal!r}, {self.tangent!r})"
 
     def _constant(self, value: Any) -> "Dual":
-        return Dual(value)
+        return Dual(_convert(value, self.primal))
 
     def __neg__(self) -> "Dual":
         return Dual(-self.primal, -self.tangent)
@@ -44,6 +46,17 @@ class Dual(Scalar):
     def _div(self, other: "Dual") -> "Dual":
         quotient = _quotient(self.primal, other.primal)
         return Dual(quotient, _quotient(self.tangent - quotient * other.tangent, other.primal))
+
+    def __eq__(self, other: Any) -> bool:
+        if isinstance(other, np.ndarray):
+            return NotImplemented
+        return bool(self.primal == self._operand(other).primal)
+
+    def __hash__(self) -> int:
+        return hash(self.primal)
+
+    def __abs__(self) -> "Dual":
+        return self if self.primal > 0 else -self
 
     def __gt__(self, other: Any) -> bool:
         return self.primal > self._operand(other).primal
@@ -95,6 +108,14 @@ class Dual(Scalar):
         """The derivative of erf."""
         return 2 * method_of(-x * x, "exp")() / method_of(self.pi().primal, "sqrt")()
 
+    def sin(self) -> "Dual":
+        """Sine."""
+        return self._apply("sin", lambda x, y: method_of(x, "cos")())
+
+    def cos(self) -> "Dual":
+        """Cosine."""
+        return self._apply("cos", lambda x, y: -method_of(x, "sin")())
+
     def sqrt(self) -> "Dual":
         """Square root."""
         return self._apply("sqrt", lambda x, y: 1 / (2 * y))
@@ -102,6 +123,19 @@ class Dual(Scalar):
     def pi(self) -> "Dual":
         """The constant."""
         return Dual(method_of(self.primal, "pi")())
+
+
+def _convert(value: Any, like: Any) -> Any:
+    """A constant that does not mix with exact numbers of the kind of `like`, as one that does."""
+    if not isinstance(value, float | np.floating | Fraction) or isinstance(like, float):
+        return value
+    if not isinstance(value, Fraction) and not np.isfinite(value):
+        return value
+    while isinstance(like, Dual):
+        like = like.primal
+    if isinstance(like, int | Fraction):
+        return Fraction(*value.as_integer_ratio())
+    return rational.lift(value)[()] if type(like) in MATRIX_OF else value
 
 
 def _quotient(a: Any, b: Any) -> Any:
@@ -112,6 +146,13 @@ def _quotient(a: Any, b: Any) -> Any:
 def lift(primal: Array, tangent: Array) -> Array:
     """Object array of duals from arrays of primals and of tangents."""
     return np.asarray(np.frompyfunc(Dual, 2, 1)(primal, tangent), dtype=object)
+
+
+def primal(x: Array) -> Array:
+    """Array of the primals of an object array; plain numbers in it are their own."""
+    return np.asarray(
+        np.frompyfunc(lambda v: v.primal if isinstance(v, Dual) else v, 1, 1)(x), dtype=object
+    )
 
 
 def tangent(x: Array) -> Array:

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from math import prod
+from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
@@ -57,8 +58,11 @@ class Scalar(ABC):
     def __rtruediv__(self, other: Any) -> Self:
         return self._operand(other)._div(self)
 
-    def __pow__(self, exponent: int) -> Any:
-        return prod([self] * exponent)
+    def __pow__(self, exponent: Any) -> Any:
+        if not isinstance(exponent, Integral):
+            return NotImplemented
+        power = prod([self] * abs(int(exponent)))
+        return 1 / power if exponent < 0 else power
 
     __radd__ = __add__
     __rmul__ = __mul__

@@ -2,6 +2,8 @@
 
 from ttref.testing.cases import CASES, Case
 from ttref.testing.certificate import Certificate, certify
+from ttref.testing.derivatives import hvp, jvp
+from ttref.testing.flops import FlopCount, Operations, count_flops
 from ttref.testing.ladder import check_op
 from ttref.testing.mutants import MUTANTS, Mutant
 from ttref.testing.report import Check, Failure, Finding, Report
@@ -18,12 +20,17 @@ __all__ = [
     "Check",
     "Failure",
     "Finding",
+    "FlopCount",
     "Mutant",
+    "Operations",
     "Report",
     "Score",
     "certify",
     "check_op",
     "check_vjp",
+    "count_flops",
+    "hvp",
+    "jvp",
     "ladder_checker",
     "score",
 ]
