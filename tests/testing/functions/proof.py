@@ -131,17 +131,26 @@ def prove(function, seed=0):
     with precision():
         gradient = flat(at.gradient())
         leaves = flat(a if i in function.argnums else None for i, a in enumerate(at.args))
-        worst = 0.0
-        for v in directions(leaves, rng):
-            slope, error = difference(at, v, STEP)
-            found = dot(gradient, v)
-            size = sum(np.sum(abs(lift(g) * lift(d))) for g, d in zip(gradient, v, strict=True))
-            bound = abs(error) + CONSTANTS * size
-            gap = abs(slope - found)
-            worst = max(worst, real(gap / bound) if real(bound) else np.inf * (real(gap) > 0))
+        found = [disagreement(at, gradient, v) for v in directions(leaves, rng)]
+        if any(is_on_kink for _, is_on_kink in found):
+            found.pop()  # kinks of opposite signs add up to anything along the last direction
         in_floats = flat(function.vjp(at.dy, *at.args))
         errors = [relative(a, b) for a, b in zip(in_floats, gradient, strict=True)]
-    return Proof(worst, max(errors))
+    return Proof(max(gap for gap, _ in found), max(errors))
+
+
+def disagreement(at, gradient, v):
+    """How far ``<gradient, v>`` is from the slopes of both sides, and whether these differ."""
+    left, right, error = slopes(at, v, STEP)
+    found = dot(gradient, v)
+    size = sum(np.sum(abs(lift(g) * lift(d))) for g, d in zip(gradient, v, strict=True))
+    bound = real(error + CONSTANTS * size)
+    is_on_kink = real(abs(right - left)) > CONSTANTS * real(abs(left) + abs(right))
+    below = min(real(left - found), real(right - found))
+    above = max(real(left - found), real(right - found))
+    gap = max(below, -above, 0.0) if is_on_kink else abs(real((left + right) / 2 - found))
+    exactly = np.inf if gap else 0.0
+    return gap / bound if bound else exactly, is_on_kink
 
 
 def relative(found, exact):
@@ -150,17 +159,17 @@ def relative(found, exact):
     return float(error / size) if size else float(error)
 
 
-def difference(at, v, h):
-    """The central difference of ``<dy, f>`` along v, and what it changes when h is halved."""
+def slopes(at, v, h):
+    """Slopes of ``<dy, f>`` along v to the left and right, and the error of their mean."""
 
-    def quotient(h):
-        args = at.lifted()
-        up = at.value(move(args, at.function.argnums, map(lift, v), lift(h)), True)
-        down = at.value(move(args, at.function.argnums, map(lift, v), lift(-h)), True)
-        return (up - down) / lift(2 * h)
+    def value(h):
+        return at.value(move(at.lifted(), at.function.argnums, map(lift, v), lift(h)), True)
 
-    coarse = quotient(h)
-    return coarse, coarse - quotient(h / 2)
+    here = value(0.0)
+    left = (here - value(-h)) / lift(h)
+    right = (value(h) - here) / lift(h)
+    halved = (value(h / 2) - value(-h / 2)) / lift(h)
+    return left, right, abs(halved - (left + right) / 2)
 
 
 def evidence(function, seed=0, enough=1e3):
@@ -200,12 +209,14 @@ def best(at, leaves, gradient, errors, planted, enough):
 
 
 def suspects(leaves, errors):
-    """Directions in which the errors are large."""
+    """Directions in which the errors are large, and the one in which all entries grow."""
     yield [np.sign(e) * scales(x) for x, e in zip(leaves, errors, strict=True)]
     for k, e in enumerate(errors):
-        if np.any(e):
-            yield single(leaves, k, int(np.argmax(np.abs(e) * scales(leaves[k]))))
-            yield single(leaves, k, int(np.argmax(np.abs(e))))
+        for size in (np.abs(e) * scales(leaves[k]), np.abs(e)):
+            for entry in np.argsort(-size, axis=None)[:8]:
+                if e.flat[entry]:
+                    yield single(leaves, k, entry)
+    yield [np.ones(np.shape(x)) for x in leaves]
 
 
 def stand_out(h, at, v, slope, planted):

@@ -59,7 +59,7 @@ def sigmoid() -> Parts:
 
 @define(KIND)
 def tanh() -> Parts:
-    """``tanh(x)`` in its own exponentials."""
+    """``tanh(x)``."""
 
     def f(x: Array) -> Array:
         return np.tanh(x)

@@ -9,6 +9,7 @@ from ttref.testing.functions import (
     losses,
     noise,
     norms,
+    on_kinks,
     piecewise,
     scales,
     signal_processing,
@@ -34,6 +35,7 @@ _MODULES = (
     noise,
     scales,
     kinks,
+    on_kinks,
     structure,
 )
 

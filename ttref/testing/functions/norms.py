@@ -320,7 +320,7 @@ def total_variation() -> Parts:
         dx[:, 1:] += dy * np.sign(np.diff(x, axis=1))
         return (dx,)
 
-    return Parts(f, normal((4, 5)), vjp, (one_axis, one_side, zero_entry(vjp, 0)))
+    return Parts(f, normal((4, 5)), vjp, (one_axis, one_side, zero_entry(vjp, 1)))
 
 
 @define(KIND)

@@ -52,7 +52,7 @@ def sort_rows() -> Parts:
         """The order is taken for descending."""
         return vjp(dy, -x)
 
-    return Parts(f, apart(3, 5), vjp, (permuted_forth, unsorted, descending))
+    return Parts(f, apart(4, 7), vjp, (permuted_forth, unsorted, descending))
 
 
 @define(KIND)
@@ -262,7 +262,7 @@ def weighted_ranks() -> Parts:
     """``sum(k x_(k))`` of the ordered entries: a statistic of the order."""
 
     def f(x: Array) -> Array:
-        return np.sum(np.arange(1.0, 8.0) * np.sort(x))
+        return np.sum(np.arange(1.0, 12.0) * np.sort(x))
 
     def vjp(dy: Array, x: Array) -> Gradients:
         return (dy * (np.argsort(np.argsort(x)) + 1.0),)
@@ -275,7 +275,7 @@ def weighted_ranks() -> Parts:
         """Ranks are counted from 0."""
         return (dy * np.argsort(np.argsort(x)),)
 
-    return Parts(f, apart(7), vjp, (order_in_place_of_rank, from_zero, zero_entry(vjp, 1)))
+    return Parts(f, apart(11), vjp, (order_in_place_of_rank, from_zero, zero_entry(vjp, 1)))
 
 
 @define(KIND)
