@@ -24,6 +24,7 @@ from ttref.errors import (
 from ttref.testing import hvp, jvp
 
 needs_balls = pytest.mark.skipif(not ball.available(), reason="python-flint is not installed")
+THREE = np.asarray([[3]])
 seeds = st.integers(0, 2**32 - 1)
 
 
@@ -272,6 +273,26 @@ def test_every_library_gets_arrays_of_its_own(float_backend):
     assert to_numpy(found.product).tolist() == [[1.0, 2.0]]
 
 
+def test_plain_numbers_are_arrays_of_no_axes():
+    y, tangent = jvp(lambda x, y: x * y, (0.1, 0.3), (1.0, None))
+    assert (y, tangent) == (float(Fraction(0.1) * Fraction(0.3)), 0.3)
+    assert tangent.dtype == "float64"
+
+
+def test_a_direction_of_floats_at_integers_is_lifted_to_fractions():
+    found = jvp(ops.mean_squared_error, (THREE, 0 * THREE), (np.asarray([[0.1]]), None))
+    assert found.tangent == 6 * Fraction(0.1)
+
+
+def test_bfloat16_is_rounded_once_too():
+    torch = pytest.importorskip("torch")
+    x = torch.tensor([[1.0, 3.0]], dtype=torch.bfloat16)
+    found = jvp(lambda x: x * x / 7, (x,), (x,)).tangent
+    assert found.dtype == torch.bfloat16
+    exact = np.asarray([[Fraction(2, 7), Fraction(18, 7)]], object)
+    assert (found.float().numpy() == rational.to_float(exact, "bfloat16")).all()
+
+
 def test_exact_numbers_give_exact_numbers():
     x = np.asarray([[1, 2, 3]])
     found = hvp(ops.mean_squared_error, (x, x), (x, None)).product
@@ -327,6 +348,8 @@ X = np.ones((2, 3))
         ),
         (jvp, (sum, ((X, X),), ((X,),)), ShapeError, "argument 0 is not a tuple of 2 branches"),
         (jvp, (np.tanh, (X + 1j,), (X,)), DtypeError, "have dtype complex128, expected one of"),
+        (jvp, (np.tanh, (X.astype(np.longdouble),), (X,)), DtypeError, "expected one of bfloat16"),
+        (jvp, (np.tanh, ("a",), ("b",)), DtypeError, "argument with a tangent is a <U1 array of"),
         (jvp, (np.tanh, (X * np.inf,), (X,)), DataError, "inf has no exact value"),
         (jvp, (np.arcsinh, (X,), (X,)), DtypeError, "arcsinh cannot compute with NumPy object"),
         (jvp, (lambda x: 1 / (x - x), (X,), (X,)), DataError, "divides by zero at these argume"),

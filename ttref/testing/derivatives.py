@@ -21,7 +21,7 @@ from ttref.arithmetic.dual import Dual
 from ttref.arithmetic.dual import lift as dual
 from ttref.arithmetic.dual import primal as primal_of
 from ttref.arithmetic.dual import tangent as tangent_of
-from ttref.arithmetic.formats import FORMATS
+from ttref.arithmetic.formats import FORMATS, round_to
 from ttref.arrays import describe, holds_objects, is_floating, namespace, to_numpy
 from ttref.checks import check_choice
 from ttref.contracts import Array, Tree
@@ -143,7 +143,9 @@ def jvp(
     Each entry is that of the exact derivative of the formula. From rationals it is rounded once,
     correctly. From balls its error is at most ``1/2 + 2^-10`` ulp, or, where the ball contains 0,
     ``2^-10`` ulp of the largest entry of its array. At a kink the derivative is that of the branch
-    which `f` takes. The cost is that of arithmetic on Python objects, so it serves small problems.
+    which `f` takes. Functions of `ttref.functions` refuse comparisons of balls that overlap, whose
+    numbers agree to about 35 digits. Python's and NumPy's own comparisons of such balls are False.
+    The cost is that of arithmetic on Python objects, so it serves small problems.
 
     Examples
     --------
@@ -282,7 +284,18 @@ def _check_arguments(
         raise ShapeError(f"there are {len(primals)} primals, but {len(tangents)} tangents")
     pairs = enumerate(zip(primals, tangents, strict=True))
     matched = tuple([_match_tangent(f"argument {k}", *pair) for k, pair in pairs])
-    return Setting(f, tuple(primals), matched, options or {}, _find_like(primals), numbers)
+    arguments = tree.map(_check_leaf, tuple(primals), matched)
+    return Setting(f, arguments, matched, options or {}, _find_like(arguments), numbers)
+
+
+def _check_leaf(x: Any, v: Any) -> Any:
+    """A leaf that has a tangent as an array of real numbers; the others as they are."""
+    if v is None:
+        return x
+    x = x if is_array_api_obj(x) else np.asarray(x)
+    if not (is_floating(x) or getattr(x.dtype, "kind", "") in "biuO"):
+        raise DtypeError(f"an argument with a tangent is a {describe(x)}, expected real numbers")
+    return x
 
 
 def _match_tangent(name: str, x: Tree, v: Tree) -> Tree:
@@ -344,6 +357,8 @@ def _lift_leaf(lift: Lift, x: Any, v: Any) -> Any:
 
 def _plain(x: Any) -> Array:
     """A NumPy array of floats, or an object array of exact numbers."""
+    if is_array_api_obj(x) and _dtype_name(x.dtype) == "bfloat16":  # which NumPy lacks
+        x = namespace(x).astype(x, namespace(x).float32)
     x = to_numpy(x)
     return np.asarray(x, object) if x.dtype.kind in "biu" else x
 
@@ -423,13 +438,15 @@ def _compute(setting: Setting, function: Callable[[Lift], tuple[Tree, Tree]]) ->
     name = getattr(setting.function, "__name__", type(setting.function).__name__)
     try:
         if like is None:
-            return tuple(function(_unchanged))
+            return tuple(function(_lift_floats))
         if setting.numbers != "balls":
             try:
                 return _round(tuple(function(rational.lift)), like, rational.as_fraction)
             except INEXACT as error:
                 if setting.numbers == "rationals":
                     raise InexactError(f"{name} has no value on rationals: {error}") from error
+                if isinstance(error, TypeError) and not ball.available():
+                    raise
         return _round(_enclose(function, _dtype_name(like.dtype)), like, _midpoint)
     except TypeError as error:
         raise DtypeError(
@@ -439,8 +456,14 @@ def _compute(setting: Setting, function: Callable[[Lift], tuple[Tree, Tree]]) ->
         raise DataError(f"{name} divides by zero at these arguments") from error
 
 
-def _unchanged(x: Array) -> Array:
-    return x
+def _lift_floats(x: Array) -> Array:
+    """Exact numbers as they are, and floats among them as Fractions."""
+
+    def lift_number(value: Any) -> Any:
+        is_float = isinstance(value, float | np.floating)
+        return rational.as_fraction(rational.lift(value)[()]) if is_float else value
+
+    return np.asarray(np.frompyfunc(lift_number, 1, 1)(x), object)
 
 
 def _enclose(function: Callable[[Lift], tuple[Tree, Tree]], dtype: str) -> Tree:
@@ -467,11 +490,13 @@ def _round(values: Tree, like: Array, exact: Callable[[Any], Fraction]) -> Tree:
     dtype = _dtype_name(like.dtype)
     xp = namespace(like)
 
+    def round_number(value: Any) -> float:
+        return round_to(exact(value), dtype)
+
     def round_leaf(x: Any) -> Any:
         if x is None:
             return None
-        fractions = np.asarray(np.frompyfunc(exact, 1, 1)(np.asarray(x, object)), object)
-        rounded = rational.to_float(fractions, dtype)
+        rounded = np.asarray(np.frompyfunc(round_number, 1, 1)(np.asarray(x, object)), float)
         return xp.asarray(rounded, dtype=like.dtype, device=device(like))
 
     return tree.map(round_leaf, values)
