@@ -124,6 +124,15 @@ def scales(x):
     return np.where(sizes > 0, sizes, np.max(sizes, initial=0) or 1.0)
 
 
+def values(function, seed=0):
+    """The leaves of f in floats, and in 400 bits rounded to floats."""
+    at = setting(function, seed)
+    with precision():
+        y = function.f(*at.lifted(), **at.options(function.f, True))
+        precise = [floats(lift(leaf)) for leaf in tree.leaves(y)]
+    return tree.leaves(function.f(*at.args)), precise
+
+
 def prove(function, seed=0):
     """How far the right vjp is from differences of f in 400 bits, and from itself in floats."""
     at = setting(function, seed)

@@ -37,6 +37,18 @@ class Function(NamedTuple):
     """A function of the kind that people write, with its right vjp and wrong ones.
 
     A checker may be told `argnums` and `names`, and nothing else but ``f``, a vjp and arguments.
+
+    Examples
+    --------
+    >>> from ttref.testing.functions import FUNCTIONS
+    >>> function = FUNCTIONS["cross_entropy"]
+    >>> function.names, function.argnums
+    (('z', 'labels'), (0,))
+    >>> z, labels = function.draw_args(seed=0)
+    >>> function.vjp(1.0, z, labels)[0].shape, function.vjp(1.0, z, labels)[1]
+    ((5, 4), None)
+    >>> function.wrong["not_averaged"].note
+    'The division by the batch is missing.'
     """
 
     name: str

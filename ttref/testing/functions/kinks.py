@@ -279,3 +279,107 @@ def root_close_to_zero() -> Parts:
     vjp = entrywise(slope)
     wrong = (wrong_slope(with_epsilon), wrong_slope(without_half), scale(vjp, 1.0001))
     return Parts(f, draw, vjp, wrong)
+
+
+@define(KIND)
+def jump_close_by() -> Parts:
+    """``(x % 1)^2`` at 1e-6 from integers, where f jumps."""
+
+    def f(x: Array) -> Array:
+        return (x % 1) ** 2
+
+    def slope(x: Array) -> Array:
+        return 2 * (x % 1)
+
+    def of_square(x: Array) -> Array:
+        """The slope of ``x^2``."""
+        return 2 * x
+
+    def draw(rng: np.random.Generator) -> tuple[Array]:
+        return (np.asarray([3 - 1e-6, 2.4, -1 - 1e-5, 0.7]) + rng.uniform(-1e-7, 1e-7, 4),)
+
+    vjp = entrywise(slope)
+    return Parts(f, draw, vjp, (wrong_slope(of_square), zero(vjp), scale(vjp, 1.001)))
+
+
+@define(KIND)
+def interpolation_close_to_knot() -> Parts:
+    """A table at 0, 1, ..., 5, interpolated at 1e-6 from some of its knots."""
+
+    def f(table: Array, x: Array) -> Array:
+        left = np.floor(x).astype(int)
+        weight = x - left
+        return table[left] * (1 - weight) + table[left + 1] * weight
+
+    def vjp(dy: Array, table: Array, x: Array) -> Gradients:
+        left = np.floor(x).astype(int)
+        weight = (x - left)[:, np.newaxis]
+        hats = np.eye(6)[left] * (1 - weight) + np.eye(6)[left + 1] * weight
+        return dy @ hats, dy * (table[left + 1] - table[left])
+
+    def nearest_slope(dy: Array, table: Array, x: Array) -> Gradients:
+        """The slope is that of the central difference at the nearest knot."""
+        near = np.round(x).astype(int)
+        dx = dy * (table[np.minimum(near + 1, 5)] - table[np.maximum(near - 1, 0)]) / 2
+        return vjp(dy, table, x)[0], dx
+
+    def draw(rng: np.random.Generator) -> tuple[Array, Array]:
+        x = np.asarray([1 + 1e-6, 2 - 1e-6, 3.4, 4 + 1e-5, 0.3])
+        return rng.standard_normal(6), x
+
+    wrong = (nearest_slope, zero(vjp), scale(vjp, 1.001, arg=1))
+    return Parts(f, draw, vjp, wrong)
+
+
+@define(KIND)
+def many_maxima_of_pairs() -> Parts:
+    """``sum(max(a, b))`` over 20 000 pairs."""
+    size = 20_000
+
+    def f(a: Array, b: Array) -> Array:
+        return np.sum(np.maximum(a, b))
+
+    def vjp(dy: Array, a: Array, b: Array) -> Gradients:
+        return np.where(a > b, dy, 0.0), np.where(a > b, 0.0, dy)
+
+    def shared(dy: Array, a: Array, b: Array) -> Gradients:
+        """Both of a pair get half of the gradient."""
+        return np.full_like(a, dy / 2), np.full_like(b, dy / 2)
+
+    def draw(rng: np.random.Generator) -> tuple[Array, Array]:
+        return rng.standard_normal(size), rng.standard_normal(size)
+
+    return Parts(f, draw, vjp, (shared, zero(vjp), scale(vjp, 1.001)))
+
+
+@define(KIND)
+def network_of_rectifiers() -> Parts:
+    """Two layers of 60 rectifiers: some are always close to their kink."""
+
+    def f(x: Array, w: Array) -> Array:
+        return np.sum(np.maximum(np.maximum(x @ w, 0) @ w.T, 0))
+
+    def vjp(dy: Array, x: Array, w: Array) -> Gradients:
+        first = x @ w
+        hidden = np.maximum(first, 0)
+        dsecond = np.where(hidden @ w.T > 0, dy, 0.0)
+        dfirst = np.where(first > 0, dsecond @ w, 0.0)
+        return dfirst @ w.T, x.T @ dfirst + dsecond.T @ hidden
+
+    def one_use_of_w(dy: Array, x: Array, w: Array) -> Gradients:
+        """The second use of w is forgotten."""
+        first = x @ w
+        dsecond = np.where(np.maximum(first, 0) @ w.T > 0, dy, 0.0)
+        dfirst = np.where(first > 0, dsecond @ w, 0.0)
+        return dfirst @ w.T, x.T @ dfirst
+
+    def first_always_on(dy: Array, x: Array, w: Array) -> Gradients:
+        """The rectifiers of the first layer let every gradient through."""
+        hidden = np.maximum(x @ w, 0)
+        dsecond = np.where(hidden @ w.T > 0, dy, 0.0)
+        return dsecond @ w @ w.T, vjp(dy, x, w)[1]
+
+    def draw(rng: np.random.Generator) -> tuple[Array, Array]:
+        return rng.standard_normal((6, 10)), rng.standard_normal((10, 60))
+
+    return Parts(f, draw, vjp, (one_use_of_w, first_always_on, scale(vjp, 1.001)))

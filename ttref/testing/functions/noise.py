@@ -211,3 +211,92 @@ def derivative_by_difference() -> Parts:
     vjp = entrywise(slope)
     wrong = (wrong_slope(of_cosine), negate(vjp), scale(vjp, 1.0005))
     return Parts(f, normal((5,)), vjp, wrong)
+
+
+@define(KIND)
+def loss_with_large_offset() -> Parts:
+    """``1e6 + mean(x^2)``: seven digits belong to the constant."""
+
+    def f(x: Array) -> Array:
+        return 1e6 + np.mean(x * x)
+
+    def vjp(dy: Array, x: Array) -> Gradients:
+        return (2 * dy * x / x.size,)
+
+    def not_averaged(dy: Array, x: Array) -> Gradients:
+        """The division by the number of entries is missing."""
+        return (2 * dy * x,)
+
+    return Parts(f, normal((8,)), vjp, (not_averaged, negate(vjp), scale(vjp, 1.001)))
+
+
+@define(KIND)
+def difference_of_roots() -> Parts:
+    """``sqrt(x + 1) - sqrt(x)`` at 1e8, where four digits are left of sixteen."""
+
+    def f(x: Array) -> Array:
+        return np.sqrt(x + 1) - np.sqrt(x)
+
+    def slope(x: Array) -> Array:
+        product = np.sqrt(x + 1) * np.sqrt(x)
+        return -0.5 / (product * (np.sqrt(x + 1) + np.sqrt(x)))
+
+    def of_root(x: Array) -> Array:
+        """The slope of ``sqrt(x)``."""
+        return 0.5 / np.sqrt(x)
+
+    def draw(rng: np.random.Generator) -> tuple[Array]:
+        return (rng.uniform(0.5e8, 2e8, 4),)
+
+    vjp = entrywise(slope)
+    return Parts(f, draw, vjp, (wrong_slope(of_root), negate(vjp), scale(vjp, 1.01)))
+
+
+@define(KIND)
+def naive_binary_cross_entropy() -> Parts:
+    """``-log(1 - sigmoid(x))`` of logits about -12."""
+
+    def f(x: Array) -> Array:
+        return -np.log(1 - 1 / (1 + np.exp(-x)))
+
+    def slope(x: Array) -> Array:
+        return special.expit(x)
+
+    def of_other_class(x: Array) -> Array:
+        """The slope for the other class."""
+        return special.expit(x) - 1
+
+    def draw(rng: np.random.Generator) -> tuple[Array]:
+        return (rng.uniform(-13, -11, 4),)
+
+    vjp = entrywise(slope)
+    wrong = (wrong_slope(of_other_class), negate(vjp), scale(vjp, 1.001))
+    return Parts(f, draw, vjp, wrong)
+
+
+@define(KIND)
+def angle_between_vectors() -> Parts:
+    """``arccos(a b / (|a| |b|))`` of vectors that are 1e-3 apart."""
+
+    def f(a: Array, b: Array) -> Array:
+        return np.arccos(a @ b / np.sqrt((a @ a) * (b @ b)))
+
+    def vjp(dy: Array, a: Array, b: Array) -> Gradients:
+        square_a = a @ a
+        square_b = b @ b
+        across_a = b - a * (a @ b) / square_a
+        across_b = a - b * (a @ b) / square_b
+        da = -dy * across_a / np.sqrt((across_a @ across_a) * square_a)
+        return da, -dy * across_b / np.sqrt((across_b @ across_b) * square_b)
+
+    def of_cosine(dy: Array, a: Array, b: Array) -> Gradients:
+        """The derivative of the arc cosine is missing."""
+        da, db = vjp(dy, a, b)
+        sine = np.sin(f(a, b))
+        return -sine * da, -sine * db
+
+    def draw(rng: np.random.Generator) -> tuple[Array, Array]:
+        a = rng.standard_normal(3)
+        return a, a + 1e-3 * rng.standard_normal(3)
+
+    return Parts(f, draw, vjp, (of_cosine, negate(vjp, 1), scale(vjp, 1.01)))

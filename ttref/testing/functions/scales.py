@@ -374,3 +374,55 @@ def voltage_across_diode() -> Parts:
     vjp = entrywise(slope)
     wrong = (wrong_slope(not_scaled), negate(vjp), zero_entry(vjp, 0))
     return Parts(f, uniform(0.4, 0.7, (5,)), vjp, wrong)
+
+
+@define(KIND)
+def gravitation() -> Parts:
+    """``G m n / r^2`` in SI units, of a planet and a satellite."""
+    constant_of_gravitation = 6.6743e-11
+
+    def f(m: Array, n: Array, r: Array) -> Array:
+        return constant_of_gravitation * m * n / r**2
+
+    def vjp(dy: Array, m: Array, n: Array, r: Array) -> Gradients:
+        force = f(m, n, r)
+        return dy * force / m, dy * force / n, -2 * dy * force / r
+
+    def power_of_one(dy: Array, m: Array, n: Array, r: Array) -> Gradients:
+        """The factor 2 of the distance is missing."""
+        dm, dn, dr = vjp(dy, m, n, r)
+        return dm, dn, dr / 2
+
+    def draw(rng: np.random.Generator) -> tuple[Array, Array, Array]:
+        return 6e24 * rng.uniform(0.5, 2, 3), rng.uniform(100, 900, 3), rng.uniform(7e6, 4e7, 3)
+
+    wrong = (power_of_one, zero(vjp), scale(vjp, 1.0001, arg=1), negate(vjp, 2))
+    return Parts(f, draw, vjp, wrong)
+
+
+@define(KIND)
+def reaction_rate() -> Parts:
+    """``a exp(-e / (R t))``, the rate of Arrhenius, of a temperature in kelvin."""
+    gas_constant = 8.31446
+
+    def f(a: Array, e: Array, t: Array) -> Array:
+        return a * np.exp(-e / (gas_constant * t))
+
+    def vjp(dy: Array, a: Array, e: Array, t: Array) -> Gradients:
+        rate = f(a, e, t)
+        return (
+            dy * rate / a,
+            -dy * rate / (gas_constant * t),
+            dy * rate * e / (gas_constant * t * t),
+        )
+
+    def exponent_forgotten(dy: Array, a: Array, e: Array, t: Array) -> Gradients:
+        """The temperature in the denominator is not squared."""
+        da, de, dt = vjp(dy, a, e, t)
+        return da, de, dt * t
+
+    def draw(rng: np.random.Generator) -> tuple[Array, Array, Array]:
+        return rng.uniform(1e12, 1e13, 3), rng.uniform(5e4, 9e4, 3), rng.uniform(280, 400, 3)
+
+    wrong = (exponent_forgotten, zero(vjp, 1), scale(vjp, 1.0001, arg=2))
+    return Parts(f, draw, vjp, wrong)

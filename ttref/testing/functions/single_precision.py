@@ -13,6 +13,7 @@ from ttref.testing.functions.function import (
     normal,
     scale,
     transpose,
+    uniform,
     wrong_slope,
     zero,
     zero_entry,
@@ -229,3 +230,42 @@ def dense_layer_of_float32() -> Parts:
 
     wrong = (linear, first_sample, negate(vjp, 1))
     return Parts(f, normal_float32((4, 3), (3, 2), (2,)), vjp, wrong)
+
+
+@define(KIND)
+def half_precision_inside() -> Parts:
+    """``sin`` of numbers that are narrowed to float16, of which three digits are left."""
+
+    def f(x: Array) -> Array:
+        return widen(np.sin(x.astype(np.float16)))
+
+    def slope(x: Array) -> Array:
+        return np.cos(x)
+
+    def of_sine(x: Array) -> Array:
+        """The sine in place of the cosine."""
+        return np.sin(x)
+
+    vjp = entrywise(slope)
+    return Parts(f, uniform(0.2, 1.1, (6,)), vjp, (wrong_slope(of_sine), negate(vjp), zero(vjp)))
+
+
+@define(KIND)
+def rounded_on_the_way() -> Parts:
+    """``tanh(x w)^2``, whose first product is narrowed to float32 and widened again."""
+
+    def f(x: Array, w: Array) -> Array:
+        return np.tanh(widen(narrow(x @ w))) ** 2
+
+    def vjp(dy: Array, x: Array, w: Array) -> Gradients:
+        y = np.tanh(x @ w)
+        dz = dy * 2 * y * (1 - y * y)
+        return dz @ w.T, x.T @ dz
+
+    def without_two(dy: Array, x: Array, w: Array) -> Gradients:
+        """The factor 2 is missing."""
+        dx, dw = vjp(dy, x, w)
+        return dx / 2, dw / 2
+
+    wrong = (without_two, zero(vjp, 1), scale(vjp, 1.05))
+    return Parts(f, normal((3, 2), (2, 4), scale=0.7), vjp, wrong)

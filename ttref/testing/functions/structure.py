@@ -379,3 +379,80 @@ def empty_batch() -> Parts:
         return np.zeros((0, 3)), rng.standard_normal(3)
 
     return Parts(f, draw, vjp, (penalty_forgotten, scale(vjp, 1.0001, arg=1)))
+
+
+@define(KIND)
+def sample_of_fixed_seed() -> Parts:
+    """``mean + exp(s) e`` with noise e of a seed that is fixed inside."""
+
+    def noise(shape: tuple[int, ...]) -> Array:
+        return np.random.default_rng(7).standard_normal(shape)
+
+    def f(mean: Array, s: Array) -> Array:
+        return mean + np.exp(s) * noise(mean.shape)
+
+    def vjp(dy: Array, mean: Array, s: Array) -> Gradients:
+        return dy + 0, dy * np.exp(s) * noise(mean.shape)
+
+    def noise_forgotten(dy: Array, mean: Array, s: Array) -> Gradients:
+        """The noise is forgotten in the second gradient."""
+        return dy + 0, dy * np.exp(s)
+
+    def other_noise(dy: Array, mean: Array, s: Array) -> Gradients:
+        """The noise is drawn anew for the gradient, from another seed."""
+        return dy + 0, dy * np.exp(s) * np.random.default_rng(8).standard_normal(mean.shape)
+
+    return Parts(f, normal((5,), (5,)), vjp, (noise_forgotten, other_noise, zero(vjp)))
+
+
+@define(KIND)
+def dropout_of_fixed_mask() -> Parts:
+    """``x m / 0.75`` with an integer mask of the columns that are kept."""
+
+    def f(x: Array, mask: Array) -> Array:
+        return x * mask / 0.75
+
+    def vjp(dy: Array, x: Array, mask: Array) -> Gradients:
+        return dy * mask / 0.75, None
+
+    def not_scaled(dy: Array, x: Array, mask: Array) -> Gradients:
+        """The division by the share that is kept is missing."""
+        return dy * mask, None
+
+    def unmasked(dy: Array, x: Array, mask: Array) -> Gradients:
+        """The mask is forgotten."""
+        return dy / 0.75, None
+
+    def draw(rng: np.random.Generator) -> tuple[Array, Array]:
+        mask = np.asarray([1, 1, 1, 0, 1, 1, 1, 0])  # of columns
+        return rng.standard_normal((2, 8)), mask
+
+    return Parts(f, draw, vjp, (not_scaled, unmasked, zero_entry(vjp, 0)), argnums=(0,))
+
+
+@define(KIND)
+def pair_of_losses() -> Parts:
+    """A loss and a dict of an array and a tuple, of nested results."""
+
+    def f(p: Array, t: Array) -> Tree:
+        r = p - t
+        return np.mean(r * r), {"residual": r, "norms": (np.sum(np.abs(r)), np.max(p))}
+
+    def vjp(dy: Tree, p: Array, t: Array) -> Gradients:
+        dloss, rest = dy
+        dabsolute, dlargest = rest["norms"]
+        r = p - t
+        dr = 2 * dloss * r / p.size + rest["residual"] + dabsolute * np.sign(r)
+        return dr + np.where(p == np.max(p), dlargest, 0.0), -dr
+
+    def maximum_for_both(dy: Tree, p: Array, t: Array) -> Gradients:
+        """The gradient of the maximum is subtracted from that of the target, too."""
+        dp, _ = vjp(dy, p, t)
+        return dp, -dp
+
+    def residual_ignored(dy: Tree, p: Array, t: Array) -> Gradients:
+        """The cotangent of the residual is ignored."""
+        dloss, rest = dy
+        return vjp((dloss, {**rest, "residual": 0 * rest["residual"]}), p, t)
+
+    return Parts(f, normal((6,), (6,)), vjp, (maximum_for_both, residual_ignored, negate(vjp)))
