@@ -161,8 +161,8 @@ def jvp(
 
     A function:
 
-    >>> jvp(np.tanh, (np.zeros(2),), (np.ones(2),)).tangent
-    array([1., 1.])
+    >>> jvp(np.square, (np.asarray([1.0, 3.0]),), (np.ones(2),)).tangent
+    array([2., 6.])
     """
     setting = _check_arguments(f, primals, tangents, options, numbers)
 
@@ -231,7 +231,7 @@ def hvp(
 
     A layer, with the cotangent of its output:
 
-    >>> layer = TTDense([2, 2], [2, 1], 2, activation="tanh")
+    >>> layer = TTDense([2, 2], [2, 1], 2, activation="relu")
     >>> params, x = layer.init(0), np.ones((3, 4), "float32")
     >>> direction = ({**params, "bias": None}, None)
     >>> product = hvp(layer, (params, x), direction, np.ones((3, 2), "float32")).product
