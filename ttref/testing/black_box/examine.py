@@ -72,8 +72,10 @@ class Examiner:
             report.examined += line.positions.size == 1
             agrees = self._agrees(line)
             report.resolution = max(report.resolution, self._resolution(line, agrees))
-            items += [Item(line, k) for k in np.flatnonzero(~agrees)]
-            settled += [Item(line, k) for k in np.flatnonzero(agrees & (line.claimed != 0))[:1]]
+            items += [Item(line, int(k)) for k in np.flatnonzero(~agrees)]
+            settled += [
+                Item(line, int(k)) for k in np.flatnonzero(agrees & (line.claimed != 0))[:1]
+            ]
         items.sort(key=self._suspicion, reverse=True)
         # more steps where that leaves doubt
         self.searcher.budget = self.prober.pair.calls["f"] + budget
@@ -236,7 +238,7 @@ class Examiner:
         for line in silent[: max(0, self.searcher.left - 3)]:
             for k in np.flatnonzero(step.slope(line)):
                 allowed = float(self.prober.error(line, line.scales[0])[k])
-                found.append((Item(line, k), Judgement(RIGHT, 0.0, 0.0, allowed)))
+                found.append((Item(line, int(k)), Judgement(RIGHT, 0.0, 0.0, allowed)))
         return found
 
     # the end

@@ -36,6 +36,14 @@ def shows_kink(jumps: Sequence[float], noises: Sequence[float], slope: float) ->
     return len(jumps) == 1 or shortest > jumps[1] / 2
 
 
+def rest_of_jump(steps: Sequence[float], jumps: Sequence[float]) -> float:
+    """The jump at step 0, on the line through those at the two shortest steps."""
+    if len(steps) < 2:
+        return jumps[0]
+    ratio = steps[0] / steps[1]
+    return abs(jumps[0] - jumps[1] * ratio) / (1 - ratio)
+
+
 def is_certain(steps: Sequence[float], jumps: Sequence[float], rounding: float) -> bool:
     """Whether the jumps at the four shortest steps are those of a kink, or of a jump of f.
 

@@ -72,6 +72,7 @@ class Prober:
         self.y = y
         self.unit = unit  # unit roundoff of y
         self.floor = floor  # bound on noise that is known beforehand, for each group
+        self.is_finite = bool(np.isfinite(y).all())
         self.first = 2.0 ** -np.floor(-np.log2(unit) / 3)  # balances roundings and truncation
 
     def values(self, line: Line, t: float) -> np.ndarray:

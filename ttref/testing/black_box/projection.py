@@ -4,7 +4,7 @@ A group is one entry where vjp may be called often enough, and otherwise entries
 so that no large entry hides a small one.
 """
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -13,7 +13,8 @@ OTHER_CALLS = 4  # of vjp: all groups at once, twice; at other arguments; at arg
 MOST_GROUPS = {"low": 4, "normal": 32, "high": 256}
 
 
-class Projection(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Projection:
     """Weights of the entries of y, the group of each, and the number of groups."""
 
     weights: np.ndarray
@@ -44,7 +45,11 @@ class Projection(NamedTuple):
             sums = np.zeros_like(terms)
             sums[self.groups] = terms
             return sums
-        return np.bincount(self.groups, terms, self.count)
+        sums = np.zeros(self.count, terms.dtype)
+        if terms.dtype == float:
+            return np.bincount(self.groups, terms, self.count)
+        np.add.at(sums, self.groups, terms)
+        return sums
 
 
 def draw_projection(y: np.ndarray, effort: str, rng: np.random.Generator) -> Projection:

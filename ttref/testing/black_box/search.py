@@ -16,6 +16,7 @@ from ttref.testing.black_box.kinks import (
     STRAIGHT,
     is_certain,
     is_straight,
+    rest_of_jump,
     shows_kink,
 )
 from ttref.testing.black_box.lines import Line, Prober
@@ -120,6 +121,8 @@ class Searcher:
 
     def search(self, line: Line, group: int) -> Judgement:
         """Judge one slope, at as many scales as that takes."""
+        if self.stated:
+            line.noise = np.zeros_like(line.claimed)
         if line.noise is None and self.known is not None:
             line.noise = self.known
         if self.hint is not None and len(line.scales) == 1 and self.left > 2:
@@ -137,39 +140,44 @@ class Searcher:
         return line.scales[int(np.argmin(finite))].t
 
     def _search(self, line: Line, group: int) -> Judgement:
-        probes = len(line.scales)
+        """Judge the slope, and look at it closer while that is worth it."""
+        most = len(line.scales) + MOST_PROBES
         while True:
             view = self.view(line, group)
             found = self.judge(view, group)
-            if found.verdict == RIGHT and found.allowed <= self.limits.fine * view.size:
+            if self._is_settled(line, view, found):
                 return found
-            if found.verdict == RIGHT and view.size == 0 and not self._hidden(line):
-                return found
-            if line.noise is None and view.has_kink and is_certain(
-                view.steps, view.jumps, ROUNDING * view.height
-            ):
-                return found
-            if line.noise is None and self.left > 6 and not self._may_come_closer(line, view):
-                self._measure(line, False)
+            measures = self._wants_noise(line, view, found)
+            if measures is not None and not self.stated and self.left > 6:
+                self._measure(line, measures)
                 continue
             if found.verdict == WRONG:
-                if line.noise_at != line.scales[0].t and not self.stated:
-                    self._measure(line, False)
-                    continue
-                fine = found.error <= FINE * max(view.size, abs(found.expected))
-                if not fine or line.noise_is_coarse or self.stated:
-                    return found
-                self._measure(line, True)
-                continue
-            is_stale = line.noise is not None and line.noise_at > line.scales[0].t
-            if is_stale and self._is_hidden(view, found) and self.left > 6 and not self.stated:
-                self._measure(line, False)
-                continue
+                return found
             t = self.next_step(line, view, found)
-            if t is None or self.left < 2 or probes >= MOST_PROBES:
+            if t is None or self.left < 2 or len(line.scales) >= most:
                 return found
             self.prober.probe(line, t)
-            probes += 1
+
+    def _is_settled(self, line: Line, view: View, found: Judgement) -> bool:
+        """Whether a slope is right, and seen well, or on a kink for certain."""
+        if found.verdict == RIGHT:
+            seen = found.allowed <= self.limits.fine * view.size
+            return seen or (view.size == 0 and not self._hidden(line))
+        is_kink = view.has_kink and is_certain(view.steps, view.jumps, ROUNDING * view.height)
+        return line.noise is None and is_kink
+
+    def _wants_noise(self, line: Line, view: View, found: Judgement) -> bool | None:
+        """Whether to measure noise now, on a short piece (False) or on a long one, too (True)."""
+        if line.noise is None:
+            return None if self._may_come_closer(line, view) else False
+        is_stale = line.noise_at != line.scales[0].t
+        if found.verdict == WRONG:
+            fine = found.error <= FINE * max(view.size, abs(found.expected))
+            if is_stale:
+                return False
+            return True if fine and not line.noise_is_coarse else None
+        is_far = line.noise_at > line.scales[0].t
+        return False if is_far and self._is_hidden(view, found) else None
 
     def _may_come_closer(self, line: Line, view: View) -> bool:
         """Whether both sides differ, and a shorter step may leave a kink behind."""
@@ -193,19 +201,17 @@ class Searcher:
         return not longest.moved.any() and len(line.scales) == 1
 
     def _measure(self, line: Line, coarse: bool) -> None:
-        if self.stated:
-            line.noise = np.zeros_like(line.claimed)
-        else:
-            measure_noise(self.prober, line, coarse)
-            line.noise_at = line.scales[0].t
-            line.noise_is_coarse = coarse
+        measure_noise(self.prober, line, coarse)
+        line.noise_at = line.scales[0].t
+        line.noise_is_coarse = coarse
 
     def judge(self, view: View, group: int) -> Judgement:
         """What the scales say up to now."""
         if not np.isfinite(view.claimed):
-            verdict = WRONG if len(view.steps) > 1 else UNDECIDED
+            is_smooth = len(view.steps) > 1 and view.is_straight(0)
+            verdict = WRONG if is_smooth and self.prober.is_finite else UNDECIDED
             expected = view.slopes[0] if view.slopes else float("nan")
-            return Judgement(verdict, view.claimed, expected, 0.0, reason="f is not finite there")
+            return Judgement(verdict, view.claimed, expected, 0.0, reason="vjp is not finite")
         if not view.steps:
             nan = float("nan")
             return Judgement(UNDECIDED, view.claimed, nan, nan, reason="f is not finite beside it")
@@ -244,7 +250,7 @@ class Searcher:
         slack = self.limits.agree * view.size
         expected = best.value if len(view.steps) > 1 else view.slopes[0]
         found = Judgement(UNDECIDED, view.claimed, expected, allowed)
-        if view.has_kink:
+        if view.has_kink and len(view.steps) > 2:
             return found._replace(reason=KINK, on_kink=True)
         if off <= allowed + slack:
             return found._replace(verdict=RIGHT)
@@ -255,18 +261,19 @@ class Searcher:
     def _doubt(self, view: View, best: Estimate) -> str:
         if best.noise >= best.error / 2:
             return self._noise(best.error + view.error, view.size)
-        return "differences at several scales do not agree"
+        return "differences do not settle at the steps that the budget of calls allows"
 
     def _is_proof(self, view: View, off: float) -> bool:
         """Whether three scales speak, of which the shortest, free of noise, contradicts vjp."""
         contradicts = abs(view.slopes[0] - view.claimed) > FACTOR * view.noises[0] + view.error
         is_short = view.steps[0] <= self.prober.first * DEPTH
+        rest = rest_of_jump(view.steps, view.jumps)
         is_end = view.steps[0] * SHORTER < view.smallest
         is_shortest = view.noises[0] / SHORTER > off / FACTOR
         return (
             len(view.steps) >= 3
             and (view.is_resolved or is_end)
-            and view.is_straight(0)
+            and rest <= max(off / FACTOR, NOISY * view.noises[0])
             and contradicts
             and (is_short or is_shortest)
         )
@@ -288,7 +295,11 @@ class Searcher:
         hides = NOISY * view.noises[0] + STRAIGHT * max(view.size, abs(view.slopes[0]))
         if bend > hides and found.verdict != RIGHT and shorter:
             if view.has_kink or len(view.steps) == 1:
-                return shorter if view.noises[0] / SHORTER < bend / NOISY else self._longer(view, largest, target)
+                return (
+                    shorter
+                    if view.noises[0] / SHORTER < bend / NOISY
+                    else self._longer(view, largest, target)
+                )
         # noise hides even at the longest step
         if view.noises[-1] > target:
             return self._longer(view, largest, target)

@@ -1,8 +1,8 @@
 """The derivative on a line from central differences at several scales, with a bound on its error.
 
 The tableau is that of Richardson in the form of Ridders (1982), for any ratio of steps. Its entry
-with the smallest bound wins: twice its last correction, a tenth of the one before, or
-what noise explains if that is more. An entry that a shorter step contradicts beyond noise does not win.
+with the smallest bound wins: twice its last correction, a tenth of the one before, or what noise
+explains if that is more. An entry that a shorter step contradicts beyond noise does not win.
 """
 
 from collections.abc import Sequence
@@ -38,10 +38,10 @@ def estimate_slope(
             correction = abs(row[k + 1] - row[k])
             error = max(2 * correction, before / 10, noises[i])
             error += _contradiction(row[k + 1], slopes, noises, i)
-            before = max(correction, rough)
+            before = max(correction, before / 10)
             if error < best.error:
                 best = Estimate(row[k + 1], error, noises[i])
-        kept.append(row)
+        kept.append(row[:1] if rough else row)  # what is rough does not improve others
     return best
 
 

@@ -194,7 +194,9 @@ class Layout:
 
     def spread(self, values: Sequence[float]) -> np.ndarray:
         """One value for each leaf, repeated for its entries."""
-        return np.repeat(np.asarray(values, float), [leaf.stop - leaf.start for leaf in self.leaves])
+        return np.repeat(
+            np.asarray(values, float), [leaf.stop - leaf.start for leaf in self.leaves]
+        )
 
 
 def same_bits(a: Array, b: Array) -> bool:

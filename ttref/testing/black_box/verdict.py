@@ -34,7 +34,8 @@ class Judgement(NamedTuple):
         return self.error / self.allowed if self.allowed else float("inf") * (self.error > 0)
 
 
-class Entry(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Entry:
     """An entry of a gradient, and what is said of it."""
 
     tensor: str
