@@ -146,7 +146,7 @@ def test_right_pairs_are_right(name):
     assert report, report.sentences()
 
 
-@pytest.mark.parametrize("name", set(RIGHT) - {"floor", "round", "float16"})
+@pytest.mark.parametrize("name", sorted(set(RIGHT) - {"floor", "round", "float16"}))
 def test_a_percent_too_much_in_one_argument_is_wrong_there(name):
     f, vjp, args = RIGHT[name]
 
