@@ -19,11 +19,11 @@ from ttref.testing.black_box.examine import ONE_BY_ONE, Examiner
 from ttref.testing.black_box.lines import Prober
 from ttref.testing.black_box.pair import Pair
 from ttref.testing.black_box.search import Limits, Searcher, limits_for
-from ttref.testing.black_box.structure import dtype_name, unit_of, walk
+from ttref.testing.black_box.structure import dtype_name, unit_of, unit_of_values, walk
 from ttref.testing.black_box.verdict import RIGHT, WRONG, ArgumentReport, VjpReport
 from ttref.testing.report import Check, Failure, Target
 
-LEAST_CALLS = 96  # of f, for arguments of very few entries
+LEAST_CALLS = 128  # of f, for arguments of very few entries
 CALLS_PER_ENTRY = {"low": 3, "normal": 4, "high": 40}
 MOST_CALLS = {"low": 400, "normal": 1500, "high": 100000}  # where entries are seen in groups
 LINEARITY = 1e-4  # relative, of sums of gradients: what roundings never explain
@@ -70,7 +70,7 @@ def check_vjp(
         undecided.
     effort : {"normal", "low", "high"}
         How many calls are made. With ``"normal"``, f is called at most 4 times, and vjp once, for
-        each entry of the arguments and of y; but 96 and 8 times are always allowed. With
+        each entry of the arguments and of y; but 128 and 8 times are always allowed. With
         ``"low"``, small gradients are examined in groups of entries; with ``"high"``, large ones
         entry by entry.
     seed : int
@@ -135,6 +135,7 @@ def _check(
     errors = _errors(pair, seen, gradients, rng)
     # what f is evaluated in
     unit, y = _choose_precision(pair, seen.y)
+    unit = max(unit, 0.0 if pair.wide else seen.unit)
     floor = seen.projection.magnitude(seen.drift)
     if noise is not None:
         floor = noise * seen.projection.magnitude(np.ones_like(y))
@@ -213,7 +214,12 @@ def _errors(
     except Exception:  # outside of the domain
         moved = np.zeros_like(seen.gradient)
     moved = np.where(np.isfinite(moved), moved, 0)
-    return 4 * moved + 16 * unit * np.abs(gradients)
+    sizes = np.abs(gradients)
+    for leaf in pair.arguments.leaves:
+        part = slice(leaf.start, leaf.stop)
+        if leaf.start < leaf.stop and unit[leaf.start] > 2.0**-53:  # sums of few digits
+            sizes[:, part] = np.maximum(sizes[:, part], np.max(sizes[:, part], 1, keepdims=True))
+    return 4 * moved + 16 * unit * sizes
 
 
 def _choose_precision(pair: Pair, y: np.ndarray) -> tuple[float, np.ndarray]:
@@ -243,12 +249,7 @@ def _limits(pair: Pair, gradients: np.ndarray) -> Limits:
     """The limits of agreement, by the precision in which gradients were computed."""
     assert pair.results is not None
     unit = max(float(np.max(pair.arguments.unit())), *map(unit_of, _likes(pair)))
-    finite = gradients[np.isfinite(gradients)].astype(float)
-    in_single = finite.astype(np.float32).astype(float)
-    in_half = finite.astype(np.float16).astype(float)
-    if np.array_equal(in_single, finite) and not np.array_equal(in_half, finite):
-        unit = max(unit, 2.0**-24)
-    return limits_for(unit)
+    return limits_for(max(unit, unit_of_values(gradients.ravel())))
 
 
 def _likes(pair: Pair) -> list[Array]:

@@ -9,7 +9,7 @@ from ttref.arrays import to_numpy
 from ttref.contracts import Array, Tree
 from ttref.testing.black_box.pair import Pair
 from ttref.testing.black_box.projection import Projection, draw_projection
-from ttref.testing.black_box.structure import same_bits, walk
+from ttref.testing.black_box.structure import same_bits, unit_of_values, walk
 from ttref.testing.report import Check, Failure, Target
 
 PURITY = Check("purity")
@@ -28,6 +28,7 @@ class Observed(NamedTuple):
     notes: list[str]
     drift: np.ndarray  # how far each entry of y moved from call to call
     restless: str  # what differs from call to call, in words
+    unit: float  # roundoff of the format that all values of f fit in; 0 if in none but float64
 
 
 def observe(pair: Pair, scales: np.ndarray, effort: str, rng: np.random.Generator) -> Observed:
@@ -50,7 +51,7 @@ def observe(pair: Pair, scales: np.ndarray, effort: str, rng: np.random.Generato
     if not _same(dy, pair.cotangent(projection.weights)):
         failures[Target(PURITY, "dy")] = Failure("dy is written into by vjp")
     # at others, and at the given ones again
-    _call_elsewhere(pair, projection, scales, rng)
+    elsewhere = _call_elsewhere(pair, projection, scales, rng)
     if not same_bits(pair.read_results(y_tree), y):
         failures[Target(PURITY, "y")] = Failure("y is overwritten by a later call of f")
     if not same_bits(pair.read_gradient(found), gradient):
@@ -71,20 +72,22 @@ def observe(pair: Pair, scales: np.ndarray, effort: str, rng: np.random.Generato
         )
         restless = restless or found_restless
     drift = np.nan_to_num(np.abs(y - y_again))
-    return Observed(y, projection, gradient, failures, notes, drift, restless)
+    unit = unit_of_values(y, elsewhere)
+    return Observed(y, projection, gradient, failures, notes, drift, restless, unit)
 
 
 def _call_elsewhere(
     pair: Pair, projection: Projection, scales: np.ndarray, rng: np.random.Generator
-) -> None:
-    """Call f and vjp at other arguments, where they may raise."""
+) -> np.ndarray:
+    """Call f and vjp at other arguments, where they may raise; the results there."""
     step = OTHER * np.where(pair.x == 0, scales, np.abs(pair.x))
     other = pair.snap(pair.x + step * rng.uniform(0.5, 1, pair.x.shape))
-    pair.value(other)
+    y = pair.value(other)
     try:
         pair.call_vjp(pair.cotangent(projection.weights), pair.arguments.place(other))
     except Exception:  # outside of the domain
-        return
+        return y
+    return y
 
 
 def _judge_difference(

@@ -58,7 +58,8 @@ class ComplexStep:
         """Raise `UndecidableError` unless it agrees with slopes that differences confirm."""
         found = self.slope(line)[known]
         expected = line.claimed[known]
-        allowed = line.error[known] + limits.enough * np.abs(expected)
+        noise = self.prober.error(line, line.scales[0])[known]
+        allowed = line.error[known] + noise + limits.enough * np.abs(expected)
         if not (np.abs(found - expected) <= allowed).all():
             raise UndecidableError("it disagrees with differences: f is not analytic")
 

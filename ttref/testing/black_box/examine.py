@@ -9,7 +9,7 @@ from ttref.errors import UndecidableError
 from ttref.testing.black_box.complex_step import CHECK, ComplexStep
 from ttref.testing.black_box.kinks import NOISY, STRAIGHT
 from ttref.testing.black_box.lines import Line, Prober
-from ttref.testing.black_box.search import Searcher
+from ttref.testing.black_box.search import FINEST, Searcher
 from ttref.testing.black_box.structure import Leaf
 from ttref.testing.black_box.verdict import (
     RIGHT,
@@ -25,6 +25,7 @@ ONE_BY_ONE = {"low": 64, "normal": 2000, "high": 50000}  # entries
 SAMPLED = {"low": 16, "normal": 64, "high": 256}  # of larger gradients, one by one
 GROUPS = {"low": 16, "normal": 128, "high": 1024}  # of entries of like gradients
 COMPLEX_CHECKS = 3
+VERY_FAR = 2.0**-10  # for small entries
 FAR = 64  # times the first step
 
 Progress = Callable[[Iterable], Iterable]
@@ -118,8 +119,11 @@ class Examiner:
         """The line that moves these entries by their scales, in random directions."""
         v = self.scales[positions] * self.rng.choice([-1.0, 1.0], positions.size)
         claimed = self.gradients[:, positions] @ v
-        error = np.sqrt((self.errors[:, positions] ** 2) @ (v**2))
-        return Line(positions, v, claimed, error)
+        errors = np.abs(self.errors[:, positions] * v)
+        largest = np.max(errors, axis=1, keepdims=True)
+        shares = np.divide(errors, largest, out=np.zeros_like(errors), where=largest > 0)
+        error = largest[:, 0] * np.sqrt(np.sum(shares**2, axis=1))
+        return Line(positions, v, claimed, error, np.zeros_like(claimed))
 
     # the first step
 
@@ -128,6 +132,9 @@ class Examiner:
         self.prober.probe(line, self.prober.first)
         if not line.claimed.any() and not line.scales[0].moved.any():
             self.prober.probe(line, self.prober.first * FAR)
+            far = VERY_FAR / float(np.max(np.abs(line.v)))
+            if far > self.prober.first * FAR and not line.scales[-1].moved.any():
+                self.prober.probe(line, far)
 
     def _agrees(self, line: Line) -> np.ndarray:
         """Groups in which the first step settles the slope: it agrees closely, and is straight."""
@@ -138,7 +145,8 @@ class Examiner:
         off = np.abs(scale.slope - line.claimed)
         straight = scale.jump <= NOISY * allowed + STRAIGHT * size
         close = (off <= allowed + limits.agree * size) & (allowed <= limits.fine * size)
-        if self.prober.pair.arguments.size > ONE_BY_ONE[self.effort]:
+        in_groups = self.prober.pair.arguments.size > ONE_BY_ONE[self.effort]
+        if in_groups or self.prober.unit > FINEST:
             close |= (off <= allowed) & (allowed <= limits.enough * size)
         # of slopes that are zero, those that were seen to be, where f moves otherwise
         moves = scale.moved.any() or not line.scales[-1].moved.any()

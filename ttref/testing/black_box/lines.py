@@ -42,6 +42,8 @@ class Line:
         Measured along this line, or along another one; None before.
     noise_at : float
         The shortest step when it was measured along this line.
+    lasting : array, shape (groups,)
+        Noise that was seen to be the same on short and on long steps.
     noise_is_coarse : bool
         Whether it was measured on a long scale, too.
     """
@@ -50,6 +52,7 @@ class Line:
     v: np.ndarray
     claimed: np.ndarray
     error: np.ndarray
+    lasting: np.ndarray
     scales: list[Scale] = field(default_factory=list)
     noise: np.ndarray | None = None
     noise_at: float = 0.0
@@ -122,7 +125,10 @@ class Prober:
 
     def error(self, line: Line, scale: Scale) -> np.ndarray:
         """Bound on the error of a slope that noise explains."""
-        noise = scale.noise if line.noise is None else np.maximum(scale.noise, line.noise)
+        noise = scale.noise
+        if line.noise is not None:  # it was measured
+            rounding = (scale.noise - self.floor) / ROUNDINGS
+            noise = np.maximum(rounding + self.floor, line.noise)
         return 2 * noise / scale.t
 
 

@@ -16,9 +16,10 @@ REACH = 3.2
 DEGREES = (4, 5)
 COARSE = 2.0**-8
 FIRST = 0.65  # of the shortest step at which f was seen
-SAFETY = 2
+SAFETY = 3
 COARSER = 2.0**7  # where f did not move at all
 ROUNDING = 2.0**-20  # noise beyond it, relative to all sizes in sight, is no rounding
+LASTING = 8  # times the second difference at the shortest step
 SMOOTH = 10  # how much less a degree more has to leave to be believed
 
 
@@ -39,7 +40,19 @@ def measure_noise(prober: Prober, line: Line, coarse: bool) -> None:
         noise = np.where(~moved & moved_far & small, found, noise)
         moved |= moved_far
         spacing *= COARSER
-    line.noise = noise
+    line.noise = np.maximum(noise, line.lasting)
+
+
+def find_lasting_noise(prober: Prober, line: Line) -> None:
+    """Keep with the line noise that is as large on a long piece as at the shortest step.
+
+    There both sides of a kink differ much more on a long piece.
+    """
+    shortest = line.scales[0]
+    found, _ = _table(prober, line, COARSE)
+    small = found <= _largest_rounding(prober, line)
+    lasts = found <= LASTING * shortest.jump * shortest.t
+    line.lasting = np.where(small & lasts, np.maximum(found, line.lasting), line.lasting)
 
 
 def _largest_rounding(prober: Prober, line: Line) -> float:

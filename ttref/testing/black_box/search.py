@@ -20,7 +20,7 @@ from ttref.testing.black_box.kinks import (
     shows_kink,
 )
 from ttref.testing.black_box.lines import Line, Prober
-from ttref.testing.black_box.noise import ROUNDING, measure_noise
+from ttref.testing.black_box.noise import ROUNDING, find_lasting_noise, measure_noise
 from ttref.testing.black_box.steps import Estimate, estimate_slope
 from ttref.testing.black_box.verdict import RIGHT, UNDECIDED, WRONG, Judgement
 
@@ -31,7 +31,11 @@ MOST_PROBES = 24
 SHORTER = 2.0**-5
 CLOSEST = 2.0**-25  # of the first step: how far a kink is approached before noise is measured
 LONGER = 2.0**3
-LONGEST = 2.0**20  # factor from one step to the next
+LONG = 2.0**6  # factor from one step to the next
+LONGEST = 2.0**20  # where f does not move
+FINEST = 2.0**-50  # roundoff of results of which all digits can be asked
+CLEAR = 1.5  # times the relative error of slopes that agree: beyond it they do not
+WIDE = 16  # ratio of steps between which another one may tell more
 DEPTH = 2.0**-10  # of the first step: how far down a wrong slope is followed
 KINK = "f has a kink there"
 
@@ -46,7 +50,7 @@ class Limits(NamedTuple):
 
 def limits_for(unit: float) -> Limits:
     """The limits for gradients of a format with this unit roundoff."""
-    return Limits(max(3e-7, 16 * unit), max(1e-6, 64 * unit), max(5e-5, 64 * unit))
+    return Limits(max(5e-7, 16 * unit), max(1e-6, 64 * unit), max(5e-5, 64 * unit))
 
 
 class View(NamedTuple):
@@ -98,6 +102,8 @@ class Searcher:
     def forget(self) -> None:
         """Start with another leaf: no noise is known, nor a telling step."""
         self.known: np.ndarray | None = None  # noise, measured on another line
+        self.has_kinks = False
+        self.lasting = np.zeros_like(self.sizes)  # noise that was the same on all steps
         self.hint: float | None = None  # the step that told most on another line
 
     @property
@@ -121,6 +127,7 @@ class Searcher:
 
     def search(self, line: Line, group: int) -> Judgement:
         """Judge one slope, at as many scales as that takes."""
+        line.lasting = np.maximum(line.lasting, self.lasting)
         if self.stated:
             line.noise = np.zeros_like(line.claimed)
         if line.noise is None and self.known is not None:
@@ -142,10 +149,11 @@ class Searcher:
     def _search(self, line: Line, group: int) -> Judgement:
         """Judge the slope, and look at it closer while that is worth it."""
         most = len(line.scales) + MOST_PROBES
+        self._tell_noise_from_kink(line, group)
         while True:
             view = self.view(line, group)
             found = self.judge(view, group)
-            if self._is_settled(line, view, found):
+            if self._is_settled(line, group, view, found):
                 return found
             measures = self._wants_noise(line, view, found)
             if measures is not None and not self.stated and self.left > 6:
@@ -158,10 +166,29 @@ class Searcher:
                 return found
             self.prober.probe(line, t)
 
-    def _is_settled(self, line: Line, view: View, found: Judgement) -> bool:
+    def _tell_noise_from_kink(self, line: Line, group: int) -> None:
+        """Where both sides differ, see whether that is noise; of one line for all of a leaf."""
+        view = self.view(line, group)
+        if line.noise is not None or not view.steps or not view.has_kink:
+            return
+        if self.has_kinks or self.left < 8:
+            return
+        find_lasting_noise(self.prober, line)
+        if line.lasting[group] > 0:
+            line.noise = line.lasting
+            line.noise_at = line.scales[0].t
+            line.noise_is_coarse = True
+            self.known = line.noise
+            self.lasting = line.lasting
+        else:
+            self.has_kinks = True
+
+    def _is_settled(self, line: Line, group: int, view: View, found: Judgement) -> bool:
         """Whether a slope is right, and seen well, or on a kink for certain."""
         if found.verdict == RIGHT:
-            seen = found.allowed <= self.limits.fine * view.size
+            coarse = self.prober.unit > FINEST or line.lasting[group] > 0
+            limit = self.limits.enough if coarse else self.limits.fine
+            seen = found.allowed <= limit * view.size
             return seen or (view.size == 0 and not self._hidden(line))
         is_kink = view.has_kink and is_certain(view.steps, view.jumps, ROUNDING * view.height)
         return line.noise is None and is_kink
@@ -196,12 +223,18 @@ class Searcher:
         return bool(view.noises) and view.noises[0] > gap / FACTOR
 
     def _hidden(self, line: Line) -> bool:
-        """Whether f did not move at all, and was not yet looked at on a longer scale."""
-        longest = line.scales[-1]
-        return not longest.moved.any() and len(line.scales) == 1
+        """Whether f did not move at the first step, but does so, on both sides, at a longer one."""
+        first, *others = line.scales
+        if first.moved.any():
+            return False
+        straight = [s.jump <= STRAIGHT * np.abs(s.slope) for s in others]
+        both = [(s.moved & fits).any() for s, fits in zip(others, straight, strict=True)]
+        return not others or any(both)
 
     def _measure(self, line: Line, coarse: bool) -> None:
         measure_noise(self.prober, line, coarse)
+        assert line.noise is not None
+        self.lasting = np.where(line.lasting > 0, np.maximum(line.noise, line.lasting), 0)
         line.noise_at = line.scales[0].t
         line.noise_is_coarse = coarse
 
@@ -254,7 +287,7 @@ class Searcher:
             return found._replace(reason=KINK, on_kink=True)
         if off <= allowed + slack:
             return found._replace(verdict=RIGHT)
-        if off > FACTOR * allowed + slack and self._is_proof(view, off):
+        if off > FACTOR * allowed + CLEAR * slack and self._is_proof(view, off):
             return found._replace(verdict=WRONG)
         return found._replace(reason=self._doubt(view, best))
 
@@ -312,15 +345,24 @@ class Searcher:
         # truncation, or a long scale
         if shorter and view.noises[0] / SHORTER < target:
             return shorter
-        if longest * 4 <= min(largest, 0.25):
+        between = self._between(view, target)
+        if between is None and longest * 4 <= min(largest, 0.25):
             return longest * 4
+        return between
+
+    def _between(self, view: View, target: float) -> float | None:
+        """A step between one at which noise hides the slope, and one that is much longer."""
+        for i in range(len(view.steps) - 1):
+            if view.noises[i] > target and view.steps[i + 1] > WIDE * view.steps[i]:
+                return float(np.sqrt(view.steps[i] * view.steps[i + 1]))
         return None
 
     def _longer(self, view: View, largest: float, target: float) -> float | None:
         """A longer step, at which noise hides less."""
         longest = view.steps[-1]
         wanted = view.noises[-1] / target if target else LONGEST
-        factor = min(max(LONGER, wanted / 2), LONGEST)
+        moved = view.slopes[-1] != 0 or view.jumps[-1] != 0
+        factor = min(max(LONGER, wanted / 2), LONG if moved else LONGEST)
         if longest * factor > largest:
             factor = 4.0
         return longest * factor if longest * factor <= largest else None

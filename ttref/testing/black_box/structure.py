@@ -199,6 +199,22 @@ class Layout:
         )
 
 
+def unit_of_values(*vectors: np.ndarray) -> float:
+    """The unit roundoff of the format that all of these values fit in, as rounded ones do.
+
+    Integers, and numbers of a few bits, fit in all formats and say nothing.
+    """
+    values = np.concatenate([v[np.isfinite(v) & (v != np.rint(v))].astype(float) for v in vectors])
+    with np.errstate(all="ignore"):
+        if not values.size or not np.array_equal(values.astype(np.float32), values):
+            return 0.0
+        few_bits, _ = np.frexp(values)
+        if np.array_equal(np.rint(few_bits * 64), few_bits * 64):
+            return 0.0
+        in_half = np.array_equal(values.astype(np.float16), values)
+    return 2.0**-11 if in_half else 2.0**-24
+
+
 def same_bits(a: Array, b: Array) -> bool:
     """Whether two vectors are the same to the last bit, NaNs included."""
     return a.shape == b.shape and bool(np.array_equal(a, b, equal_nan=True))
