@@ -152,7 +152,7 @@ def _check(
     for number, leaf in enumerate(leaves):
         if leaf.name in pair.problems:
             continue
-        later = sum(2 * (other.stop - other.start) for other in leaves[number:])
+        later = sum(examiner.count_first_calls(other) for other in leaves[number:])
         share = (budget - pair.calls["f"] - later) // (len(leaves) - number)
         argument = examiner.examine(leaf, max(share, 8), progress)
         report.arguments[leaf.name] = argument
@@ -248,7 +248,7 @@ def _choose_precision(pair: Pair, y: np.ndarray) -> tuple[float, np.ndarray]:
 def _limits(pair: Pair, gradients: np.ndarray) -> Limits:
     """The limits of agreement, by the precision in which gradients were computed."""
     assert pair.results is not None
-    unit = max(float(np.max(pair.arguments.unit())), *map(unit_of, _likes(pair)))
+    unit = max(pair.arguments.largest_unit, *map(unit_of, _likes(pair)))
     return limits_for(max(unit, unit_of_values(gradients.ravel())))
 
 

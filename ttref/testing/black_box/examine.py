@@ -25,6 +25,8 @@ ONE_BY_ONE = {"low": 64, "normal": 2000, "high": 50000}  # entries
 SAMPLED = {"low": 16, "normal": 64, "high": 256}  # of larger gradients, one by one
 GROUPS = {"low": 16, "normal": 128, "high": 1024}  # of entries of like gradients
 COMPLEX_CHECKS = 3
+CORNERS = 8  # entries at the ends of a leaf, and of the order of gradients
+COST_OF_HALVES = 4  # calls of f
 VERY_FAR = 2.0**-10  # for small entries
 FAR = 64  # times the first step
 
@@ -87,6 +89,13 @@ class Examiner:
         self._conclude(report, leaf, judged)
         return report
 
+    def count_first_calls(self, leaf: Leaf) -> int:
+        """How often f is called for the first steps on all lines of a leaf."""
+        size = leaf.stop - leaf.start
+        if size > ONE_BY_ONE[self.effort]:
+            size = GROUPS[self.effort] + SAMPLED[self.effort] + CORNERS
+        return 2 * size
+
     def _set_sizes(self, leaf: Leaf) -> None:
         """The slopes that small ones of each group are compared with."""
         slopes = np.abs(self.gradients * self.scales)[:, leaf.start : leaf.stop]
@@ -147,7 +156,8 @@ class Examiner:
         close = (off <= allowed + limits.agree * size) & (allowed <= limits.fine * size)
         in_groups = self.prober.pair.arguments.size > ONE_BY_ONE[self.effort]
         if in_groups or self.prober.unit > FINEST:
-            close |= (off <= allowed) & (allowed <= limits.enough * size)
+            reference = np.maximum(size, self.searcher.sizes)
+            close |= (off <= allowed) & (allowed <= limits.enough * reference)
         # of slopes that are zero, those that were seen to be, where f moves otherwise
         moves = scale.moved.any() or not line.scales[-1].moved.any()
         zero = (size == 0) & (off <= allowed) & moves
@@ -180,8 +190,16 @@ class Examiner:
         queue = list(items)
         while queue:
             item = queue.pop(0)
-            if item.line.positions.size > 1:
+            if item.line.positions.size > 1 and self.searcher.left >= COST_OF_HALVES:
                 queue = [*self._halves(item), *queue]
+                continue
+            if item.line.positions.size > 1:
+                nan = float("nan")
+                claimed = float(item.line.claimed[item.group])
+                found = Judgement(
+                    UNDECIDED, claimed, nan, nan, reason="the budget of calls is spent"
+                )
+                judged.append((item, found))
                 continue
             found = self.searcher.search(item.line, item.group)
             judged.append((item, found))

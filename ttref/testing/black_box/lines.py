@@ -106,14 +106,17 @@ class Prober:
         if line.positions.size > 1:
             return 1.0
         j = line.position
-        there = self._at(line, t)[j] - self._at(line, -t)[j]
+        if self.pair.arguments.largest_unit > 2.0**-53 and not self.pair.wide:
+            there = self._at(line, t)[j] - self._at(line, -t)[j]
+        else:
+            there = (self.pair.x[j] + t * line.v[0]) - (self.pair.x[j] - t * line.v[0])
         return float(there / (2 * t * line.v[0])) or 1.0
 
     def bounds(self, line: Line) -> tuple[float, float]:
         """The smallest and the largest step that make sense."""
         x = np.abs(self.pair.x[line.positions])
         v = np.abs(line.v)
-        unit = 2.0**-53 if self.pair.wide else float(np.max(self.pair.arguments.unit()))
+        unit = 2.0**-53 if self.pair.wide else self.pair.arguments.largest_unit
         smallest = max(SMALLEST, float(np.max(2.0**5 * unit * x / v)))
         largest = max(0.25, float(np.min(np.maximum(x, 1) / v)) / 2)
         return smallest, largest

@@ -84,7 +84,7 @@ class Pair:
 
     def snap(self, x: np.ndarray) -> np.ndarray:
         """The vector, rounded to the formats of the arguments that f is given."""
-        if self.wide or (self.arguments.unit() <= 2.0**-53).all():
+        if self.wide or self.arguments.largest_unit <= 2.0**-53:
             return x
         return self.arguments.pack(self.arguments.place(x, others=_drop))
 

@@ -157,6 +157,7 @@ class Layout:
                     self.leaves.append(leaf)
                 self.slots.append(leaf)
         self.size = start
+        self.largest_unit = max([unit_of(leaf.like) for leaf in self.leaves], default=0.0)
 
     def pack(self, tree: Tree) -> np.ndarray:
         """The vector of the entries of a tree of this structure."""
