@@ -1,5 +1,6 @@
 """check_vjp: right pairs are right, wrong ones are WRONG with proof, and doubt has a reason."""
 
+import json
 from typing import NamedTuple
 
 import array_api_strict
@@ -469,3 +470,50 @@ def test_bad_input_is_named(name):
     error, words, changed = BAD[name]
     with pytest.raises(error, match=words):
         check_vjp(**({"f": matmul, "vjp": matmul_vjp, "args": (X, W)} | changed))
+
+
+COMPLEX = {
+    "it is for real arrays of NumPy": lambda x: x.sum(),
+    "f takes no complex arrays": lambda x: float(np.sum(x)),
+    "f of complex arrays is real": lambda x: np.linalg.norm(x),
+    "f is not analytic": lambda x: np.sum(x * np.abs(x)),
+}
+
+
+@pytest.mark.parametrize("words", COMPLEX)
+def test_the_reason_why_the_complex_step_is_not_asked_is_given(words):
+    f = COMPLEX[words]
+    if "real arrays" in words:
+        x = array_api_strict.asarray(np.append(0.0, V))
+
+        def hidden(x):
+            return array_api_strict.sum(x[1:] * x[1:])
+
+        def vjp(dy, x):
+            return (dy * 2 * x * array_api_strict.asarray(np.append(0.0, np.ones(6))),)
+
+        report = check_vjp(hidden, vjp, (x,))
+    else:
+        gradients = {
+            "f takes no complex arrays": np.ones_like,
+            "f of complex arrays is real": lambda x: x / np.linalg.norm(x),
+            "f is not analytic": lambda x: 2 * np.abs(x),
+        }
+        slope = gradients[words]
+        report = check_vjp(
+            lambda x: f(x[1:]),
+            lambda dy, x: (dy * np.append(0.0, slope(x[1:])),),
+            (np.append(1, V),),
+        )
+    assert report
+    assert words in report.skipped[Check("complex step")]
+    assert words in " ".join(report.reasons())
+
+
+def test_a_report_has_rows_for_json():
+    report = check_vjp(matmul, lambda dy, x, w: (dy @ w.T, 2 * x.T @ dy), (X, W), names=("x", "w"))
+    rows = {row["tensor"]: row for row in report.rows()}
+    assert rows["x"]["verdict"] == "right"
+    assert rows["w"]["verdict"] == "WRONG"
+    assert "w[" in rows["w"]["worst"]
+    json.dumps(report.rows())
