@@ -36,7 +36,7 @@ def norms(layer: Any, params: Tree, x: Array, rng: np.random.Generator) -> Array
     # The input map of all steps at once.
     own = dict(params)
     cell = layer.cell
-    affine = {name: own.pop(name) for name in (layer.weights, "bias")}
+    affine = {name: own.pop(name) for name in (*layer.weights, "bias")}
     p, _ = layer.input_map.forward(affine, x.reshape(-1, x.shape[2]).astype(float))
 
     # Forward through time.

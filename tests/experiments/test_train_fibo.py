@@ -70,7 +70,7 @@ def test_the_protocol_is_the_recorded_one(tmp_path, fits):
         layer, last = model.layers
         assert last == Dense(64, 4)
         assert (layer.dropout, layer.recurrent_dropout) == (0.25, 0.25)
-        assert layer.drop_input == (layer.weights == "kernel")  # TT_RNN's cells dropped none
+        assert layer.drop_input == (layer.weights == ("kernel",))  # TT_RNN's cells dropped none
         assert layer.mask_value is None
         assert len(tree.leaves(params)) == len(tree.leaves(model.init(0)))
 
