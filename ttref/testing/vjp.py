@@ -218,7 +218,7 @@ def _errors(
     for leaf in pair.arguments.leaves:
         part = slice(leaf.start, leaf.stop)
         if leaf.start < leaf.stop and unit[leaf.start] > 2.0**-53:  # sums of few digits
-            sizes[:, part] = np.maximum(sizes[:, part], np.max(sizes[:, part], 1, keepdims=True))
+            sizes[:, part] = np.max(sizes[:, part], where=np.isfinite(sizes[:, part]), initial=0)
     return 4 * moved + 16 * unit * sizes
 
 

@@ -8,8 +8,8 @@ import numpy as np
 from ttref.errors import UndecidableError
 from ttref.testing.black_box.complex_step import CHECK, ComplexStep
 from ttref.testing.black_box.kinks import NOISY, STRAIGHT
-from ttref.testing.black_box.lines import Line, Prober
-from ttref.testing.black_box.search import FINEST, Searcher
+from ttref.testing.black_box.lines import FINEST, Line, Prober
+from ttref.testing.black_box.search import Searcher
 from ttref.testing.black_box.structure import Leaf
 from ttref.testing.black_box.verdict import (
     RIGHT,
@@ -101,6 +101,8 @@ class Examiner:
         slopes = np.abs(self.gradients * self.scales)[:, leaf.start : leaf.stop]
         slopes = np.where(np.isfinite(slopes), slopes, 0)
         largest = np.max(slopes, axis=1, initial=0)
+        if self.prober.pair.arguments.largest_unit > FINEST:  # a format of few digits
+            largest = np.full_like(largest, np.max(largest, initial=0))
         y = self.prober.projection.magnitude(np.nan_to_num(self.prober.y))
         largest = np.where(largest > 0, largest, 1e-3 * y)
         self.searcher.sizes = np.where(largest > 0, largest, np.max(largest, initial=0) or 1.0)
@@ -155,7 +157,7 @@ class Examiner:
         straight = scale.jump <= NOISY * allowed + STRAIGHT * size
         close = (off <= allowed + limits.agree * size) & (allowed <= limits.fine * size)
         in_groups = self.prober.pair.arguments.size > ONE_BY_ONE[self.effort]
-        if in_groups or self.prober.unit > FINEST:
+        if in_groups or self.prober.has_few_digits:
             reference = np.maximum(size, self.searcher.sizes)
             close |= (off <= allowed) & (allowed <= limits.enough * reference)
         # of slopes that are zero, those that were seen to be, where f moves otherwise

@@ -9,6 +9,7 @@ from ttref.testing.black_box.pair import Pair
 from ttref.testing.black_box.projection import Projection
 
 ROUNDINGS = 4  # units of roundoff of y that a clean f is assumed to err, before noise is measured
+FINEST = 2.0**-50  # roundoff of formats of which all digits can be asked
 SMALLEST = 2.0**-60  # step, relative to the scale of an entry
 
 
@@ -75,6 +76,8 @@ class Prober:
         self.y = y
         self.unit = unit  # unit roundoff of y
         self.floor = floor  # bound on noise that is known beforehand, for each group
+        coarsest = max(unit, pair.arguments.largest_unit)
+        self.has_few_digits = coarsest > FINEST  # in the arguments, or in the results
         self.is_finite = bool(np.isfinite(y).all())
         self.first = 2.0 ** -np.floor(-np.log2(unit) / 3)  # balances roundings and truncation
 

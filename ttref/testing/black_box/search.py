@@ -33,7 +33,6 @@ CLOSEST = 2.0**-25  # of the first step: how far a kink is approached before noi
 LONGER = 2.0**3
 LONG = 2.0**6  # factor from one step to the next
 LONGEST = 2.0**20  # where f does not move
-FINEST = 2.0**-50  # roundoff of results of which all digits can be asked
 CLEAR = 1.5  # times the relative error of slopes that agree: beyond it they do not
 WIDE = 16  # ratio of steps between which another one may tell more
 DEPTH = 2.0**-10  # of the first step: how far down a wrong slope is followed
@@ -186,9 +185,10 @@ class Searcher:
     def _is_settled(self, line: Line, group: int, view: View, found: Judgement) -> bool:
         """Whether a slope is right, and seen well, or on a kink for certain."""
         if found.verdict == RIGHT:
-            coarse = self.prober.unit > FINEST or line.lasting[group] > 0
-            limit = self.limits.enough if coarse else self.limits.fine
-            seen = found.allowed <= limit * view.size
+            has_few_digits = self.prober.has_few_digits or line.lasting[group] > 0
+            if has_few_digits and self._suffices(found.allowed, view.size, group):
+                return True
+            seen = found.allowed <= self.limits.fine * view.size
             return seen or (view.size == 0 and not self._hidden(line))
         is_kink = view.has_kink and is_certain(view.steps, view.jumps, ROUNDING * view.height)
         return line.noise is None and is_kink
@@ -197,10 +197,10 @@ class Searcher:
         """Whether to measure noise now, on a short piece (False) or on a long one, too (True)."""
         if line.noise is None:
             return None if self._may_come_closer(line, view) else False
-        is_stale = line.noise_at != line.scales[0].t
+        is_own = line.noise_at > 0
         if found.verdict == WRONG:
             fine = found.error <= FINE * max(view.size, abs(found.expected))
-            if is_stale:
+            if not is_own:
                 return False
             return True if fine and not line.noise_is_coarse else None
         is_far = line.noise_at > line.scales[0].t
