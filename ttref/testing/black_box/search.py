@@ -25,7 +25,7 @@ from ttref.testing.black_box.steps import Estimate, estimate_slope
 from ttref.testing.black_box.verdict import RIGHT, UNDECIDED, WRONG, Judgement
 
 FACTOR = 8  # error of an estimate, in units of its bound, that proves a slope wrong
-FINE = 2e-3  # relative errors below it are proven only with noise measured on a long scale, too
+FINE = 5e-2  # relative errors below it are proven only with noise measured on a long scale, too
 RESOLVED = 2.0**-6  # part of the size of f by which a short step may change it
 MOST_PROBES = 24
 SHORTER = 2.0**-5
@@ -63,6 +63,7 @@ class View(NamedTuple):
     error: float  # of what vjp claims
     height: float  # the size of the values of f
     smallest: float  # the smallest step that makes sense
+    group: int
 
     @property
     def size(self) -> float:
@@ -122,6 +123,7 @@ class Searcher:
             float(line.error[group]),
             self.prober.height(line, group),
             self.prober.bounds(line)[0],
+            group,
         )
 
     def search(self, line: Line, group: int) -> Judgement:
@@ -202,7 +204,8 @@ class Searcher:
             fine = found.error <= FINE * max(view.size, abs(found.expected))
             if not is_own:
                 return False
-            return True if fine and not line.noise_is_coarse else None
+            doubtful = fine or line.noise[view.group] == 0
+            return True if doubtful and not line.noise_is_coarse else None
         is_far = line.noise_at > line.scales[0].t
         return False if is_far and self._is_hidden(view, found) else None
 
