@@ -37,6 +37,7 @@ CLEAR = 1.5  # times the relative error of slopes that agree: beyond it they do 
 WIDE = 16  # ratio of steps between which another one may tell more
 DEPTH = 2.0**-10  # of the first step: how far down a wrong slope is followed
 KINK = "f has a kink there"
+SPENT = "the budget of calls is spent before the noise of f is measured"
 
 
 class Limits(NamedTuple):
@@ -161,10 +162,11 @@ class Searcher:
                 self._measure(line, measures)
                 continue
             if found.verdict == WRONG:
-                return found
+                unproven = measures is not None and not self.stated
+                return found._replace(verdict=UNDECIDED, reason=SPENT) if unproven else found
             t = self.next_step(line, view, found)
             if t is None or self.left < 2 or len(line.scales) >= most:
-                return found
+                return self._without_hidden(line, view, found)
             self.prober.probe(line, t)
 
     def _tell_noise_from_kink(self, line: Line, group: int) -> None:
@@ -183,6 +185,12 @@ class Searcher:
             self.lasting = line.lasting
         else:
             self.has_kinks = True
+
+    def _without_hidden(self, line: Line, view: View, found: Judgement) -> Judgement:
+        """A slope of zero is not right where noise may hide what f does."""
+        if found.verdict == RIGHT and view.size == 0 and self._hidden(line):
+            return found._replace(verdict=UNDECIDED, reason="noise may hide a small slope")
+        return found
 
     def _is_settled(self, line: Line, group: int, view: View, found: Judgement) -> bool:
         """Whether a slope is right, and seen well, or on a kink for certain."""
