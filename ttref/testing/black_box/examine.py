@@ -144,7 +144,7 @@ class Examiner:
         if not line.claimed.any() and not line.scales[0].moved.any():
             self.prober.probe(line, self.prober.first * FAR)
             far = VERY_FAR / float(np.max(np.abs(line.v)))
-            if far > self.prober.first * FAR and not line.scales[-1].moved.any():
+            if far > self.prober.first * FAR:
                 self.prober.probe(line, far)
 
     def _agrees(self, line: Line) -> np.ndarray:

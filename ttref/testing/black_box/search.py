@@ -188,7 +188,7 @@ class Searcher:
 
     def _without_hidden(self, line: Line, view: View, found: Judgement) -> Judgement:
         """A slope of zero is not right where noise may hide what f does."""
-        if found.verdict == RIGHT and view.size == 0 and self._hidden(line):
+        if found.verdict == RIGHT and view.size == 0 and self._hidden(line, view.group):
             return found._replace(verdict=UNDECIDED, reason="noise may hide a small slope")
         return found
 
@@ -199,7 +199,7 @@ class Searcher:
             if has_few_digits and self._suffices(found.allowed, view.size, group):
                 return True
             seen = found.allowed <= self.limits.fine * view.size
-            return seen or (view.size == 0 and not self._hidden(line))
+            return seen or (view.size == 0 and not self._hidden(line, view.group))
         is_kink = view.has_kink and is_certain(view.steps, view.jumps, ROUNDING * view.height)
         return line.noise is None and is_kink
 
@@ -233,13 +233,13 @@ class Searcher:
         gap = found.error if np.isfinite(found.error) else view.size
         return bool(view.noises) and view.noises[0] > gap / FACTOR
 
-    def _hidden(self, line: Line) -> bool:
+    def _hidden(self, line: Line, group: int) -> bool:
         """Whether f did not move at the first step, but does so, on both sides, at a longer one."""
         first, *others = line.scales
         if first.moved.any():
             return False
         straight = [s.jump <= STRAIGHT * np.abs(s.slope) for s in others]
-        both = [(s.moved & fits).any() for s, fits in zip(others, straight, strict=True)]
+        both = [(s.moved & fits)[group] for s, fits in zip(others, straight, strict=True)]
         return not others or any(both)
 
     def _measure(self, line: Line, coarse: bool) -> None:
