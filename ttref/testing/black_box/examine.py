@@ -104,7 +104,8 @@ class Examiner:
         if self.prober.pair.arguments.largest_unit > FINEST:  # a format of few digits
             largest = np.full_like(largest, np.max(largest, initial=0))
         y = self.prober.projection.magnitude(np.nan_to_num(self.prober.y))
-        largest = np.where(largest > 0, largest, 1e-3 * y)
+        scale = min(1.0, float(np.max(self.scales[leaf.start : leaf.stop], initial=0)))
+        largest = np.where(largest > 0, largest, 1e-3 * y * scale)
         self.searcher.sizes = np.where(largest > 0, largest, np.max(largest, initial=0) or 1.0)
 
     # lines
