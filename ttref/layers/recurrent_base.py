@@ -213,7 +213,7 @@ class Recurrent(Weighted):
         input_mask, recurrent_mask = self._dropout_masks(x, train, rng)
 
         # All steps.
-        (ys, after), cache = recurrence.forward(
+        results, cache = recurrence.forward(
             self.cell,
             params,
             x,
@@ -226,6 +226,7 @@ class Recurrent(Weighted):
             truncate=self.truncate,
             checkpoint_every=self.checkpoint_every,
         )
+        ys, after = results
 
         # What the options ask for.
         y = ys if self.return_sequences else ys[:, -1, :]

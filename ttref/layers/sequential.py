@@ -152,8 +152,8 @@ class Sequential(Layer):
 
     def _first_that_learns(self, in_order: tuple) -> int:
         """Number of the first layer whose parameters have a gradient."""
-        for k, (layer, own) in enumerate(zip(self.layers, in_order, strict=True)):
-            if layer.learns(own):
+        for k, layer in enumerate(self.layers):
+            if layer.learns(in_order[k]):
                 return k
         return len(in_order)
 

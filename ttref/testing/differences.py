@@ -32,7 +32,8 @@ from ttref.testing.report import Failure, Finding, Inapplicable
 DTYPE = "float64"
 GRID = 2.0**-20
 IMAGINARY_STEP = 2.0**-200  # its square is below half an ulp of anything, its cube no underflow
-WIDEST, NARROWEST = 4, 16  # steps are 2^-4, or as much shorter as kinks demand, down to 2^-16
+WIDEST = 4  # steps are 2^-4, or as much shorter as kinks demand,
+NARROWEST = 16  # down to 2^-16
 BITS = 64  # of the balls; the width of a step hides their roundings
 
 # On numbers whose imaginary parts are of size h, complex operations are those of dual numbers, up
@@ -43,7 +44,8 @@ COMPLEX_FACTOR = 2
 # Extrapolation by halves weighs its central differences by numbers whose magnitudes sum to
 # prod (4^k + 1) / (4^k - 1) < 2.
 RICHARDSON_WEIGHTS = 2
-ORDER, ITERATIONS = 8, 4
+ORDER = 8
+ITERATIONS = 4
 TAYLOR_STEPS = 4.0 ** -np.arange(13)  # times the widest: down to where roundings take over
 
 

@@ -19,7 +19,7 @@ from ttref.testing.black_box.examine import ONE_BY_ONE, Examiner
 from ttref.testing.black_box.lines import Prober
 from ttref.testing.black_box.pair import Pair
 from ttref.testing.black_box.search import Limits, Searcher, limits_for
-from ttref.testing.black_box.structure import dtype_name, unit_of, unit_of_values, walk
+from ttref.testing.black_box.structure import dtype_name, unit_of, unit_of_values
 from ttref.testing.black_box.verdict import RIGHT, WRONG, ArgumentReport, VjpReport
 from ttref.testing.report import Check, Failure, Target
 
@@ -231,8 +231,8 @@ def _choose_precision(pair: Pair, y: np.ndarray) -> tuple[float, np.ndarray]:
         return unit, y
     try:
         args = pair.arguments.place(pair.x, float)
-        chosen = zip(pair.arguments.slots, walk(args), strict=True)
-        is_double = all(dtype_name(x) == "float64" for leaf, (_, x) in chosen if leaf is not None)
+        chosen = pair.arguments.select(args)
+        is_double = all(dtype_name(x) == "float64" for x in chosen)
         y_tree = pair.call_f(args)
         wide = pair.results.pack((y_tree,))
     except Exception:  # f takes arguments of its own format only
@@ -241,8 +241,7 @@ def _choose_precision(pair: Pair, y: np.ndarray) -> tuple[float, np.ndarray]:
     if not is_double or not (np.abs(wide - y) <= tolerance)[np.isfinite(y)].all():
         return unit, y
     pair.wide = True
-    kept = [x for leaf, (_, x) in zip(pair.results.slots, walk((y_tree,)), strict=True) if leaf]
-    return max(map(unit_of, kept)), wide
+    return max(map(unit_of, pair.results.select((y_tree,)))), wide
 
 
 def _limits(pair: Pair, gradients: np.ndarray) -> Limits:

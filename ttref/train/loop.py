@@ -119,12 +119,9 @@ def fit(
         early_stopping=early_stopping,
     )
     training.check(params)
-    # Start, or resume the run in the folder.
-    state = training.start(params, stream(seed, "shuffle and dropout"))
     settings = {} if out is None else training.settings(params, seed)
     folder = RunFolder(out, settings)
-    folder.prepare(resume)
-    state = folder.resume(namespace(state.vectors["params"])) or state
+    state = _start(training, params, seed, folder, resume)
     _check_not_beyond(epochs, state, folder)
     # Train.
     keep_freed_memory()
@@ -132,6 +129,15 @@ def fit(
     stepper = GraphStepper(plain, state) if graph else plain
     _train_epochs(stepper, state, epochs, folder, progress)
     return make_history(training, state)
+
+
+def _start(
+    training: Training, params: Tree, seed: int, folder: RunFolder, resume: bool
+) -> TrainingState:
+    """The state before the first step, or that of the run in the folder if it is resumed."""
+    state = training.start(params, stream(seed, "shuffle and dropout"))
+    folder.prepare(resume)
+    return folder.resume(namespace(state.vectors["params"])) or state
 
 
 def _train_epochs(

@@ -146,7 +146,7 @@ class Layout:
         self.leaves: list[Leaf] = []
         self.slots: list[Leaf | None] = []  # for all leaves, in their order
         start = 0
-        for number, (name, branch) in enumerate(zip(names, tree, strict=True)):
+        for number, name, branch in zip(range(len(tree)), names, tree, strict=True):
             for path, like in walk(branch, name):
                 leaf = None
                 if number in chosen and kind_of(like):
@@ -159,11 +159,15 @@ class Layout:
         self.size = start
         self.largest_unit = max([unit_of(leaf.like) for leaf in self.leaves], default=0.0)
 
-    def pack(self, tree: Tree) -> np.ndarray:
-        """The vector of the entries of a tree of this structure."""
+    def select(self, tree: Tree) -> list[Any]:
+        """The leaves that have gradients, of a tree of this structure."""
         values = [value for _, value in walk(tree)]
         chosen = zip(self.slots, values, strict=True)
-        parts = [to_vector(to_host(value)) for leaf, value in chosen if leaf is not None]
+        return [value for leaf, value in chosen if leaf is not None]
+
+    def pack(self, tree: Tree) -> np.ndarray:
+        """The vector of the entries of a tree of this structure."""
+        parts = [to_vector(to_host(value)) for value in self.select(tree)]
         vector = np.concatenate([np.zeros(0), *parts])
         if vector.size != self.size:
             raise ValueError(f"{vector.size} entries, expected {self.size}")
@@ -171,10 +175,10 @@ class Layout:
 
     def place(self, vector: np.ndarray, dtype: Dtype | None = None, others: Any = copy_leaf) -> Any:
         """The tree of new leaves with the entries of a vector; `others` makes the rest."""
-        leaves = walk(self.tree)
+        likes = [like for _, like in walk(self.tree)]
         filled = (
             others(like) if leaf is None else self._leaf(leaf, vector, dtype)
-            for leaf, (_, like) in zip(self.slots, leaves, strict=True)
+            for leaf, like in zip(self.slots, likes, strict=True)
         )
         return rebuild(self.tree, filled)
 

@@ -109,17 +109,10 @@ def _make_sequence(
     input_map = _draw_input_map(draw, rng, name, draw_values)
     N = input_map.inputs
     u = input_map.units
-    params = input_map.params
-    if draw(0, 1):
-        params["bias"] = draw_values(rng, (GATES[name] * u,))
-    params |= draw_recurrent_params(draw, rng, draw_values, options, name, u)
+    params = _draw_params(draw, rng, name, options, input_map, draw_values)
 
     # options and inputs
-    masks = {
-        "mask": _draw_padding(draw, rng, B, T),
-        "input_mask": integers(rng, (B, N)) if draw(0, 1) else None,
-        "recurrent_mask": draw_recurrent_mask(draw, rng, name, B, u),
-    }
+    masks = _draw_masks(draw, rng, name, (B, T, N), u)
     order = {"go_backwards": bool(draw(0, 1)), "truncate": choose(draw, [None, T, T + 1])}
     inputs = params | {"x": draw_values(rng, (B, T, N))}
     if draw(0, 1):
@@ -136,9 +129,7 @@ def _make_sequence(
             **{key: like_if_any(mask, x) for key, mask in masks.items()},
             **order,
         )
-        ys, state = out
-        xp = namespace(ys)
-        return xp.concat([xp.reshape(ys, (B, T * u)), *state], axis=1), cache
+        return _join(*out), cache
 
     def backward(dy: Array, cache: Cache) -> Params:
         dys = namespace(dy).reshape(dy[:, : T * u], (B, T, u))
@@ -151,6 +142,39 @@ def _make_sequence(
 
     dy = integers(rng, (B, (T + STATES[name]) * u))
     return Case(inputs, dy, forward, backward, definition)
+
+
+def _draw_params(
+    draw: Draw,
+    rng: IntegerSource,
+    name: str,
+    options: Options,
+    input_map: InputMap,
+    draw_values: DrawValues,
+) -> Params:
+    """Draw the parameters of a scan, with a bias every other time."""
+    params = input_map.params
+    if draw(0, 1):
+        params["bias"] = draw_values(rng, (GATES[name] * input_map.units,))
+    return params | draw_recurrent_params(draw, rng, draw_values, options, name, input_map.units)
+
+
+def _draw_masks(
+    draw: Draw, rng: IntegerSource, name: str, x_shape: tuple[int, int, int], units: int
+) -> dict[str, Array | None]:
+    """Draw the masks of padding, of x and of h, each of which may be None."""
+    B, T, N = x_shape
+    return {
+        "mask": _draw_padding(draw, rng, B, T),
+        "input_mask": integers(rng, (B, N)) if draw(0, 1) else None,
+        "recurrent_mask": draw_recurrent_mask(draw, rng, name, B, units),
+    }
+
+
+def _join(ys: Array, state: Sequence[Array]) -> Array:
+    """The outputs of all steps (B, T, u) and the last state side by side, (B, (T + states) u)."""
+    xp = namespace(ys)
+    return xp.concat([xp.reshape(ys, (ys.shape[0], -1)), *state], axis=1)
 
 
 def sequence_by_entries(
