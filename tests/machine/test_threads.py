@@ -1,6 +1,10 @@
 """Parts on threads: order, errors, and whose threads BLAS has meanwhile."""
 
+import os
+import subprocess
+import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
@@ -83,9 +87,147 @@ def test_several_callers_at_once_leave_blas_as_it_was():
 def test_image_layers_own_the_threads_from_beginning_to_end(layer, monkeypatch):
     """A product that BLAS may split, in between, would leave its threads spinning."""
     numbers = []
-    blas = SimpleNamespace(num_threads=2, set_num_threads=numbers.append)
+
+    def set_num_threads(number):
+        numbers.append(number)
+        blas.num_threads = number
+
+    blas = SimpleNamespace(num_threads=2, set_num_threads=set_num_threads)
     monkeypatch.setattr(process, "blas_controller", lambda: blas)
     y, cache = layer.forward(layer.init(0), np.ones((2, 4, 4, 2), "float32"), train=True)
     assert numbers == [1, 2]
     layer.backward(y, cache)
     assert numbers == [1, 2] * 2
+
+
+def test_a_helper_that_does_not_come_costs_nothing(two, monkeypatch):
+    class Never:
+        """A queue that nobody serves."""
+
+        def put(self, task):
+            late.append(task)
+
+    late = []
+    monkeypatch.setattr(threads, "_tasks", lambda process_id, number: Never())
+    assert threads.run(lambda part: part + 1, range(5)) == [1, 2, 3, 4, 5]
+    late[0]()  # it finds nothing to do
+
+
+def test_the_first_part_that_failed_is_the_same_whatever_the_threads_do(two):
+    def fail(part):
+        if part == 3:
+            time.sleep(0.001)
+        if part >= 3:
+            raise ValueError(f"part {part} is bad")
+
+    for _ in range(20):
+        with pytest.raises(ValueError, match="part 3 is bad"):
+            threads.run(fail, range(8))
+
+
+def test_an_interruption_waits_for_the_parts_that_were_begun(two):
+    begun = threading.Event()
+    ended = []
+
+    def work(part):
+        if threading.current_thread() is threading.main_thread():
+            begun.wait(10)
+            raise KeyboardInterrupt
+        begun.set()
+        time.sleep(0.01)
+        ended.append(part)
+
+    with pytest.raises(KeyboardInterrupt):
+        threads.run(work, range(2))
+    assert len(ended) == 1
+
+
+CONCURRENT = """
+import hashlib, os, threading
+import numpy as np
+from ttref import tree
+from ttref.fast import linear
+from ttref.layers import Dense, Sequential
+from ttref.machine import process, threads
+from ttref.optim import Adam
+from ttref.train import fit
+
+linear._pays = lambda *shape: True
+rng = np.random.default_rng(0)
+x, kernel = rng.standard_normal((64, 48)), rng.standard_normal((48, 40))
+data = rng.standard_normal((100, 20), "float32"), rng.integers(0, 3, 100)
+
+def call(number, found):
+    digest = hashlib.sha256()
+    for _ in range(number):
+        y, cache = linear.forward({"kernel": kernel}, x)
+        digest.update(y.tobytes())
+        digest.update(linear.backward(y, cache)[0]["kernel"].tobytes())
+        digest.update(bytes([threads.available()]))
+    found.append(digest.hexdigest())
+
+def train(found):
+    model = Sequential([Dense(20, 30, activation="tanh"), Dense(30, 3)])
+    history = fit(model, model.init(0), data, Adam(), 3, progress=False)
+    weights = b"".join(leaf.tobytes() for leaf in tree.leaves(history.params))
+    found.append(hashlib.sha256(weights).hexdigest())
+
+def together(function, count, *arguments):
+    found = []
+    started = [threading.Thread(target=function, args=(*arguments, found)) for _ in range(count)]
+    for thread in started:
+        thread.start()
+    children = []
+    for _ in range(5):  # forks in the midst
+        child = os.fork()
+        if child == 0:
+            call(20, results := [])
+            os._exit(0 if results == alone and process.blas_controller().num_threads == 2 else 1)
+        children.append(child)
+    for thread in started:
+        thread.join()
+    statuses = [os.waitpid(child, 0)[1] for child in children]
+    return found, statuses
+
+call(20, alone := [])
+call(500, expected := [])
+train(weights := [])
+calls, statuses = together(call, 8, 500)
+assert calls == expected * 8, "calls differ"
+assert statuses == [0] * 5, statuses
+fits, statuses = together(train, 3)
+assert fits == weights * 3, "runs differ"
+assert statuses == [0] * 5, statuses
+call(500, expected)
+train(weights)
+assert len(set(expected)) == len(set(weights)) == 1, "later calls differ"
+assert process.blas_controller().num_threads == 2
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_threads_at_once_and_forks_in_the_midst_change_no_bit():
+    pytest.importorskip("threadpoolctl")
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "2", "PYTHONWARNINGS": "ignore"}
+    command = [sys.executable, "-c", CONCURRENT]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_threads_of_blas_are_set_from_any_thread():
+    pytest.importorskip("threadpoolctl")
+    blas = process.blas_controller()
+    before = blas.num_threads
+    seen = []
+
+    def own():
+        with process.own_blas_threads():
+            seen.append(blas.num_threads)
+        seen.append(blas.num_threads)
+
+    own()
+    other = threading.Thread(target=own)
+    other.start()
+    other.join()
+    own()
+    assert seen == [1, before] * 3

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from contextvars import copy_context
 from functools import cache, partial
 from queue import SimpleQueue
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from ttref.machine import process
 
@@ -33,38 +33,95 @@ def available() -> int:
 def run(function: Callable[[Part], Result], parts: Sequence[Part]) -> list[Result]:
     """Compute ``[function(part) for part in parts]`` on as many threads as are `available`.
 
-    The calling thread takes its share. Warnings are ignored in parts where the caller ignores them.
+    Threads take the next part when they are free, the calling thread too. So a helper thread that
+    comes late costs nothing: the others do its parts. Warnings are ignored in parts where the
+    caller ignores them.
 
     Raises
     ------
     BaseException
-        The first error of a part, after all threads have ended.
+        The error of the first part that failed, after all parts that were begun have ended.
     """
     count = min(available(), len(parts))
     if count < 2:
         return [function(part) for part in parts]
-    results: dict[int, Result] = {}
-    errors: SimpleQueue[BaseException | None] = SimpleQueue()  # one entry of each thread
+    work = Work(function, parts)
+    with process.own_blas_threads():
+        for number in range(1, count):
+            _tasks(os.getpid(), number).put(partial(copy_context().run, work.take_parts))
+        work.take_parts()
+        work.wait()
+    return work.results()
 
-    def work(first: int) -> None:
+
+class Work(Generic[Part, Result]):
+    """Parts, of which each free thread takes the next.
+
+    Parts are begun in their order, and after an error none is. So the first of the parts that
+    failed is the same whatever the threads do.
+    """
+
+    def __init__(self, function: Callable[[Part], Result], parts: Sequence[Part]) -> None:
+        self.function: Callable[[Part], Result] | None = function
+        self.parts = parts
+        self.found: dict[int, Result] = {}
+        self.errors: dict[int, BaseException] = {}
+        self.begun = 0
+        self.ended = 0
+        self.change = threading.Condition()
+
+    def take_parts(self) -> None:
+        """Compute parts until none is left."""
+        was_inside = getattr(_inside, "part", False)
         _inside.part = True
         try:
-            for k in range(first, len(parts), count):
-                results[k] = function(parts[k])
-            errors.put(None)
-        except BaseException as error:
-            errors.put(error)
+            while (k := self._begin()) is not None:
+                self._compute(k)
         finally:
-            _inside.part = False
+            _inside.part = was_inside
 
-    with process.own_blas_threads():
-        for first in range(1, count):
-            _tasks(os.getpid(), first).put(partial(copy_context().run, work, first))
-        work(0)
-        failed = [error for error in [errors.get() for _ in range(count)] if error is not None]
-    if failed:
-        raise failed[0]
-    return [results[k] for k in range(len(parts))]
+    def wait(self) -> None:
+        """Wait for the parts that other threads have begun; an interruption waits for them too."""
+        interruption: BaseException | None = None
+        while True:
+            try:
+                with self.change:
+                    self.change.wait_for(self._has_ended)
+                    self.function = None  # a helper that comes later keeps no arrays alive
+                break
+            except BaseException as error:
+                interruption = error
+        if interruption is not None:
+            raise interruption
+
+    def results(self) -> list[Result]:
+        """The results in the order of the parts; the first error is raised."""
+        if self.errors:
+            raise self.errors[min(self.errors)]
+        return [self.found.pop(k) for k in range(len(self.parts))]
+
+    def _begin(self) -> int | None:
+        """The number of the next part, or None."""
+        with self.change:
+            if self.function is None or self.errors or self.begun == len(self.parts):
+                return None
+            self.begun += 1
+            return self.begun - 1
+
+    def _compute(self, k: int) -> None:
+        assert self.function is not None
+        try:
+            self.found[k] = self.function(self.parts[k])
+        except BaseException as error:
+            self.errors[k] = error
+        finally:
+            with self.change:
+                self.ended += 1
+                self.change.notify_all()
+
+    def _has_ended(self) -> bool:
+        """Whether every part is computed that has been or will be begun."""
+        return self.ended == self.begun and bool(self.errors or self.begun == len(self.parts))
 
 
 @cache
