@@ -6,6 +6,7 @@ from typing import Any, TypeAlias
 
 import matplotlib
 
+from ttref.testing.cases import CASES
 from ttref.testing.mutants import GROUPS, KINDS, MUTANTS
 
 matplotlib.use("Agg")
@@ -99,9 +100,9 @@ def shade(result: Result, mutant: str) -> int:
 TEXT = """# Which errors which checker finds
 
 Made by `scripts/score_checkers`. A mutant is a wrong operator; `ttref.testing.mutants` has
-{mutants} of them. There are three kinds: wrong in forward; wrong in the gradient; or wrong in both
-and consistent, so that the gradient is that of the wrong forward. All checkers get random cases of
-the same makers. A checker finds a mutant if it finds anything wrong in {seeds} x {examples} cases.
+{mutants} of them. There are four kinds: wrong in forward; wrong in the gradient; wrong in both and
+consistent, so that the gradient is that of the wrong forward; or right but for extremes, where the
+formula overflows. All checkers get random cases of the same makers. A checker finds a mutant if it finds anything wrong in {seeds} x {examples} cases.
 It raises a false alarm if it finds anything wrong in {examples} cases of the right operator.
 
 ttref climbs its ladder of checks (level certified). The others get forward and backward as a custom
@@ -147,6 +148,11 @@ these roundings explain is no error. Curves of checkers with more than 5 % false
 
 ## False alarms of ttref
 
+The right operators of all {families} families, in turn, in float32 and float64, at mixed sizes. A
+row is a run of `scripts/score_checkers --false-alarms CASES --level LEVEL --seeds SEEDS`, where
+each seed has its own cases; the seconds are of one core. Undecided are comparisons without a
+certain answer: a number lies on a kink, or a ball is too wide.
+
 {alarms}
 
 ## Not run
@@ -180,7 +186,8 @@ def page(record: Result, settings: dict[str, Any]) -> str:
         summaries="\n\n".join(summary_table(record["scores"], d) for d in FORMATS),
         survivors=survivors(record["scores"]),
         curves=curve_table(record["scores"]),
-        alarms=alarm_text(record.get("false alarms")),
+        alarms=alarm_text(record.get("false alarms", [])),
+        families=len(CASES),
         missing=f" Not installed: {', '.join(sorted(missing))}." if missing else "",
         matrix=matrix(record["scores"]),
     )
@@ -252,18 +259,33 @@ def smallest(result: Result, key: str) -> str:
     return f"1e-{decade}" if decade else "none"
 
 
-def alarm_text(alarms: Result | None) -> str:
-    """Say what the run of the right operators found."""
-    if alarms is None:
+def alarm_text(campaigns: Sequence[Result]) -> str:
+    """Say what the runs of the right operators found, and in which families."""
+    if not campaigns:
         return "Not run yet: `scripts/score_checkers --false-alarms 100000`."
-    early = "" if alarms["cases"] == alarms["asked"] else f" (stopped early, of {alarms['asked']})"
-    first = "".join(f"\n\n    {words}" for words in alarms["first"])
-    return (
-        f"{alarms['alarms']} in {alarms['cases']} generated cases{early} of the "
-        f"{alarms['operators']} right operators in turn, float32 and float64, level "
-        f"{alarms['level']}, seed {alarms['seed']}: {alarms['comparisons']} comparisons, "
-        f"{alarms['undecided']} undecided, {alarms['seconds']} s.{first}"
-    )
+    rows = [
+        [
+            run["level"],
+            " ".join(map(str, run["seeds"])),
+            *(run[key] for key in ("cases", "comparisons", "undecided", "alarms")),
+            round(run["seconds"]),
+        ]
+        for run in campaigns
+    ]
+    header = ["level", "seeds", "cases", "comparisons", "undecided", "wrong", "seconds"]
+    first = "".join(f"\n\n    {words}" for run in campaigns for words in run["first"])
+    return f"{markdown(header, rows)}{first}\n\n{family_table(campaigns)}"
+
+
+def family_table(campaigns: Sequence[Result]) -> str:
+    """Make the table of the families, over all campaigns."""
+    keys = ("cases", "comparisons", "undecided", "alarms")
+    families = campaigns[0]["families"]
+    rows = [
+        [name, *(sum(run["families"][name].get(k, 0) for run in campaigns) for k in keys)]
+        for name in families
+    ]
+    return markdown(["family", "cases", "comparisons", "undecided", "wrong"], rows)
 
 
 def matrix(results: list[Result]) -> str:

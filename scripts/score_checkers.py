@@ -14,6 +14,7 @@ import platform
 import signal
 import time
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import partial
@@ -31,13 +32,17 @@ from ttref import tree
 from ttref.rng import generator
 from ttref.testing.accuracy import draw_floats
 from ttref.testing.cases import CASES, Case, from_generator
-from ttref.testing.ladder import DTYPES, LEVELS, attempt, rungs
+from ttref.testing.ladder import DTYPES, LEVELS, Rung, attempt, rungs
+from ttref.testing.origin import Origin
+from ttref.testing.report import Finding, Inapplicable
 from ttref.testing.scoring import OPTIMIZERS, ladder_checker, score
 
 RECORD = Path("docs/kill_matrix.json")
 SEEDS = range(2)
 EXAMPLES = 25  # for each seed: a mutant gets 2 x 25 cases
 CHUNK = 200  # cases of the right operators between two reports of progress
+CHUNKS = Path("runs/false_alarms")  # where a campaign that was interrupted goes on
+COUNTS = ("cases", "comparisons", "undecided", "alarms", "seconds")
 LINEAR = ("linear", "tt_linear", "fast.tt_linear", "Dense", "TTDense", "Sequential")
 OTHERS = tuple(name for name in CASES if name not in (*LINEAR, *OPTIMIZERS))
 TENSORFLOW_ERROR = 1e-3  # its function returns Jacobians, and no verdict on them
@@ -231,25 +236,50 @@ def summary(job: tuple[str, str]) -> Record:
     }
 
 
-def false_alarms(count: int, level: str, seed: int) -> Record:
-    """Run the right operators on `count` cases, on two cores; Ctrl-C ends it early."""
-    chunks = [(seed, k, min(CHUNK, count - k), level) for k in range(0, count, CHUNK)]
-    keys = ("cases", "comparisons", "undecided", "alarms")
-    total: Record = dict.fromkeys(keys, 0) | {"first": []}
-    start = time.perf_counter()
+def false_alarms(count: int, level: str, seeds: Sequence[int]) -> Record:
+    """Run the right operators on `count` cases of each seed, on two cores.
+
+    What is done is kept in a file of `CHUNKS`. After Ctrl-C, the same call goes on from there.
+    """
+    jobs = [
+        (seed, first, min(CHUNK, count - first), level)
+        for seed in seeds
+        for first in range(0, count, CHUNK)
+    ]
+    file = CHUNKS / f"{level}-{count}.jsonl"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    done = {}
+    if file.exists():
+        lines = [json.loads(line) for line in file.read_text().splitlines()]
+        done = {tuple(line["job"]): line for line in lines}
+    left = [job for job in jobs if job not in done]
+    progress = tqdm(
+        total=len(seeds) * count, unit="case", initial=sum(j[2] for j in jobs if j in done)
+    )
     context = get_context("spawn")
-    with ProcessPoolExecutor(2, context, initializer=ignore_interrupts) as pool:
-        progress = tqdm(total=count, unit="case")
-        try:
-            for found in pool.map(false_alarms_in, chunks):
-                progress.update(found["cases"])
-                for key, value in found.items():
-                    total[key] += value
-        except KeyboardInterrupt:
-            pool.shutdown(wait=False, cancel_futures=True)
-    seconds = round(time.perf_counter() - start)
-    asked = {"asked": count, "level": level, "seed": seed, "seconds": seconds}
-    return asked | total | {"operators": len(CASES), "first": total["first"][:5]}
+    with (
+        ProcessPoolExecutor(2, context, initializer=ignore_interrupts) as pool,
+        file.open("a") as log,
+    ):
+        for future in as_completed([pool.submit(false_alarms_in, job) for job in left]):
+            found = future.result()
+            done[tuple(found["job"])] = found
+            log.write(json.dumps(found) + "\n")
+            log.flush()
+            progress.update(found["cases"])
+    file.unlink()
+    return summarise([done[job] for job in jobs]) | {"level": level, "seeds": list(seeds)}
+
+
+def summarise(chunks: Sequence[Record]) -> Record:
+    """Add up what was counted; of the processor's time, the sum."""
+    total: Record = {key: sum(chunk[key] for chunk in chunks) for key in COUNTS}
+    families: dict[str, Counter[str]] = {}
+    for chunk in chunks:
+        for name, counts in chunk["families"].items():
+            families.setdefault(name, Counter()).update(counts)
+    first = [sentence for chunk in chunks for sentence in chunk["first"]]
+    return total | {"families": families, "first": first[:5]}
 
 
 def ignore_interrupts() -> None:
@@ -257,27 +287,42 @@ def ignore_interrupts() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def false_alarms_in(chunk: tuple[int, int, int, str]) -> Record:
-    """Count over some consecutive cases, of the operators in turn."""
-    seed, first_case, count, level = chunk
+def false_alarms_in(job: tuple[int, int, int, str]) -> Record:
+    """Count over some consecutive cases of a seed, of the operators in turn."""
+    seed, first_case, count, level = job
+    start = time.process_time()
     names = list(CASES)
-    rng = np.random.default_rng([seed, first_case])
-    draw = from_generator(rng)
     climbed = rungs(level, DTYPES)
-    findings = []
+    families: dict[str, Counter[str]] = {name: Counter() for name in names}
+    wrong = []
     for k in range(first_case, first_case + count):
         name = names[k % len(names)]
-        case = CASES[name](draw, rng)
+        origin = Origin(name, seed, k // len(names))
+        case = origin.make_case(CASES[name])
         for check, rung in climbed.items():
-            findings += [(name, check, finding) for finding in attempt(rung, case, rng)]
-    wrong = [f"{name}, {check}: {f.failure}" for name, check, f in findings if f.failure]
-    return {
-        "cases": count,
-        "comparisons": len(findings),
-        "undecided": sum(f.undecided for _, _, f in findings),
-        "alarms": len(wrong),
-        "first": wrong,
-    }
+            findings = attempt_or_skip(rung, case, origin.generator(str(check)))
+            families[name].update(
+                cases=0,
+                comparisons=len(findings),
+                undecided=sum(f.undecided for f in findings),
+                alarms=sum(f.failure is not None for f in findings),
+            )
+            options = f" --level {level}"
+            wrong += [
+                f"{origin.command(options)}: {check}: {f.failure}" for f in findings if f.failure
+            ]
+        families[name]["cases"] += 1
+    counts = {key: sum(found[key] for found in families.values()) for key in COUNTS[:-1]}
+    seconds = time.process_time() - start
+    return {"job": job, "families": families, "first": wrong, "seconds": seconds} | counts
+
+
+def attempt_or_skip(rung: Rung, case: Case, rng: np.random.Generator) -> list[Finding]:
+    """The findings of a rung; none if it has no question for the operator."""
+    try:
+        return attempt(rung, case, rng)
+    except Inapplicable:
+        return []
 
 
 def main() -> None:
@@ -286,12 +331,12 @@ def main() -> None:
     add = parser.add_argument
     add("--false-alarms", type=int, metavar="N", help="only this: N cases of the right operators")
     add("--level", choices=LEVELS, default="certified", help="of these (certified)")
-    add("--seed", type=int, default=0, help="of these (0)")
+    add("--seeds", type=int, nargs="+", default=[0], help="of these; N cases each (0)")
     add("--only", nargs="+", metavar="CHECKER", help=f"of ttref, {', '.join(PEERS)}")
     add("--page", action="store_true", help="write the page from what is recorded")
     options = parser.parse_args()
     if options.false_alarms:
-        save({"false alarms": false_alarms(options.false_alarms, options.level, options.seed)})
+        save({"false alarms": [false_alarms(options.false_alarms, options.level, options.seeds)]})
     elif not options.page:
         for result in scores(options.only or list(ORDER)):
             save(result)
@@ -324,6 +369,14 @@ def save(news: Record) -> None:
     by_job = {(s["dtype"], s["checker"]): s for s in record["scores"] + news.get("scores", [])}
     jobs = [(dtype, name) for dtype in FORMATS for name in ORDER]
     news["scores"] = [by_job[job] for job in jobs if job in by_job]
+    # campaigns of another level or of other seeds stay
+    campaigns = news.get("false alarms", [])
+    others = [
+        old
+        for old in record.get("false alarms", [])
+        if all((old["level"], old["seeds"]) != (new["level"], new["seeds"]) for new in campaigns)
+    ]
+    news["false alarms"] = others + campaigns
     news["versions"] = record.get("versions", {}) | news.get("versions", {})
     RECORD.write_text(json.dumps(record | news, indent=1) + "\n")
 

@@ -76,6 +76,13 @@ def check_count(name: str, value: Any, error: type[ValueError] = ConventionError
     return int(value)
 
 
+def check_index(name: str, value: Any) -> int:
+    """`value` as an int, if it is a non-negative integer."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < 0:
+        raise ConventionError(f"{name} is {value!r}, expected a non-negative integer")
+    return int(value)
+
+
 def check_memory(what: str, numbers: int, itemsize: int = 8) -> None:
     """Raise `ShapeError` if `what` needs more numbers than this machine's memory has room for."""
     if numbers * itemsize > _physical_memory():

@@ -30,7 +30,9 @@ from ttref.testing import CASES
 from ttref.testing.report import COLUMNS, MEASURES
 
 SHORT = ("--epochs", 1, "--limit", 64)
-CHECK = ["--level", "--dtype", "--examples", "--seed", "--json", "--certificate"]
+CHECK = [
+    *("--level", "--dtype", "--examples", "--seed", "--case", "--sizes", "--json", "--certificate"),
+]
 TRAIN = ["--seed", "--epochs", "--limit", "--device", "--dtype", "--out", "--resume", "--dense"]
 
 
@@ -281,11 +283,13 @@ def test_a_cupy_that_does_not_import_is_no_traceback(cli, monkeypatch, tmp_path,
 def test_check_finds_nothing_wrong_with_the_real_operators(cli):
     result = cli("check", "--examples", 5)
     assert result.status == 0
-    table, last = result.out.rstrip("\n").rsplit("\n", 1)
-    rows = [re.split(" {2,}", line) for line in table.split("\n")[2:]]
+    *lines, last = result.out.rstrip("\n").split("\n")
+    rows = [re.split(" {2,}", line) for line in lines[2:] if "undecided: " not in line]
     assert {row[0] for row in rows} == set(CASES)
     assert {row[4] for row in rows} == {"0"}
-    assert last == f"{sum(int(row[3]) for row in rows)} comparisons, 0 wrong (seed 0)"
+    comparisons = sum(int(row[3]) for row in rows)
+    undecided = sum(int(row[5]) for row in rows)
+    assert last == f"{comparisons} comparisons, {undecided} undecided, 0 wrong (seed 0)"
 
 
 def test_check_climbs_as_far_and_with_the_format_that_it_is_told(cli):
@@ -340,7 +344,8 @@ def test_check_exits_with_1_and_shows_the_first_failure_of_a_wrong_operator(cli,
     assert result.status == 1
     assert re.search(
         r"^linear, adjoint of kernel: kernel: <J\^T dy, v> is -?\d+, expected <dy, J v> = -?\d+; "
-        r"inputs .*kernel \(\d, \d\)",
+        r"its entry kernel\[\d, \d\] is -?\d+, expected -?\d+; inputs .*kernel \(\d+, \d+\), .*"
+        r"; case \d+ of seed 0; alone: ttref check linear --seed 0 --case \d+$",
         result.out,
         re.MULTILINE,
     )
@@ -353,6 +358,25 @@ def test_check_exits_with_1_and_shows_the_first_failure_of_a_wrong_operator(cli,
     }
     assert all(row["first"] in result.out for row in wrong)
     assert result.out.endswith(f" {sum(row['wrong'] for row in wrong)} wrong (seed 0)\n")
+    # both rows are marked, and stand at the end once more
+    assert len(re.findall(r"^linear .* WRONG$", result.out, re.MULTILINE)) == 4
+
+
+def test_wrong_rows_are_red_on_a_terminal_only(cli, wrong_linear, monkeypatch):
+    assert "\x1b" not in cli("check", "linear", "--examples", 5).out
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    assert "\x1b[1;31mlinear" in cli("check", "linear", "--examples", 5).out
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "\x1b" not in cli("check", "linear", "--examples", 5).out
+
+
+def test_a_failure_names_the_command_that_finds_it_alone(cli, wrong_linear):
+    line = re.search(
+        r"^linear, adjoint.*alone: ttref (.*)$", cli("check", "linear").out, re.MULTILINE
+    )
+    alone = cli(*line[1].split())
+    assert line[0] in alone.out
+    assert alone.status == 1
 
 
 def test_check_checks_the_operator_that_the_tt_layer_runs(cli, monkeypatch):
@@ -377,7 +401,7 @@ def test_check_writes_its_counts_as_json(cli):
         ("lattice float64", "y"),
     }
     for row in rows:
-        assert set(row) == {*COLUMNS, *MEASURES, "first"}
+        assert set(row) == {*COLUMNS, *MEASURES, "first", "reasons"}
         assert row["operator"] == "linear"
         assert 0 < row["cases"] <= 5
         assert (row["wrong"], row["first"]) == (0, None)
@@ -624,7 +648,9 @@ def test_the_demo_shows_versions_checks_gradients_and_trains(cli, quick):
     for name in ("tt_linear", r"fast\.tt_linear"):  # the second is what the layer runs
         line = rf"^{name} +adjoint +cores +\d+ +0 +0 +any$"
         assert re.search(line, result.out, re.MULTILINE)
-    assert re.search(r"^\d+ comparisons, 0 wrong \(seed 0\)$", result.out, re.MULTILINE)
+    assert re.search(
+        r"^\d+ comparisons, \d+ undecided, 0 wrong \(seed 0\)$", result.out, re.MULTILINE
+    )
     assert re.search(r"^TT +val accuracy +0\.\d{4} +1098 ", result.out, re.MULTILINE)
     assert re.search(r"^TT-GRU +val accuracy +0\.\d{4} +0\.9750 +14660 ", result.out, re.MULTILINE)
     assert replace(quick[0], resume=False) == DigitsOptions(out="run")  # the whole experiment

@@ -55,12 +55,22 @@ def test_names_levels_and_counts_that_are_not_there_are_refused():
         check_op("nonsense")
     with pytest.raises(ConventionError, match="strategy is 'nonsense', expected one of 'linear'"):
         check_op(ops.linear, "nonsense")
-    with pytest.raises(ConventionError, match=r"op is module .* so strategy must say which cases"):
-        check_op(ops.linear)
+    with pytest.raises(
+        ConventionError, match=r"op is SimpleNamespace.* so strategy must say which"
+    ):
+        check_op(SimpleNamespace(**vars(ops.linear)))
     with pytest.raises(ConventionError, match="level is 'hard', expected one of 'exact', 'certif"):
         check_op("linear", level="hard")
     with pytest.raises(ConventionError, match="examples"):
         check_op("linear", examples=0)
+    with pytest.raises(ConventionError, match="case is -1, expected a non-negative integer"):
+        check_op("linear", case=-1)
+    with pytest.raises(ConventionError, match=r"seed is 1\.5, expected a non-negative integer"):
+        check_op("linear", seed=1.5)
+    with pytest.raises(
+        ConventionError, match="sizes is 'huge', expected one of 'small', 'mixed', 'l"
+    ):
+        check_op("linear", sizes="huge")
 
 
 def test_a_level_has_the_rungs_of_those_below_and_dtypes_choose_among_them():
@@ -71,7 +81,8 @@ def test_a_level_has_the_rungs_of_those_below_and_dtypes_choose_among_them():
         "second order",
         "lattice float32",
     ]
-    assert list(certified) == [*exact, Check("rationals"), Check("certified", "float32")]
+    more = [Check("rationals"), Check("certified", "float32"), Check("extremes", "float32")]
+    assert list(certified) == [*exact, *more]
     assert list(every)[: len(certified)] == list(certified)
     assert len(every) > len(certified)
 

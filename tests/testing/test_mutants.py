@@ -5,7 +5,7 @@ import pytest
 
 from ttref.arithmetic import ball
 from ttref.rng import generator
-from ttref.testing import CASES, MUTANTS, exact, ladder_checker
+from ttref.testing import CASES, MUTANTS, accuracy, exact, extremes, ladder, ladder_checker
 from ttref.testing.accuracy import draw_floats, results
 from ttref.testing.cases import from_generator
 from ttref.testing.mutants import GROUPS, KINDS
@@ -50,6 +50,11 @@ def test_each_is_wrong_where_it_says_and_raises_nothing(mutant):
         assert first(failures(mutant, exact.adjoint, 100)) or first(
             failures(mutant, on_floats_only, 50)
         )
+    elif mutant.kind == "extremes":
+        assert first(failures(mutant, exact.definition, 20)) is None
+        assert first(failures(mutant, accuracy.certified("float64"), 20)) is None
+        for dtype in ladder.DTYPES:
+            assert first(failures(mutant, extremes.at_extremes(dtype), 100))
     else:
         assert first(failures(mutant, exact.definition, 200))
     if mutant.kind == "consistent":
@@ -67,7 +72,8 @@ def test_none_gives_itself_away_by_its_dtype(mutant):
 
 @parametrized(MUTANTS.values())
 def test_the_ladder_kills_every_mutant_in_float64(mutant):
-    assert ladder_checker("exact", 100)(mutant.op, mutant.operator, 0, "float64")
+    level = "certified" if mutant.kind == "extremes" else "exact"
+    assert ladder_checker(level, 100)(mutant.op, mutant.operator, 0, "float64")
 
 
 @parametrized([m for m in MUTANTS.values() if m.operator in LINEAR])

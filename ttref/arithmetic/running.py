@@ -51,10 +51,14 @@ class Running(Scalar):
     @property
     def bound(self) -> float:
         """Bound on the absolute error."""
+        if self.terms == 1:
+            return self.error  # of an infinite constant too
         return self.error + (self.terms - 1) * self.unit * self.size
 
     def _constant(self, value: Any) -> "Running":
         nearest = float(value)
+        if math.isinf(nearest):
+            return Running(nearest, self.unit)
         is_held = nearest == value and (math.frexp(nearest)[0] / self.unit).is_integer()
         return Running(nearest, self.unit, 0.0 if is_held else self.unit * abs(nearest))
 

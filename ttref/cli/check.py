@@ -2,6 +2,9 @@
 
 import argparse
 import json
+import os
+import sys
+from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -13,7 +16,8 @@ from ttref.errors import ConventionError
 from ttref.testing import CASES, Certificate, Report, check_op
 from ttref.testing.certificate import IDENTITIES, certificate_table, certify
 from ttref.testing.ladder import DTYPES, LEVELS
-from ttref.testing.report import report_table
+from ttref.testing.origin import DEFAULT_SIZES, SIZES
+from ttref.testing.report import WRONG, report_table
 
 EXAMPLES = 200
 
@@ -38,6 +42,9 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     add("--dtype", choices=DTYPES, help="check this floating-point format only")
     add("--examples", type=positive_int, default=EXAMPLES, help=f"cases each ({EXAMPLES})")
     add("--seed", type=non_negative_int, default=0, help="of the random cases (0)")
+    add("--case", type=non_negative_int, metavar="K", help="only this case, as a failure names it")
+    sizes = "of the cases; mixed has one larger size in one case of ten"
+    add("--sizes", choices=SIZES, default=DEFAULT_SIZES, help=f"{sizes} ({DEFAULT_SIZES})")
     add("--json", type=Path, metavar="FILE", help="write the table there too")
     proved = f"prove the polynomial operators on every small shape: {', '.join(IDENTITIES)}"
     add("--certificate", action="store_true", help=f"{proved} (minutes)")
@@ -47,12 +54,19 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 def run(options: argparse.Namespace) -> int:
     """Check, print the table, and return the exit status."""
     if options.certificate:
-        if (options.level, options.dtype, options.examples) != ("exact", None, EXAMPLES):
+        others = (options.level, options.dtype, options.examples, options.case, options.sizes)
+        if others != ("exact", None, EXAMPLES, None, DEFAULT_SIZES):
             raise ConventionError("--certificate takes operators, --seed and --json only")
         return _end(options, certify_all(options.operators or list(IDENTITIES), options.seed))
     dtypes = (options.dtype,) if options.dtype else DTYPES
     reports = check_all(
-        options.operators or list(CASES), options.examples, options.seed, options.level, dtypes
+        options.operators or list(CASES),
+        options.examples,
+        options.seed,
+        options.level,
+        dtypes,
+        options.sizes,
+        options.case,
     )
     return _end(options, reports)
 
@@ -63,7 +77,7 @@ def _end(options: argparse.Namespace, reports: Sequence[Report] | Sequence[Certi
         rows = [row for report in reports for row in report.rows()]
         with storage.atomic_write(options.json) as file:
             file.write((json.dumps(rows, indent=2) + "\n").encode())
-    return 0 if all(report.ok for report in reports) else 1
+    return 0 if all(reports) else 1
 
 
 def check_all(
@@ -72,6 +86,8 @@ def check_all(
     seed: int,
     level: str = "exact",
     dtypes: Sequence[str] = DTYPES,
+    sizes: str = DEFAULT_SIZES,
+    case: int | None = None,
 ) -> list[Report]:
     """Check each operator, print one table and the first failures; returns the reports."""
     from tqdm import tqdm
@@ -85,19 +101,47 @@ def check_all(
             examples=examples,
             seed=seed,
             dtypes=dtypes,
+            sizes=sizes,
+            case=case,
             progress=partial(tqdm, desc=name, leave=False),
         )
         for name in operators
     ]
-    print(report_table(reports))
+    print(_highlight(report_table(reports)))
+    _print_end(reports, seed)
+    return reports
+
+
+def _print_end(reports: Sequence[Report], seed: int) -> None:
+    """Print what is wrong once more, what is undecided and why, and the counts."""
+    tallies = [tally for report in reports for tally in report.tallies.values()]
+    wrong = sum(tally.wrong for tally in tallies)
+    # the rows that are wrong, and their first failures
+    if wrong and len(tallies) > 1:
+        print("\n" + _highlight(report_table(reports, only=WRONG)))
     for report in reports:
         for sentence in report.sentences():
             print(f"{report.name}, {sentence}")
-    tallies = [tally for report in reports for tally in report.tallies.values()]
-    cases = sum(tally.cases for tally in tallies)
-    wrong = sum(tally.wrong for tally in tallies)
-    print(f"{cases} comparisons, {wrong} wrong (seed {seed})")
-    return reports
+    # what is undecided
+    for report in reports:
+        reasons: Counter[str] = Counter()
+        for tally in report.tallies.values():
+            reasons.update(tally.reasons)
+        for why, count in reasons.items():
+            print(f"{report.name}, {count} undecided: {why}")
+    # the counts
+    comparisons = sum(tally.cases for tally in tallies)
+    undecided = sum(tally.undecided for tally in tallies)
+    counts = f"{comparisons} comparisons, {undecided} undecided, {wrong} wrong"
+    print(f"{counts} (seed {seed})")
+
+
+def _highlight(text: str) -> str:
+    """Rows that are wrong in bold red, on a terminal unless NO_COLOR is set."""
+    if not sys.stdout.isatty() or os.environ.get("NO_COLOR"):
+        return text
+    lines = text.splitlines()
+    return "\n".join(f"\x1b[1;31m{s}\x1b[0m" if s.endswith(WRONG) else s for s in lines)
 
 
 def certify_all(operators: Sequence[str], seed: int) -> list[Certificate]:

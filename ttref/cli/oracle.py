@@ -49,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
     print(f"{report}\n{adapter.name}: {cases} comparisons, {wrong} wrong (seed {options.seed})")
     if options.json:
         write(options.json, report, options.seed)
-    return 0 if report.ok else 1
+    return 0 if report else 1
 
 
 def write(path: Path, report: Verdicts, seed: int) -> None:

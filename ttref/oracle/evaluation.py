@@ -133,7 +133,9 @@ def _diagnose(adapter: Adapter, dtype: str) -> Diagnosis:
 
 def undecided(problem: Case) -> list[Finding]:
     """The findings on a shape so large that even integers of size 1 would be rounded."""
-    return [Finding(leaf, undecided=True) for leaf in ("y", *tree.flatten(problem.inputs))]
+    reason = "even integers of size 1 would be rounded on this shape"
+    leaves = ("y", *tree.flatten(problem.inputs))
+    return [Finding(leaf, undecided=True, reason=reason) for leaf in leaves]
 
 
 def conforms(

@@ -94,7 +94,7 @@ def _judge_floats(leaf: str, value: Array, known: truth.Truth, dtype: str) -> Fi
     """Judge one tensor by the bound on its error; it is undecided where there is no bound."""
     bound = known.bounds[leaf]
     if bound is None:
-        return Finding(leaf, undecided=True)
+        return Finding(leaf, undecided=True, reason="no bound on the roundings is known")
     return accuracy.judge(leaf, value, known.values[leaf], bound, known.absolute[leaf], dtype)
 
 

@@ -98,6 +98,9 @@ class Certificate(NamedTuple):
         """Whether every check passed."""
         return not self.failures
 
+    def __bool__(self) -> bool:
+        return self.ok
+
     @property
     def failures(self) -> dict[Identity, Failure]:
         """The first failure of each identity."""

@@ -94,8 +94,8 @@ def along_each_leaf(
     def find(line: Line) -> Finding:
         try:
             return Finding(line.leaf, ask(line))
-        except UndecidableError:
-            return Finding(line.leaf, undecided=True)
+        except UndecidableError as error:
+            return Finding(line.leaf, undecided=True, reason=str(error))
 
     def rung(case: Case, rng: np.random.Generator) -> list[Finding]:
         return [find(line) for line in lines(case, rng)]

@@ -5,7 +5,9 @@ Each rung maps ``(case, rng)`` to a list of `Finding`, one per tensor.
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 from math import log2, prod
 from typing import Any
 
@@ -25,6 +27,8 @@ BITS = 128  # of the balls that are compared
 DIRECTIONS = 2**20  # directions are drawn from so many integers, for a zero product to be unlikely
 STEP_BITS = 512  # of those from which a difference is taken
 OFF_KINK = Fraction(1, 16)
+KINK_INSIDE = "a number inside the operator lies on a kink, where the derivative jumps"
+MOST_LOCATED = 256  # entries of a tensor, among which the worst is looked for
 
 
 @contextmanager
@@ -79,7 +83,32 @@ def _compare_products(
     v = integers(rng, shape, DIRECTIONS)
     pushed = inner(case.dy, tangent_map(case, inputs, leaf, v))
     pulled = inner(gradient, v)
-    return None if same(pushed, pulled) else unequal_products(leaf, pushed, pulled, case)
+    if same(pushed, pulled):
+        return None
+    failure = unequal_products(leaf, pushed, pulled, case)
+    return replace(failure, locate=partial(_find_worst_entry, case, leaf))
+
+
+def _find_worst_entry(case: Case, leaf: str) -> Failure | None:
+    """The entry of a gradient that is off by the most; None if there are too many to look at."""
+    assert case.backward is not None
+    with arithmetic(case) as lift:
+        inputs = tree.map(lift, case.inputs)
+        x = tree.flatten(inputs)[leaf]
+        if x.size > MOST_LOCATED:
+            return None
+        _, cache = case.forward(inputs)
+        gradient = np.asarray(tree.flatten(case.backward(case.dy, cache))[leaf], object)
+        worst: Failure | None = None
+        for index in np.ndindex(x.shape):
+            v = np.zeros(x.shape, dtype=object)
+            v[index] = 1
+            expected = inner(case.dy, tangent_map(case, inputs, leaf, v))
+            found = gradient[index]
+            error = abs(found - expected)
+            if not same(found, expected) and (worst is None or error > worst.error):
+                worst = Failure(leaf, found, expected, index, error=error)
+    return None if worst is None else replace(worst, error=None)
 
 
 def unequal_products(
@@ -118,7 +147,8 @@ def second_order(case: Case, rng: np.random.Generator) -> list[Finding]:
         v = tree.map(lambda x: integers(rng, x.shape), inputs)
         w = tree.map(lambda x: integers(rng, x.shape), inputs)
         if meets_kinks(case, inputs):
-            return [Finding(leaf, undecided=True) for leaf in (*tree.flatten(inputs), "H")]
+            leaves = (*tree.flatten(inputs), "H")
+            return [Finding(leaf, undecided=True, reason=KINK_INSIDE) for leaf in leaves]
         # H v and H w by dual numbers
         along_v = _derivative_by_duals(case, inputs, v)
         along_w = _derivative_by_duals(case, inputs, w)

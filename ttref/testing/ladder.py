@@ -7,6 +7,7 @@ second order  a backward whose own derivative is not symmetric, or not what dual
 lattice       float results that are not the exact ones, rounded once
 rationals     definition and adjoint again, on floats lifted exactly
 certified     float errors beyond what roundings can make
+extremes      results that are not finite, or wrong, at the ends of the format
 complex step  again a gradient that is not that of forward, both taken as black boxes on floats;
 Richardson      less each time: these are for code that takes floats only, and for comparison with
 Taylor          other checkers
@@ -20,6 +21,7 @@ Every run also plants errors and reports, per tensor, the smallest that each run
 import math
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -27,13 +29,14 @@ import numpy as np
 from ttref import functions as F
 from ttref import tree
 from ttref.arrays import describe
-from ttref.checks import check_choice, check_count
+from ttref.checks import check_choice, check_count, check_index
 from ttref.contracts import Array, Cache, Tree
 from ttref.errors import ConventionError, MissingExtraError, UndecidableError
-from ttref.rng import generator
-from ttref.testing import accuracy, conduct, differences, exact, subgradients
-from ttref.testing.cases import CASES, Case, Family, from_generator
+from ttref.rng import check_seed, generator
+from ttref.testing import accuracy, conduct, differences, exact, extremes, subgradients
+from ttref.testing.cases import CASES, Case, Family
 from ttref.testing.cases.case import Maker, Subject
+from ttref.testing.origin import DEFAULT_SIZES, SIZES, Origin
 from ttref.testing.report import (
     OPERATOR,
     Check,
@@ -72,6 +75,7 @@ def rungs(level: str, dtypes: Sequence[str] = DTYPES) -> dict[Check, Rung]:
         found[Check("rationals")] = Rung(accuracy.rationals)
         for dtype in dtypes:
             found[Check("certified", dtype)] = Rung(accuracy.certified(dtype), True)
+            found[Check("extremes", dtype)] = Rung(extremes.at_extremes(dtype), True, False)
     if level == "all":
         found |= {
             Check("complex step"): Rung(differences.complex_step, True),
@@ -95,6 +99,8 @@ def check_op(
     examples: int = 200,
     seed: int = 0,
     dtypes: Sequence[str] = DTYPES,
+    sizes: str = DEFAULT_SIZES,
+    case: int | None = None,
     progress: Callable[[Iterable[int]], Iterable[int]] | None = None,
 ) -> Report:
     """Check an operator on random cases.
@@ -104,8 +110,8 @@ def check_op(
     op : str or operator
         A name in `CASES`, or something with the contract of such an operator.
     strategy : str or callable, optional
-        The cases: a name in `CASES`, or a maker ``(draw, rng, op) -> Case``. Needed unless `op` is
-        a name.
+        The cases: a name in `CASES`, or a maker ``(draw, rng, op) -> Case``. By default those of
+        the families in `CASES` of which `op` is the operator.
     level : str
         ``"exact"``; ``"certified"``, which adds the accuracy of floats; or ``"all"``.
     examples : int
@@ -113,71 +119,116 @@ def check_op(
     seed : int
     dtypes : sequence of str
         Floating-point formats to check.
+    sizes : str
+        ``"small"``, ``"large"``, or ``"mixed"``: in one case of ten, one of the sizes (a batch, a
+        mode, a rank, a number of features, channels or steps) is larger than the others can be.
+    case : int, optional
+        The number of the one case to check, from 0, as a failure names it.
     progress : callable, optional
         Wraps the iterable of cases, as ``tqdm`` does.
 
     Returns
     -------
     Report
-        Counts, errors and the smallest error that would have been seen, per check and tensor.
+        Counts, errors and the smallest error that would have been seen, per check and tensor. It
+        is true if nothing is wrong and every check decided something.
 
     Raises
     ------
     ConventionError
-        If there are no cases or no level of that name, or `examples` is no positive integer.
+        If there are no cases, sizes or level of that name, or a number is none.
 
     Examples
     --------
-    >>> check_op("tt_linear", examples=20).ok
-    True
+    >>> assert check_op("tt_linear", examples=20)
     """
     check_count("examples", examples)
-    family = family_of(op, strategy)
-    rng = generator(seed)
-    draw = from_generator(rng)
-    report = Report(family.name)
-    climbed = rungs(level, dtypes)
-    for _ in (progress or iter)(range(examples)):
-        case = family(draw, rng)
-        for check, rung in list(climbed.items()):
-            try:
-                findings = attempt(rung, case, rng)
-            except (MissingExtraError, Inapplicable) as error:
-                report.skipped[check] = str(error)
-                del climbed[check]
-                continue
-            for finding in findings:
-                report.add(check, finding)
-            if report.ok and rung.magnitudes:
-                add_power(report, check, rung, case)
+    check_choice("sizes", sizes, SIZES)
+    check_seed(seed)
+    if case is not None:
+        check_index("case", case)
+    numbers = range(examples) if case is None else [case]
+    families = families_of(op, strategy)
+    report = Report(families[0].name if isinstance(op, str) else name_of(op))
+    climbed = {family.name: rungs(level, dtypes) for family in families}
+    for number in (progress or iter)(numbers):
+        for family in families:
+            origin = Origin(family.name, seed, number, sizes)
+            _climb(report, climbed[family.name], family, origin, op)
     return report
 
 
-def family_of(op: str | Subject, strategy: str | Maker | None) -> Family:
-    """The cases of an operator that is given by its name, or by itself and a strategy."""
+def _climb(
+    report: Report,
+    climbed: dict[Check, Rung],
+    family: Family,
+    origin: Origin,
+    op: str | Subject,
+) -> None:
+    """Check one case by all rungs; those that cannot put their question leave `climbed`."""
+    case = origin.make_case(family)
+    for check, rung in list(climbed.items()):
+        try:
+            findings = attempt(rung, case, origin.generator(str(check)))
+        except (MissingExtraError, Inapplicable) as error:
+            report.skipped[check] = str(error)
+            del climbed[check]
+            continue
+        for finding in findings:
+            if finding.failure is not None:
+                replay = _replay(origin, check, op)
+                finding = finding._replace(failure=replace(finding.failure, replay=replay))
+            report.add(check, finding)
+        if report.ok and rung.magnitudes:
+            add_power(report, check, rung, case)
+
+
+def _replay(origin: Origin, check: Check, op: str | Subject) -> str:
+    """Which case it is, and how to check it alone."""
+    level = next(level for level in LEVELS if check in rungs(level, DTYPES))
+    if isinstance(op, str):
+        options = "" if level == LEVELS[0] else f" --level {level}"
+        return f"{origin}; alone: {origin.command(options)}"
+    sizes = "" if origin.sizes == DEFAULT_SIZES else f", sizes={origin.sizes!r}"
+    strategy = repr(origin.family) if origin.family in CASES else "..."
+    return (
+        f"{origin}; alone: check_op({name_of(op)}, {strategy}, {level!r}, seed={origin.seed}, "
+        f"case={origin.number}{sizes})"
+    )
+
+
+def families_of(op: str | Subject, strategy: str | Maker | None) -> list[Family]:
+    """The cases of an operator that is given by its name, by itself, or with a strategy."""
     if isinstance(op, str):
         check_choice("operator", op, CASES)
-        return CASES[op]
+        return [CASES[op]]
     if isinstance(strategy, str):
         check_choice("strategy", strategy, CASES)
-        maker = CASES[strategy].maker
-    elif strategy is not None:
-        maker = strategy
-    else:
+        return [Family(strategy, op, CASES[strategy].maker)]
+    if isinstance(strategy, Family):
+        return [Family(strategy.name, op, strategy.maker)]
+    if strategy is not None:
+        return [Family(name_of(op), op, strategy)]
+    found = [family for family in CASES.values() if family.operator is op]
+    if not found:
         raise ConventionError(
-            f"op is {describe(op)}, so strategy must say which cases it is for: one of "
-            f"{', '.join(CASES)}, or a function (draw, rng, op) -> Case"
+            f"op is {describe(op)}, which is no operator of ttref, so strategy must say which "
+            f"cases it is for: one of {', '.join(CASES)}, or a function (draw, rng, op) -> Case"
         )
-    name = getattr(op, "__name__", type(op).__name__).removeprefix("ttref.")
-    return Family(name, op, maker)
+    return found
+
+
+def name_of(op: Subject) -> str:
+    """The name of an operator, for a report."""
+    return getattr(op, "__name__", type(op).__name__).removeprefix("ttref.")
 
 
 def attempt(rung: Rung, case: Case, rng: np.random.Generator) -> list[Finding]:
     """The findings of a rung; an error that it raises, or a question without answer, is one too."""
     try:
         return rung.run(case, rng)
-    except UndecidableError:
-        return [Finding(OPERATOR, undecided=True)]
+    except UndecidableError as error:
+        return [Finding(OPERATOR, undecided=True, reason=str(error))]
     except (MissingExtraError, Inapplicable):
         raise
     except Exception as error:

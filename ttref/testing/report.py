@@ -1,8 +1,8 @@
 """What checks find: a `Finding` per tensor, counted in the `Tally` of its `Check`."""
 
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from ttref import tree
@@ -11,8 +11,9 @@ from ttref.tables import table
 from ttref.testing.cases.case import Case
 
 OPERATOR = "-"  # stands for a tensor where the operator as a whole is found wrong, or undecided
+WRONG = "WRONG"
 COLUMNS = ("operator", "check", "tensor", "cases", "wrong", "undecided")
-MEASURES = ("normwise u", "condition u", "detects")
+MEASURES = ("normwise u", "condition u", "detects", "verdict")
 
 
 class Inapplicable(Exception):
@@ -59,6 +60,15 @@ class Failure:
     error: float | None = None  # the distance between found and expected
     allowed: float | None = None  # the largest error that roundings and remainders explain
     case: Case | None = None  # the problem on which it was found
+    replay: str = ""  # how to run that problem alone
+    locate: Callable[[], "Failure | None"] | None = None  # finds the worst entry of the tensor
+    entry: "Failure | None" = None  # what was found there
+
+    def located(self) -> "Failure":
+        """The failure with the worst entry of its tensor, where there is a way to find it."""
+        if self.locate is None:
+            return self
+        return replace(self, entry=self.locate(), locate=None)
 
     def __str__(self) -> str:
         parts = [self.what]
@@ -70,8 +80,12 @@ class Failure:
             parts.append(f" is {ball.text(self.found)}, expected {expected}")
         if self.error is not None:
             parts.append(f"; it is off by {self.error:.3g}, and {self.allowed:.3g} is explained")
+        if self.entry is not None:
+            parts.append(f"; its entry {self.entry}")
         if self.case is not None:
             parts.append(f"; {shapes(self.case.inputs)}")
+        if self.replay:
+            parts.append(f"; {self.replay}")
         return "".join(parts)
 
     def __repr__(self) -> str:
@@ -84,6 +98,7 @@ class Finding(NamedTuple):
     tensor: str
     failure: Failure | None = None  # None if nothing is wrong
     undecided: bool = False  # the question has no certain answer for this case
+    reason: str = ""  # why it has none
     normwise: float = 0.0  # largest error, in u times the largest value of the tensor
     condition: float = 0.0  # largest error, in u times the same computation on absolute values
 
@@ -98,18 +113,29 @@ class Tally:
     normwise: float = 0.0
     condition: float = 0.0
     first: Failure | None = None
+    reasons: dict[str, int] = field(default_factory=dict)  # why so many are undecided
     decades: float = math.inf  # 10^-decades is the smallest relative error of it that is seen
     measured: int = 0  # the number of cases in which `decades` was measured
 
     def add(self, finding: Finding) -> None:
         """Count one more."""
         self.cases += 1
-        self.undecided += finding.undecided
+        if finding.undecided:
+            self.undecided += 1
+            self.reasons[finding.reason] = self.reasons.get(finding.reason, 0) + 1
         self.normwise = max(self.normwise, finding.normwise)
         self.condition = max(self.condition, finding.condition)
         if finding.failure is not None:
             self.wrong += 1
-            self.first = self.first or finding.failure
+            if self.first is None:
+                self.first = finding.failure.located()
+
+    @property
+    def verdict(self) -> str:
+        """``"right"``, ``"WRONG"``, or ``"undecided"`` if nothing could be decided."""
+        if self.wrong:
+            return WRONG
+        return "right" if self.cases > self.undecided else "undecided"
 
     @property
     def detects(self) -> str | None:
@@ -148,6 +174,9 @@ class Report:
     def ok(self) -> bool:
         """Whether nothing is wrong, and every check that was not skipped decided something."""
         return bool(self.tallies or self.skipped) and not (self.failures or self.undecided)
+
+    def __bool__(self) -> bool:
+        return self.ok
 
     @property
     def failures(self) -> dict[Target, Failure]:
@@ -200,6 +229,8 @@ class Report:
             "normwise u": _finite(tally.normwise),
             "condition u": _finite(tally.condition),
             "detects": tally.detects,
+            "verdict": tally.verdict,
+            "reasons": tally.reasons,
             "first": None if tally.first is None else str(tally.first),
         }
 
@@ -207,16 +238,25 @@ class Report:
         return report_table([self])
 
 
-def report_table(reports: Iterable[Report]) -> str:
-    """One table of the rows of several reports, and below it what was skipped."""
+def report_table(reports: Iterable[Report], only: str | None = None) -> str:
+    """One table of the rows of several reports, and below it what was skipped.
+
+    With `only`, the rows that have this verdict.
+    """
     reports = list(reports)
-    cells = [
-        (*(row[c] for c in COLUMNS), *map(_units, (row[m] for m in MEASURES[:2])), row["detects"])
-        for report in reports
-        for row in report.rows()
-    ]
-    skipped = sorted({reason for report in reports for reason in report.reasons()})
-    return "\n".join([table((*COLUMNS, *MEASURES), cells), *skipped])
+    rows = [row for report in reports for row in report.rows()]
+    cells = [_cells(row) for row in rows if only in (None, row["verdict"])]
+    lines = [table((*COLUMNS, *MEASURES), cells)]
+    if only is None:
+        lines += sorted({reason for report in reports for reason in report.reasons()})
+    return "\n".join(lines)
+
+
+def _cells(row: Mapping[str, Any]) -> list[Any]:
+    """A row of the table; the verdict is left out where it is ``"right"``."""
+    verdict = None if row["verdict"] == "right" else row["verdict"]
+    units = [_units(row["normwise u"]), _units(row["condition u"])]
+    return [*(row[column] for column in COLUMNS), *units, row["detects"], verdict]
 
 
 def group(leaf: str) -> str:

@@ -11,12 +11,12 @@ from typing import Any, NamedTuple, TypeAlias
 from ttref import tree
 from ttref.checks import check_choice
 from ttref.contracts import Array, Tree
-from ttref.rng import generator
-from ttref.testing.cases import CASES, from_generator
+from ttref.testing.cases import CASES
 from ttref.testing.cases.case import Subject
 from ttref.testing.ladder import attempt, rungs
 from ttref.testing.mutants import MUTANTS
 from ttref.testing.mutants.mutant import Mutant, Pair
+from ttref.testing.origin import Origin
 
 LAST_DECADE = {"float64": 15, "float32": 7}  # 1 + 10^-k is 1 beyond
 OPTIMIZERS = ("SGD", "Adam")  # no gradient of theirs to plant an error in
@@ -131,13 +131,14 @@ def ladder_checker(level: str = "certified", examples: int = 100) -> Checker:
     """The checker of this package: cases up the ladder until something is wrong."""
 
     def checker(op: Subject, operator: str, seed: int, dtype: str) -> bool:
-        rng = generator(seed)
-        draw = from_generator(rng)
-        climbed = rungs(level, (dtype,)).values()
-        for _ in range(examples):
-            case = CASES[operator](draw, rng, op)
-            if any(f.failure for rung in climbed for f in attempt(rung, case, rng)):
-                return True
+        climbed = rungs(level, (dtype,)).items()
+        for number in range(examples):
+            origin = Origin(operator, seed, number)
+            case = origin.make_case(CASES[operator], op)
+            for check, rung in climbed:
+                findings = attempt(rung, case, origin.generator(str(check)))
+                if any(finding.failure for finding in findings):
+                    return True
         return False
 
     return checker

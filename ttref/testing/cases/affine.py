@@ -15,6 +15,7 @@ from ttref.testing.cases.case import (
     Params,
     Subject,
     choose,
+    draw_size,
     integers,
 )
 from ttref.tt.check import Structure
@@ -22,7 +23,7 @@ from ttref.tt.check import Structure
 
 def make_linear(draw: Draw, rng: IntegerSource, op: Subject) -> Case:
     """Make a case of ``y = x W + b``."""
-    B, N, M = (draw(1, 4) for _ in range(3))
+    B, N, M = (draw_size(draw, 1, 4) for _ in range(3))
     params = {"kernel": integers(rng, (N, M))}
     return make_affine(draw, rng, op, params, (B, N), (B, M), itemgetter("kernel"), degree=2)
 
@@ -30,7 +31,7 @@ def make_linear(draw: Draw, rng: IntegerSource, op: Subject) -> Case:
 def make_tt_linear(draw: Draw, rng: IntegerSource, op: Subject) -> Case:
     """Make a case of ``y = x W + b``, W a tensor train."""
     n, m, r = draw_structure(draw)
-    return make_tt_linear_of(draw, rng, n, m, r, draw(1, 3), op)
+    return make_tt_linear_of(draw, rng, n, m, r, draw_size(draw, 1, 3), op)
 
 
 def make_tt_linear_of(
@@ -61,10 +62,11 @@ def draw_structure(draw: Draw) -> Structure:
     TT-ranks that are larger than n m.
     """
     pattern = choose(draw, ["equal", "any", "different", "any", "equal", "thin", "prime"])
-    d = draw(1, 4 if pattern in ("any", "thin") else 3)
+    most_cores = 4 if pattern in ("any", "thin") else 3
+    d = draw_size(draw, 1, most_cores, large=(5, 6))
     if pattern == "equal":
-        n = m = [draw(1, 3)] * d
-        r = [draw(1, 3)] * (d - 1)
+        n = m = [draw_size(draw, 1, 3)] * d
+        r = [draw_size(draw, 1, 3)] * (d - 1)
     elif pattern == "different":  # no two modes are equal, and the rank is none of them
         sizes = [1, 2, 3, 4]
         order = [sizes.pop(draw(0, k)) for k in (3, 2, 1, 0)]
@@ -73,11 +75,11 @@ def draw_structure(draw: Draw) -> Structure:
         r = [draw(5, 6)]
     elif pattern == "prime":
         n, m = ([choose(draw, [2, 3, 5]) for _ in range(min(d, 2))] for _ in range(2))
-        r = [draw(1, 3) for _ in n[1:]]
+        r = [draw_size(draw, 1, 3) for _ in n[1:]]
     else:
         most = 3 if d < 4 else 2
-        n, m = ([draw(1, most) for _ in range(d)] for _ in range(2))
-        r = [draw(1, 11 if pattern == "thin" else 3) for _ in range(d - 1)]
+        n, m = ([draw_size(draw, 1, most) for _ in range(d)] for _ in range(2))
+        r = [draw_size(draw, 1, 11 if pattern == "thin" else 3) for _ in range(d - 1)]
     return Structure(tuple(n), tuple(m), (1, *r, 1))
 
 

@@ -12,6 +12,7 @@ from ttref.testing.cases.case import (
     IntegerSource,
     Params,
     Subject,
+    draw_size,
     integers,
     like,
     quotient,
@@ -20,7 +21,12 @@ from ttref.testing.cases.case import (
 
 def make_crop_flip(draw: Draw, rng: IntegerSource, op: Subject) -> Case:
     """Make a case of images moved by up to two pixels, some of them out of sight, and mirrored."""
-    shape = (draw(1, 3), draw(1, 4), draw(2, 4), draw(1, 2))
+    shape = (
+        draw_size(draw, 1, 3),
+        draw_size(draw, 1, 4),
+        draw_size(draw, 2, 4),
+        draw_size(draw, 1, 2),
+    )
     moves = np.asarray(rng.integers(-2, 3, (shape[0], 2)))
     flips = np.asarray(rng.integers(0, 2, shape[0]))
 
@@ -43,7 +49,7 @@ def make_crop_flip(draw: Draw, rng: IntegerSource, op: Subject) -> Case:
 
 def make_contrast(draw: Draw, rng: IntegerSource, op: Subject) -> Case:
     """Make a case of contrast by integer factors; inputs are multiples of the number of pixels."""
-    N, H, W, C = (draw(1, 3) for _ in range(4))
+    N, H, W, C = (draw_size(draw, 1, 3) for _ in range(4))
     shape = (N, H, W, C)
     factor = integers(rng, (N,))
 

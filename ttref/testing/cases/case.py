@@ -24,6 +24,7 @@ from ttref.contracts import Array, Cache, Tree
 
 EXACT = frozenset({"integers", "rationals", "balls"})
 BALLS = frozenset({"balls"})
+LARGE_SIZES = (10, 13)  # beyond all that makers draw otherwise
 
 Draw: TypeAlias = Callable[[int, int], int]
 """``draw(low, high)``: one integer that decides the structure of a case, both ends included."""
@@ -85,6 +86,9 @@ class Case(NamedTuple):
     rows : bool
         Whether the rows of ``inputs["x"]`` do not depend on each other, so that some may be left
         out.
+    wide : frozenset of str
+        The inputs of which every finite value gives finite results, unless the exact result is
+        none itself.
     """
 
     inputs: Params
@@ -98,6 +102,7 @@ class Case(NamedTuple):
     unit: int = 1
     lattice: bool = True
     rows: bool = False
+    wide: frozenset[str] = frozenset()
 
     @property
     def is_exact(self) -> bool:
@@ -131,9 +136,47 @@ class Family(NamedTuple):
         return self.maker(draw, rng, self.operator if op is None else op)
 
 
+class RandomDraw:
+    """A `draw` that takes its integers from a generator, and one size from a larger range.
+
+    Parameters
+    ----------
+    rng : Generator
+    large : int, optional
+        The number of the size, in the order of the draws, that is drawn from `LARGE_SIZES` or from
+        the range that `draw_size` names.
+    """
+
+    def __init__(self, rng: IntegerSource, large: int | None = None) -> None:
+        self.rng = rng
+        self.large = large
+        self.sizes = 0  # that were drawn
+
+    def __call__(self, low: int, high: int) -> int:
+        """Draw an integer that is no size."""
+        return int(self.rng.integers(low, high + 1))
+
+    def size(self, low: int, high: int, large: tuple[int, int]) -> int:
+        """Draw a size."""
+        is_large = self.sizes == self.large
+        self.sizes += 1
+        return self(*large) if is_large else self(low, high)
+
+
 def from_generator(rng: IntegerSource) -> Draw:
     """Make a `draw` that takes its integers from a generator."""
-    return lambda low, high: int(rng.integers(low, high + 1))
+    return RandomDraw(rng)
+
+
+def draw_size(draw: Draw, low: int, high: int, large: tuple[int, int] = LARGE_SIZES) -> int:
+    """Draw a size: a batch, a mode, a rank, a number of features, of steps or of channels.
+
+    It is from `low` to `high`, and now and then in the range `large` if `draw` is a `RandomDraw`
+    that has a large size.
+    """
+    if isinstance(draw, RandomDraw):
+        return draw.size(low, high, large)
+    return draw(low, high)
 
 
 def choose(draw: Draw, options: Sequence[T]) -> T:

@@ -25,6 +25,7 @@ from ttref.testing.cases.case import (
     Params,
     Subject,
     choose,
+    draw_size,
     integers,
     like_if_any,
 )
@@ -71,8 +72,8 @@ def _make_step(draw: Draw, rng: IntegerSource, op: Subject, name: str) -> Case:
     # structure
     options = draw_cell_options(draw, name, POLYNOMIAL, POLYNOMIAL)
     cell = op(**options)
-    B = draw(1, 3)
-    u = draw(1, 3)
+    B = draw_size(draw, 1, 3)
+    u = draw_size(draw, 1, 3)
     parts = ("h", "c")[: STATES[name]]
 
     # values

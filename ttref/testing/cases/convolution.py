@@ -17,11 +17,13 @@ from ttref.testing.cases.case import (
     Params,
     Subject,
     choose,
+    draw_size,
     integers,
 )
 from ttref.tt.check import Structure
 
 PADDINGS = ("SAME", "VALID")
+LARGE_MODES = (6, 7)  # of cores over channels, whose kernel is a product of them all
 
 
 class Geometry(NamedTuple):
@@ -42,7 +44,7 @@ class Geometry(NamedTuple):
 def make_conv2d(draw: Draw, rng: IntegerSource, op: Subject) -> Case:
     """Make a case of a convolution of any stride, dilation, padding and kernel."""
     geometry = draw_geometry(draw)
-    S = draw(1, 3)
+    S = draw_size(draw, 1, 3)
     params = {"kernel": integers(rng, (*geometry.kernel, geometry.shape[3], S))}
     return _make_convolution(
         draw, rng, op, params, S, geometry, geometry.options, itemgetter("kernel"), degree=2
@@ -62,7 +64,7 @@ def make_tt_conv2d(draw: Draw, rng: IntegerSource, op: Subject) -> Case:
     else:
         n = (*kernel, prod(n), 1)
         m = (1, 1, 1, S)
-        r = (1, draw(1, 3), draw(1, 3), draw(1, 3), 1)
+        r = (1, *(draw_size(draw, 1, 3, LARGE_MODES) for _ in range(3)), 1)
 
     # values
     params["cores"] = draw_cores(rng, n, m, r)
@@ -82,8 +84,8 @@ def draw_geometry(draw: Draw, channels: int | None = None) -> Geometry:
     padding = choose(draw, PADDINGS)
     spans = [(k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True)]
     least = spans if padding == "VALID" else (1, 1)
-    H, W = (low + draw(0, 3) for low in least)
-    shape = (draw(1, 2), H, W, channels or draw(1, 3))
+    H, W = (low + draw_size(draw, 0, 3) for low in least)
+    shape = (draw_size(draw, 1, 2), H, W, channels or draw_size(draw, 1, 3))
     strides = (draw(1, 3), draw(1, 2))
     return Geometry(shape, kernel, strides, padding, dilation)
 
@@ -91,8 +93,10 @@ def draw_geometry(draw: Draw, channels: int | None = None) -> Geometry:
 def draw_channel_structure(draw: Draw) -> Structure:
     """Draw modes and TT-ranks of a small tensor train over channels, with ``r_0`` of any size."""
     d = draw(1, 2)
-    n, m = ([draw(1, 3) for _ in range(d)] for _ in range(2))
-    return Structure(tuple(n), tuple(m), (*(draw(1, 3) for _ in range(d)), 1))
+    n, m = ([draw_size(draw, 1, 3, LARGE_MODES) for _ in range(d)] for _ in range(2))
+    return Structure(
+        tuple(n), tuple(m), (*(draw_size(draw, 1, 3, LARGE_MODES) for _ in range(d)), 1)
+    )
 
 
 def windows_by_definition(

@@ -18,6 +18,7 @@ from ttref.testing.cases.case import (
     Params,
     Subject,
     choose,
+    draw_size,
     entrywise,
     integers,
     like,
@@ -111,12 +112,13 @@ def make_smooth_activation(draw: Draw, rng: IntegerSource, op: Subject) -> Case:
 
 def make_softmax(draw: Draw, rng: IntegerSource, op: Subject) -> Case:
     """Make a case of softmax over the last axis."""
-    shape = (draw(1, 3), draw(1, 4))
+    shape = (draw_size(draw, 1, 3), draw_size(draw, 1, 4))
 
     def definition(inputs: Params) -> Array:
         return np.stack([_softmax_by_entries(row) for row in inputs["x"]])
 
-    return _make_without_params(sixteenths(rng, shape), rng, op, (), definition, BALLS)
+    case = _make_without_params(sixteenths(rng, shape), rng, op, (), definition, BALLS)
+    return case._replace(wide=frozenset({"x"}))
 
 
 def _softmax_by_entries(row: Array) -> Array:
@@ -131,7 +133,7 @@ def _softmax_by_entries(row: Array) -> Array:
 
 def make_dropout(draw: Draw, rng: IntegerSource, op: Subject) -> Case:
     """Make a case of ``y = x * mask``; the mask may have any numbers, so it is drawn from them."""
-    shape = (draw(1, 4), draw(1, 4))
+    shape = (draw_size(draw, 1, 4), draw_size(draw, 1, 4))
     mask = integers(rng, shape)
 
     def forward(inputs: Params) -> tuple[Array, Cache]:
@@ -163,9 +165,10 @@ def _make_activation(
     def definition(inputs: Params) -> Array:
         return entrywise(scalar.function, inputs["x"])
 
-    x = draw_values((draw(1, 4), draw(1, 4)))
+    x = draw_values((draw_size(draw, 1, 4), draw_size(draw, 1, 4)))
     case = _make_without_params(x, rng, op, (name, scalar.alpha), definition, numbers)
-    return case._replace(kinks=scalar.kinks, degree=1 if name == "identity" else None)
+    degree = 1 if name == "identity" else None
+    return case._replace(kinks=scalar.kinks, degree=degree, wide=frozenset({"x"}))
 
 
 def _make_without_params(

@@ -17,10 +17,12 @@ from ttref.testing.cases.case import (
     Params,
     Subject,
     choose,
+    draw_size,
     integers,
     sixteenths,
 )
 from ttref.testing.cases.convolution import (
+    LARGE_MODES,
     conv2d_by_entries,
     draw_channel_structure,
     draw_geometry,
@@ -37,7 +39,7 @@ def make_conv2d(draw: Draw, rng: IntegerSource, op: Subject) -> Case:
     geometry = draw_geometry(draw)
     shape = geometry.shape
     options = geometry.options
-    layer = op(geometry.kernel, shape[3], draw(1, 3), bias=bool(draw(0, 1)), **options)
+    layer = op(geometry.kernel, shape[3], draw_size(draw, 1, 3), bias=bool(draw(0, 1)), **options)
     return _make_convolution(layer, rng, shape, itemgetter("kernel"), options)
 
 
@@ -51,7 +53,7 @@ def make_tt_conv2d(draw: Draw, rng: IntegerSource, op: Subject) -> Case:
     if form == "direct":
         n = (prod(n),)
         m = (prod(m),)
-        r = (1, draw(1, 3), draw(1, 3), draw(1, 3), 1)
+        r = (1, *(draw_size(draw, 1, 3, LARGE_MODES) for _ in range(3)), 1)
     layer = op(kernel, n, m, r, bias=bool(draw(0, 1)), form=form, **options)
 
     def kernel_of(params: Params) -> Array:
@@ -81,7 +83,8 @@ def make_tt_conv1d(draw: Draw, rng: IntegerSource, op: Subject) -> Case:
 
 def make_batch_norm(draw: Draw, rng: IntegerSource, op: Subject) -> Case:
     """Make a case of the layer in training; its running statistics are no output."""
-    shape = choose(draw, [(3, 2), (2, 1, 2, 2)])
+    B, *rest = choose(draw, [(3, 2), (2, 1, 2, 2)])
+    shape = (draw_size(draw, B, B), *rest)
     layer = op(2, scale=bool(draw(0, 1)), offset=bool(draw(0, 1)), epsilon=EPSILON)
 
     def forward(inputs: Params) -> tuple[Array, Cache]:

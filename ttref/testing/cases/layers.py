@@ -16,6 +16,7 @@ from ttref.testing.cases.case import (
     Params,
     Subject,
     choose,
+    draw_size,
     entrywise,
     integers,
 )
@@ -26,15 +27,15 @@ ACTIVATIONS = {None: identity, "relu": relu}
 
 def make_dense(draw: Draw, rng: IntegerSource, op: Subject) -> Case:
     """Make a case of the dense layer, with and without bias and relu."""
-    N = draw(1, 4)
-    M = draw(1, 4)
+    N = draw_size(draw, 1, 4)
+    M = draw_size(draw, 1, 4)
     activation = choose(draw, list(ACTIVATIONS))
     layer = op(N, M, bias=bool(draw(0, 1)), activation=activation)
 
     def definition(params: Params, x: Array) -> Array:
         return _dense_by_entries(params, x, activation)
 
-    return make_layer_case(layer, rng, (draw(1, 3), N), definition)
+    return make_layer_case(layer, rng, (draw_size(draw, 1, 3), N), definition)
 
 
 def make_tt_dense(draw: Draw, rng: IntegerSource, op: Subject) -> Case:
@@ -46,13 +47,13 @@ def make_tt_dense(draw: Draw, rng: IntegerSource, op: Subject) -> Case:
     def definition(params: Params, x: Array) -> Array:
         return _dense_by_entries(params, x, activation)
 
-    return make_layer_case(layer, rng, (draw(1, 3), prod(n)), definition)
+    return make_layer_case(layer, rng, (draw_size(draw, 1, 3), prod(n)), definition)
 
 
 def make_sequential(draw: Draw, rng: IntegerSource, op: Subject) -> Case:
     """Make a case of a network: images are flattened, then a TT layer with relu, a dense layer."""
     n, m, r = draw_structure(draw)
-    classes = draw(1, 3)
+    classes = draw_size(draw, 1, 3)
     layer = op([Flatten(), TTDense(n, m, r, activation="relu"), Dense(prod(m), classes)])
 
     def definition(params: Sequence[Params], x: Array) -> Array:
@@ -60,7 +61,7 @@ def make_sequential(draw: Draw, rng: IntegerSource, op: Subject) -> Case:
         rows = np.stack([row.reshape(-1) for row in x])
         return _dense_by_entries(second, _dense_by_entries(first, rows, "relu"), None)
 
-    return make_layer_case(layer, rng, (draw(1, 2), n[0], prod(n[1:])), definition)
+    return make_layer_case(layer, rng, (draw_size(draw, 1, 2), n[0], prod(n[1:])), definition)
 
 
 def make_layer_case(

@@ -17,6 +17,7 @@ from ttref.testing.cases.case import (
     Params,
     Subject,
     choose,
+    draw_size,
     integers,
     like,
     like_if_any,
@@ -50,7 +51,7 @@ def make_l2(draw: Draw, rng: IntegerSource, op: Subject) -> Case:
 
 def make_mean_squared_error(draw: Draw, rng: IntegerSource, op: Subject) -> Case:
     """Make a case of the weighted mean of squares, of any sample weights and class mask."""
-    shape = (draw(1, 4), draw(1, 4))
+    shape = (draw_size(draw, 1, 4), draw_size(draw, 1, 4))
     prediction = integers(rng, shape)
     target = integers(rng, shape)
 
@@ -62,36 +63,46 @@ def make_mean_squared_error(draw: Draw, rng: IntegerSource, op: Subject) -> Case
 
 
 def make_binary_cross_entropy(draw: Draw, rng: IntegerSource, op: Subject) -> Case:
-    """Make a case of the weighted mean of ``t log(1 + e^-z) + (1 - t) log(1 + e^z)``."""
-    shape = (draw(1, 3), draw(1, 3))
+    """Make a case of the weighted mean of ``t log(1 + e^-z) + (1 - t) log(1 + e^z)``.
+
+    Targets are 0 and 1, every other time 1/2 too.
+    """
+    shape = (draw_size(draw, 1, 3), draw_size(draw, 1, 3))
     target = np.asarray(rng.integers(0, 2, shape), dtype=object)
+    if draw(0, 1):
+        target = np.asarray(rng.integers(0, 3, shape) / 2, dtype=object)
     logits = sixteenths(rng, shape)
 
     def term(z: Number, t: Number) -> Number:
-        return (1 + (-z).exp()).log() if t else (1 + z.exp()).log()
+        return t * (1 + (-z).exp()).log() + (1 - t) * (1 + z.exp()).log()
 
-    return _make_entrywise_loss(draw, rng, op, logits, target, term, BALLS)
+    case = _make_entrywise_loss(draw, rng, op, logits, target, term, BALLS)
+    return case._replace(wide=frozenset({"prediction"}))
 
 
 def make_softmax_cross_entropy(draw: Draw, rng: IntegerSource, op: Subject) -> Case:
-    """Make a case of the weighted mean of ``-log softmax(z)`` at the label.
+    """Make a case of the weighted mean of ``-sum_c t_c log softmax(z)_c``.
 
-    Labels are integers or one-hot, and some classes may be masked.
+    Labels are integers, one-hot, or any numbers, which need not sum to 1; some classes may be
+    masked.
     """
     # structure and values, but for the logits
-    B = draw(1, 3)
-    C = draw(1, 4)
+    B = draw_size(draw, 1, 3)
+    C = draw_size(draw, 1, 4)
     labels = rng.integers(0, C, B)
     weight = _draw_weight(draw, rng, B)
     mask = np.ones((B, C), dtype=int)
     if draw(0, 1):
         mask = rng.integers(0, 2, (B, C))
         mask[range(B), labels] = 1  # a label is never masked
-    one_hot = bool(draw(0, 1))
+    kind = choose(draw, ["integers", "one-hot", "soft"])
+    targets = (labels[:, None] == np.arange(C)).astype(object)
+    if kind == "soft":
+        targets = np.asarray(rng.integers(0, 3, (B, C)) * mask, dtype=object)
 
     def forward(inputs: Params) -> tuple[Array, Cache]:
         z = inputs["prediction"]
-        target = (labels[:, None] == np.arange(C)).astype(object) if one_hot else labels
+        target = labels if kind == "integers" else targets
         return op.forward(z, like(target, z), like_if_any(weight, z), like(mask, z))
 
     def definition(inputs: Params) -> Array:
@@ -100,11 +111,13 @@ def make_softmax_cross_entropy(draw: Draw, rng: IntegerSource, op: Subject) -> C
         loss = 0
         for b in range(B):
             powers = sum(z[b, c].exp() for c in range(C) if mask[b, c])
-            loss += int(w[b]) * (powers.log() - z[b, labels[b]])
+            terms = [int(targets[b, c]) * (powers.log() - z[b, c]) for c in range(C)]
+            loss += int(w[b]) * sum(terms)
         return scalar(loss / int(sum(w)))
 
     logits = sixteenths(rng, (B, C), choose(draw, [64, 1]))  # of so few values, many are equal
-    return _make_loss(rng, op, logits, forward, definition, BALLS)
+    case = _make_loss(rng, op, logits, forward, definition, BALLS)
+    return case._replace(wide=frozenset({"prediction"}))
 
 
 def _make_entrywise_loss(

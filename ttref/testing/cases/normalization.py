@@ -12,6 +12,7 @@ from ttref.testing.cases.case import (
     Params,
     Subject,
     choose,
+    draw_size,
     entrywise,
     integers,
     sixteenths,
@@ -25,7 +26,8 @@ def make_batch_norm(draw: Draw, rng: IntegerSource, op: Subject) -> Case:
     A given variance is the square of an input, ``deviation``, so that it is positive at any input.
     """
     # structure
-    shape = choose(draw, [(3, 2), (2, 1, 2, 2), (4, 1), (1, 2)])
+    B, *rest = choose(draw, [(3, 2), (2, 1, 2, 2), (4, 1), (1, 2)])
+    shape = (draw_size(draw, B, B), *rest)
     epsilon = choose(draw, [1, 2.0**-10])
     names = ["mean", "deviation"] * draw(0, 1) + ["scale"] * draw(0, 1) + ["offset"] * draw(0, 1)
 

@@ -19,6 +19,7 @@ from ttref.testing.cases.case import (
     Params,
     Subject,
     choose,
+    draw_size,
     integers,
     sixteenths,
 )
@@ -95,7 +96,7 @@ def _make_steps(
 ) -> Case:
     """Make a case of up to four steps, from parameters of two leaves."""
     count = draw(1, 4)
-    shapes = ((2,), (draw(1, 3), 2))
+    shapes = ((2,), (draw_size(draw, 1, 3), 2))
     inputs = {
         name: tuple(draw_values(rng, shape) for shape in shapes)
         for name in ("start", *(f"gradient{t}" for t in range(count)))

@@ -25,6 +25,7 @@ from ttref.testing.cases.case import (
     Params,
     Subject,
     choose,
+    draw_size,
     integers,
     like_if_any,
     sixteenths,
@@ -45,6 +46,7 @@ from ttref.testing.cases.cells import (
 )
 
 INPUT_MAPS = {"kernel": ops.linear, "cores": ops.tt_linear, "trains": per_gate}
+LARGE_TIMES = (10, 11)  # steps, where numbers are balls; exact ones triple in length with each
 STEEP = [*POLYNOMIAL, "hard_sigmoid"]
 HARD = ["hard_sigmoid"]
 SQUASHING = ["tanh", "sigmoid", "hard_sigmoid"]
@@ -57,14 +59,16 @@ def make_scan(draw: Draw, rng: IntegerSource, op: Subject) -> Case:
     """Make a case of cells over time of which floats of integers are exact."""
     name = choose(draw, list(CELLS))
     options = draw_cell_options(draw, name, POLYNOMIAL, POLYNOMIAL)
-    return with_degree(_make_sequence(draw, rng, op, name, options, integers))
+    T = _draw_few_steps(draw, name)
+    return with_degree(_make_sequence(draw, rng, op, name, options, integers, T))
 
 
 def make_hard_scan(draw: Draw, rng: IntegerSource, op: Subject) -> Case:
     """Make a case of cells over time with hard sigmoids for gates: exact on rationals."""
     name = choose(draw, list(CELLS))
     options = draw_cell_options(draw, name, HARD if name == "rnn" else STEEP, HARD)
-    case = _make_sequence(draw, rng, op, name, options, _draw_small)
+    T = _draw_few_steps(draw, name)
+    case = _make_sequence(draw, rng, op, name, options, _draw_small, T)
     return case._replace(lattice=False)
 
 
@@ -72,8 +76,14 @@ def make_smooth_scan(draw: Draw, rng: IntegerSource, op: Subject) -> Case:
     """Make a case of cells over time with tanh and sigmoids."""
     name = choose(draw, list(CELLS))
     options = draw_cell_options(draw, name, ["tanh"], SQUASHING)
-    case = _make_sequence(draw, rng, op, name, options, _draw_small)
+    T = draw_size(draw, 1, 3, LARGE_TIMES)
+    case = _make_sequence(draw, rng, op, name, options, _draw_small, T)
     return case._replace(numbers=BALLS)
+
+
+def _draw_few_steps(draw: Draw, name: str) -> int:
+    """Draw the number of steps of exact numbers: each step at least triples the degree."""
+    return draw(1, 3 if name == "rnn" else 2)
 
 
 class InputMap(NamedTuple):
@@ -97,15 +107,15 @@ def _make_sequence(
     name: str,
     options: Options,
     draw_values: DrawValues,
+    T: int,
 ) -> Case:
-    """Make the case of the cell of that name over a few steps, with every option of `ttref.scan`.
+    """Make the case of the cell of that name over T steps, with every option of `ttref.scan`.
 
     `truncate` is drawn from those values that cut nothing: otherwise the gradient is not that of
     forward.
     """
-    # parameters; T is small because each step at least triples the degree
-    B = draw(1, 2)
-    T = draw(1, 3 if name == "rnn" else 2)
+    # parameters
+    B = draw_size(draw, 1, 2)
     input_map = _draw_input_map(draw, rng, name, draw_values)
     N = input_map.inputs
     u = input_map.units
@@ -224,7 +234,7 @@ def make_per_gate(draw: Draw, rng: IntegerSource, op: Subject) -> Case:
     """Make a case of ``y = [x W_1, ..., x W_g] + b``, each W a tensor train."""
     gates = draw(1, 4)
     trains = _draw_trains(draw, rng, integers, gates)
-    B = draw(1, 3)
+    B = draw_size(draw, 1, 3)
     params = {"cores": trains.cores}
     x_shape = (B, trains.inputs)
     y_shape = (B, gates * trains.outputs)
@@ -246,8 +256,8 @@ def _draw_input_map(draw: Draw, rng: IntegerSource, name: str, draw_values: Draw
     gates = GATES[name]
     map_name = choose(draw, list(INPUT_MAPS))
     if map_name == "kernel":
-        N = draw(1, 3)
-        u = draw(1, 2)
+        N = draw_size(draw, 1, 3)
+        u = draw_size(draw, 1, 2)
         return InputMap(map_name, draw_values(rng, (N, gates * u)), N, u)
     if map_name == "cores":
         trains = _draw_trains(draw, rng, draw_values, 1, gates)
@@ -261,9 +271,9 @@ def _draw_trains(
 ) -> Trains:
     """Draw tensor trains of one shape, their first output mode `widening` times as wide."""
     d = draw(1, 2)
-    n, m = ([draw(1, 2) for _ in range(d)] for _ in range(2))
+    n, m = ([draw_size(draw, 1, 2) for _ in range(d)] for _ in range(2))
     m[0] *= widening
-    r = [1, *(draw(1, 2) for _ in range(d - 1)), 1]
+    r = [1, *(draw_size(draw, 1, 2) for _ in range(d - 1)), 1]
     cores = tuple(draw_cores(rng, n, m, r, draw_values) for _ in range(count))
     return Trains(cores, prod(n), prod(m))
 

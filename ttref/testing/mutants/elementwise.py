@@ -94,6 +94,18 @@ def over_batch_backward(dy: Array, cache: Cache) -> tuple[Params, Array]:
     return {}, np.permute_dims(dx, (1, 0))
 
 
+def shifted_by(shift: Callable[[Array], Array]) -> Pair:
+    """Softmax of ``x + shift(x)``, which is the same number for all classes."""
+
+    def forward(params: Params, x: Array) -> tuple[Array, Cache]:
+        _, cache = softmax.forward(params, x)
+        powers = F.exp(x + shift(x))
+        y = powers / np.sum(powers, axis=-1, keepdims=True)
+        return y, cache._replace(y=y)
+
+    return Pair(forward, softmax.backward)
+
+
 def inner(dy: Array, cache: Cache) -> Array:
     """``<dy, y>`` of each row."""
     return np.sum(dy * cache.y, axis=-1, keepdims=True)
@@ -181,6 +193,20 @@ MUTANTS = [
     ),
     *make_mutants(
         "smooth_activation",
+        "extremes",
+        {
+            "sigmoid_of_powers": (
+                "e^x / (1 + e^x)",
+                change_activation("sigmoid", lambda x, alpha: F.exp(x) / (1 + F.exp(x))),
+            ),
+            "softplus_of_powers": (
+                "log(1 + e^x) as it stands",
+                change_activation("softplus", lambda x, alpha: F.log1p(F.exp(x))),
+            ),
+        },
+    ),
+    *make_mutants(
+        "smooth_activation",
         "gradient",
         {
             "tanh_not_squared": (
@@ -260,6 +286,17 @@ MUTANTS = [
                 "off by 1 + 1e-6",
                 spoil_dx(softmax, lambda dy, c: slightly_off(c.y * (dy - inner(dy, c)))),
             ),
+        },
+    ),
+    *make_mutants(
+        "softmax",
+        "extremes",
+        {
+            "adds_largest": (
+                "the largest added for subtracted",
+                shifted_by(lambda x: np.max(x, axis=-1, keepdims=True)),
+            ),
+            "unshifted": ("the largest not subtracted", shifted_by(lambda x: 0 * x)),
         },
     ),
     *make_mutants(

@@ -127,6 +127,24 @@ def label_kept(dloss: Array, cache: Cache) -> Array:
     return slope + (hot if cache.weights is None else cache.weights * hot)
 
 
+def target_of_sum_one(dloss: Array, cache: Cache) -> Array:
+    """``p - t``, which takes targets to sum to 1."""
+    slope = cache.probabilities - cache.target
+    return dloss * (slope if cache.weights is None else cache.weights * slope) / cache.total
+
+
+def hard_target(
+    prediction: Array, target: Array, weight: Array | None = None, mask: Array | None = None
+) -> tuple[Any, ...]:
+    """Targets above 0 taken for 1."""
+    return (
+        prediction,
+        np.where(np.asarray(target > 0, bool), 0 * target + 1, 0 * target),
+        weight,
+        mask,
+    )
+
+
 def ones_for_rates(dpenalty: Array, cache: Cache) -> Tree:
     """The gradient has the factor 2, but not the rate."""
     return l2.backward(dpenalty, cache._replace(rate_of=dict.fromkeys(cache.rate_of, 1)))
@@ -208,6 +226,7 @@ MUTANTS = [
                 spoil_slope(binary, lambda slope, dloss, cache: slope * cache.total),
             ),
             "flipped": ("the slope of the other target", change_arguments_back(binary, flipped)),
+            "hard": ("targets taken for 0 or 1", change_arguments_back(binary, hard_target)),
             "squared_weights": (
                 "weights applied twice",
                 change_arguments_back(binary, squared_weight),
@@ -248,6 +267,7 @@ MUTANTS = [
             "weights": ("weights ignored", change_arguments_back(softmax, no_weight)),
             "mask": ("masked classes get a gradient", change_arguments_back(softmax, no_mask)),
             "label": ("p for p - t", Pair(softmax.forward, label_kept)),
+            "sum_of_targets": ("p - t for p sum t - t", Pair(softmax.forward, target_of_sum_one)),
             "cotangent": ("dloss taken for 1", unit_dy(softmax)),
             "missing": ("no gradient", spoil_slope(softmax, lambda slope, *_: zero(slope))),
             "off": ("off by 1 + 1e-6", spoil_slope(softmax, lambda s, *_: slightly_off(s))),

@@ -11,7 +11,7 @@ from ttref import tree
 from ttref.contracts import Array, Cache, Tree
 from ttref.testing.cases.case import Params, Subject
 
-KINDS = ("forward", "gradient", "consistent")
+KINDS = ("forward", "gradient", "consistent", "extremes")
 
 Order: TypeAlias = Callable[[Sequence[int], Params], Array]
 """``order(shape, params)``: for each entry of a tensor of that shape, the number of the entry that
@@ -26,7 +26,8 @@ class Mutant(NamedTuple):
 
     name: str  # "operator.what is wrong", in identifiers
     operator: str  # its name in `CASES`
-    kind: str  # "forward" or "gradient" is wrong, or both are, "consistent" with each other
+    kind: str  # "forward" or "gradient" is wrong, or both are, "consistent" with each other, or
+    # the formula is right and only overflows, at "extremes"
     note: str  # what is wrong, in words
     op: Subject  # has the contract of the right operator
 
