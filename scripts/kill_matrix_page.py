@@ -102,8 +102,9 @@ TEXT = """# Which errors which checker finds
 Made by `scripts/score_checkers`. A mutant is a wrong operator; `ttref.testing.mutants` has
 {mutants} of them. There are four kinds: wrong in forward; wrong in the gradient; wrong in both and
 consistent, so that the gradient is that of the wrong forward; or right but for extremes, where the
-formula overflows. All checkers get random cases of the same makers. A checker finds a mutant if it finds anything wrong in {seeds} x {examples} cases.
-It raises a false alarm if it finds anything wrong in {examples} cases of the right operator.
+formula overflows. All checkers get random cases of the same makers. A checker finds a mutant if it
+finds anything wrong in {seeds} x {examples} cases. It raises a false alarm if it finds anything
+wrong in {examples} cases of the right operator.
 
 ttref climbs its ladder of checks (level certified). The others get forward and backward as a custom
 function on normal random numbers, with their default tolerances, in reverse mode, first order.
