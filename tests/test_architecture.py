@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import ttref
+from tests.amounts import amounts
 from ttref import ops
 from ttref.testing import CASES, check_op
 
@@ -186,9 +187,10 @@ def proxied(monkeypatch):
             monkeypatch.setattr(module, "namespace", lambda *a, real=real: Proxy(real(*a)))
 
 
+@amounts(4, many=20)
 @pytest.mark.parametrize("name", CASES)
-def test_operators_keep_to_the_whitelist(proxied, name):
-    report = check_op(name, examples=20)
+def test_operators_keep_to_the_whitelist(proxied, name, amount):
+    report = check_op(name, **amount)
     assert report.ok, report.failures
 
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.amounts import amounts
 from ttref import ops, scan, tree
 from ttref.arithmetic import lattice
 from ttref.arithmetic.dual import lift as dual
@@ -106,15 +107,19 @@ def assert_equal(found, expected, leaves=None):
         assert np.array_equal(to_numpy(found[leaf]), to_numpy(expected[leaf])), leaf
 
 
+@amounts(10, many=50)
 @pytest.mark.parametrize("name", ["scan", "hard_scan"])
-def test_definition_adjoint_and_dtype_hold_exactly_on_random_problems(name):
-    report = check_op(name, examples=50, seed=5)
+def test_definition_adjoint_and_dtype_hold_exactly_on_random_problems(name, amount):
+    report = check_op(name, **amount, seed=5)
     assert report.ok, report
 
 
-def test_transcendental_cells_are_within_certified_balls_and_floats_within_their_roundings():
+@amounts(4, many=15)
+def test_transcendental_cells_are_within_certified_balls_and_floats_within_their_roundings(
+    amount,
+):
     pytest.importorskip("flint", reason="python-flint is not installed (extra exact)")
-    report = check_op("smooth_scan", level="certified", examples=15)
+    report = check_op("smooth_scan", level="certified", **amount)
     assert report.ok, report
 
 

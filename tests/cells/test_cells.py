@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.amounts import amounts
 from ttref import ops, tree, tt
 from ttref.arithmetic.dual import lift as dual
 from ttref.arithmetic.dual import tangent
@@ -64,16 +65,18 @@ def equal(found, expected):
     )
 
 
+@amounts(30, many=150)
 @pytest.mark.parametrize("name", ["rnn", "gru", "lstm", "per_gate"])
-def test_definition_adjoint_and_dtype_hold_exactly_on_random_problems(name):
-    report = check_op(name, examples=150, seed=3)
+def test_definition_adjoint_and_dtype_hold_exactly_on_random_problems(name, amount):
+    report = check_op(name, **amount, seed=3)
     assert report.ok, report
 
 
+@amounts(3, many=10)
 @pytest.mark.parametrize("name", ["rnn", "gru", "lstm"])
-def test_float_errors_are_what_roundings_explain(name):
+def test_float_errors_are_what_roundings_explain(name, amount):
     pytest.importorskip("flint", reason="python-flint is not installed (extra exact)")
-    report = check_op(name, level="certified", examples=10)
+    report = check_op(name, level="certified", **amount)
     assert report.ok, report
 
 

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 
 import ttref
+from tests.amounts import amounts
 from ttref import ops, storage
 from ttref.cli import demo, info, main
 from ttref.experiments import EXPERIMENTS, digits
@@ -280,8 +281,10 @@ def test_a_cupy_that_does_not_import_is_no_traceback(cli, monkeypatch, tmp_path,
 # check
 
 
-def test_check_finds_nothing_wrong_with_the_real_operators(cli):
-    result = cli("check", "--examples", 5)
+@amounts(1, many=5)
+def test_check_finds_nothing_wrong_with_the_real_operators(cli, amount):
+    options = [word for name, value in amount.items() for word in (f"--{name}", value)]
+    result = cli("check", *options)
     assert result.status == 0
     *lines, last = result.out.rstrip("\n").split("\n")
     rows = [re.split(" {2,}", line) for line in lines[2:] if "undecided: " not in line]

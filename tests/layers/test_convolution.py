@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from tests.amounts import amounts
 from ttref import ops, tree
 from ttref.arithmetic import running
 from ttref.arrays import to_numpy
@@ -27,9 +28,10 @@ from ttref.testing.cases.convolution import kernel_by_entries
 from ttref.testing.cases.layers import make_layer_case
 
 
+@amounts(15, many=80)
 @pytest.mark.parametrize("name", ["Conv2d", "TTConv2d", "TTConv1d"])
-def test_the_layers_of_a_convolution_are_exact(name):
-    report = check_op(name, examples=80, seed=9)
+def test_the_layers_of_a_convolution_are_exact(name, amount):
+    report = check_op(name, **amount, seed=9)
     assert report.ok, report
 
 
@@ -50,13 +52,14 @@ IMAGE_LAYERS = [
 ]
 
 
+@amounts(4, many=20)
 @pytest.mark.parametrize("layer", IMAGE_LAYERS, ids=str)
-def test_layers_on_images_are_exact_and_have_the_shape_that_they_say(layer):
+def test_layers_on_images_are_exact_and_have_the_shape_that_they_say(layer, amount):
     def cases(draw, rng, layer):
         case = make_layer_case(layer, rng, (2, 4, 4, 2), lambda p, x: layer.forward(p, x)[0])
         return case._replace(unit=16)  # means of 4 and of 16 are integers
 
-    report = check_op(layer, cases, examples=20)
+    report = check_op(layer, cases, **amount)
     assert report.ok, report.failures
     y, _ = layer.forward(layer.init(0), np.ones((2, 4, 4, 2), "float32"))
     assert y.shape == (2, *layer.out_shape((4, 4, 2)))

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from tests.amounts import amounts
 from ttref import ops, tree, tt
 from ttref.arrays import to_numpy
 from ttref.errors import ConventionError, RankError, ShapeError
@@ -43,8 +44,9 @@ EXACT_LAYERS = [
 ]
 
 
+@amounts(4, many=20)
 @pytest.mark.parametrize("layer", EXACT_LAYERS, ids=str)
-def test_the_gradients_of_layers_are_exact(layer):
+def test_the_gradients_of_layers_are_exact(layer, amount):
     """Adjoint identity per parameter by dual numbers, and float32 and float64 equal to integers."""
     x_shape = (3, *(layer.in_shape or (2, 3)))
 
@@ -52,7 +54,7 @@ def test_the_gradients_of_layers_are_exact(layer):
         case = make_layer_case(layer, rng, x_shape, lambda p, x: layer.forward(p, x)[0])
         return case._replace(dy=5 * case.dy)  # so that hard_sigmoid's fifths are integers
 
-    report = check_op(layer, cases, examples=20)
+    report = check_op(layer, cases, **amount)
     assert report.ok, report.failures
 
 

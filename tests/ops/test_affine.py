@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 
+from tests.amounts import amounts
 from tests.ops.problems import Problem, dense_problems, tt_problems
 from ttref import fast, ops, tree, tt
 from ttref.arrays import to_numpy
@@ -31,14 +32,16 @@ def run(op, problem, array=lambda a: a.astype(object)):
     return y, tree.flatten({**dparams, "x": dx})
 
 
+@amounts(30, many=300)
 @pytest.mark.parametrize("name", ["linear", "tt_linear"])
-def test_definition_adjoint_and_dtype_hold_exactly_on_random_shapes(name):
-    report = check_op(name, examples=300, seed=7)
+def test_definition_adjoint_and_dtype_hold_exactly_on_random_shapes(name, amount):
+    report = check_op(name, **amount, seed=7)
     assert report.ok, report
 
 
-def test_the_fast_twin_passes_the_same_checks():
-    report = check_op(fast.tt_linear, "tt_linear", examples=300, seed=8)
+@amounts(30, many=300)
+def test_the_fast_twin_passes_the_same_checks(amount):
+    report = check_op(fast.tt_linear, "tt_linear", **amount, seed=8)
     assert report.ok, report
 
 

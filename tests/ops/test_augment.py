@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from tests.amounts import amounts
 from ttref import ops
 from ttref.arrays import to_numpy
 from ttref.errors import ConventionError, ShapeError
@@ -13,9 +14,10 @@ from ttref.testing.cases.case import integers
 RNG = np.random.default_rng
 
 
+@amounts(30, many=150)
 @pytest.mark.parametrize("name", ["crop_flip", "contrast"])
-def test_definition_adjoint_and_lattice_hold_exactly(name):
-    report = check_op(name, examples=150, seed=5)
+def test_definition_adjoint_and_lattice_hold_exactly(name, amount):
+    report = check_op(name, **amount, seed=5)
     assert report.ok, report
 
 

@@ -5,6 +5,7 @@ from itertools import product
 import numpy as np
 import pytest
 
+from tests.amounts import amounts
 from ttref import ops, tree
 from ttref.arrays import to_numpy
 from ttref.errors import ConventionError, RankError, ShapeError
@@ -16,9 +17,10 @@ from ttref.testing.cases.convolution import conv2d_by_entries, kernel_by_entries
 RNG = np.random.default_rng
 
 
+@amounts(12, many=50)
 @pytest.mark.parametrize("name", ["conv2d", "tt_conv2d", "tt_conv2d_full"])
-def test_definition_adjoint_and_lattice_hold_exactly_on_random_geometries(name):
-    report = check_op(name, examples=50, seed=3)
+def test_definition_adjoint_and_lattice_hold_exactly_on_random_geometries(name, amount):
+    report = check_op(name, **amount, seed=3)
     assert report.ok, report
 
 

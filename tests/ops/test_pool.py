@@ -5,6 +5,7 @@ from itertools import product
 import numpy as np
 import pytest
 
+from tests.amounts import amounts
 from ttref import functions as F
 from ttref import ops
 from ttref.arithmetic import ball, lattice, running
@@ -16,9 +17,10 @@ from ttref.testing.cases.case import integers
 GEOMETRIES = list(product([(2, 2), (3, 2)], [(1, 1), (2, 3)], ["SAME", "VALID"]))
 
 
+@amounts(20, many=100)
 @pytest.mark.parametrize("name", ["max_pool", "avg_pool"])
-def test_definition_adjoint_and_lattice_hold_exactly_on_random_geometries(name):
-    report = check_op(name, examples=100, seed=1)
+def test_definition_adjoint_and_lattice_hold_exactly_on_random_geometries(name, amount):
+    report = check_op(name, **amount, seed=1)
     assert report.ok, report
 
 

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from tests.amounts import amounts
 from ttref import functions as F
 from ttref import ops, tree
 from ttref.arithmetic import ball, lattice
@@ -92,9 +93,10 @@ def test_only_rationals_see_what_is_wrong_between_the_integers():
     assert "rationals" in seen
 
 
+@amounts(3, many=10)
 @pytest.mark.parametrize("name", CASES)
-def test_the_real_operators_pass_in_half_precision_too(name):
-    report = check_op(name, examples=10, dtypes=("float16",))
+def test_the_real_operators_pass_in_half_precision_too(name, amount):
+    report = check_op(name, **amount, dtypes=("float16",))
     assert report.ok, report.failures
 
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.amounts import amounts
 from ttref import fast, ops, scan, tree
 from ttref.arrays import to_numpy
 from ttref.cells import GRUCell, LSTMCell, RNNCell
@@ -94,10 +95,11 @@ def test_it_equals_the_scan_exactly_with_every_option(name, data, seed):
     assert_equal(run(fast.recurrence, cell, drawn, checkpoint_every=every, **common), expected)
 
 
+@amounts(8, many=30)
 @pytest.mark.parametrize("case", ["scan", "hard_scan", "smooth_scan"])
-def test_it_passes_the_ladder_of_the_scan(case):
+def test_it_passes_the_ladder_of_the_scan(case, amount):
     """Its definition, adjoint and certified floats: tanh and sigmoid inside of the ball."""
-    report = check_op(fast.recurrence, case, examples=30, seed=5)
+    report = check_op(fast.recurrence, case, **amount, seed=5)
     assert report.ok, report
 
 
