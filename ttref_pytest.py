@@ -43,7 +43,18 @@ def pytest_configure(config: pytest.Config) -> None:
     # The file of reports; the workers of xdist only add to it.
     file = config.getoption("ttref_report")
     if file and not hasattr(config, "workerinput"):
-        (config.invocation_params.dir / file).write_text("")
+        path = _report_file(config, file)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("")
+        except OSError as error:
+            raise pytest.UsageError(
+                f"--ttref-report: {file} cannot be written: {error.strerror}"
+            ) from None
+
+
+def _report_file(config: pytest.Config, file: str) -> Path:
+    return config.invocation_params.dir / Path(file).expanduser()
 
 
 @pytest.fixture
@@ -64,7 +75,7 @@ def ttref_report(request: pytest.FixtureRequest) -> "Callable[[Report], Report]"
                 "skipped": {str(check): why for check, why in report.skipped.items()},
                 "rows": report.rows(),
             }
-            with Path.open(config.invocation_params.dir / file, "a") as lines:
+            with _report_file(config, file).open("a") as lines:
                 lines.write(json.dumps(line) + "\n")
         assert report.ok, "\n".join([str(report), *report.sentences()])
         return report

@@ -1,5 +1,6 @@
 """Files: what goes in comes out, whatever happens to the bytes; and nothing is lost or run."""
 
+import errno
 import gc
 import json
 import math
@@ -464,3 +465,43 @@ def test_a_pipe_is_written_to_and_stays_a_pipe(path):
     reader.join()
     assert received == [b"whole"] and path.is_fifo()
     assert list(path.parent.iterdir()) == [path]
+
+
+# What the system refuses
+
+
+def test_a_full_disk_is_an_error_that_names_the_file(path, monkeypatch):
+    def fsync(handle):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    path.write_bytes(b"old")
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(OSError, match="No space left on device") as caught:
+        storage.save(path, {"new": np.zeros(5)})
+    assert caught.value.filename == str(path)
+    assert path.read_bytes() == b"old"
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no device that is always full")
+def test_a_full_device_is_an_error_that_names_it():
+    with (
+        pytest.raises(OSError, match="No space left on device: '/dev/full'"),
+        storage.atomic_write("/dev/full") as file,
+    ):
+        file.write(b"x")
+
+
+def test_a_file_that_cannot_be_made_is_named_and_not_its_temporary_file(path):
+    long = path.with_name("n" * 250)  # with what the temporary file adds, it is too long
+    with pytest.raises(OSError, match="File name too long") as caught:
+        storage.save(long, 1)
+    assert caught.value.filename == str(long)
+
+
+def test_errors_about_other_files_keep_their_names(path):
+    with pytest.raises(FileNotFoundError, match="another"), storage.atomic_write(path):
+        Path("another").read_bytes()
+    with pytest.raises(OSError, match=r"^no number$"), storage.atomic_write(path):
+        raise OSError("no number")
+    assert not path.exists()

@@ -2,7 +2,8 @@
 
 import math
 import os
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
+from difflib import get_close_matches
 from functools import cache
 from numbers import Integral, Real
 from typing import Any
@@ -19,7 +20,27 @@ def check_choice(name: str, value: Any, choices: Collection[Any]) -> None:
     if not is_known:
         raise ConventionError(
             f"{name} is {value!r}, expected one of {', '.join(map(repr, choices))}"
+            f"{suggest(value, choices)}"
         )
+
+
+def suggest(value: Any, choices: Iterable[Any]) -> str:
+    """The end of a sentence: which of `choices` may have been meant; empty if none is like it.
+
+    Examples
+    --------
+    >>> suggest("tt_liner", ["linear", "tt_linear"])
+    '; did you mean tt_linear?'
+    >>> suggest("cells", ["linear", "tt_linear"])
+    ''
+    """
+    if not isinstance(value, str):
+        return ""
+    known = {choice.casefold(): choice for choice in choices if isinstance(choice, str)}
+    word = value.casefold()
+    close = get_close_matches(word, known, n=1, cutoff=0.7)
+    close = close or [name for name in known if len(word) > 1 and name.startswith(word)]
+    return f"; did you mean {known[close[0]]}?" if close else ""
 
 
 def check_number(name: str, value: Any, expected: str, holds: Callable[[Any], bool]) -> Any:

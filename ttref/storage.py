@@ -22,6 +22,7 @@ from array_api_compat import is_array_api_obj
 from ttref.arrays import numpy_namespace, to_numpy
 from ttref.contracts import Array, Namespace, Tree
 from ttref.errors import CheckpointError
+from ttref.paths import is_stream
 
 FORMAT = "ttref-tree"
 VERSION = 1
@@ -96,24 +97,42 @@ def atomic_write(path: str | PathLike[str]) -> Iterator[BinaryIO]:
     """Give a binary file object to write `path` with, which appears whole or not at all.
 
     A link is followed. A pipe and /dev/stdout are written to directly.
+
+    Raises
+    ------
+    OSError
+        Of the system, with `path` as its file: where nothing may be written, or the disk is full.
     """
-    is_stream = str(path) in ("/dev/stdout", "/dev/stderr")
-    path = Path(path).resolve()
-    if is_stream or (path.exists() and not path.is_file()):
-        with path.open("wb") as file:
+    given = str(path)
+    if is_stream(path):
+        with _blaming(given), Path(path).open("wb") as file:
             yield file
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path = Path(path).resolve()
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    with _blaming(given, temporary):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with temporary.open("xb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def _blaming(given: str, temporary: Path | None = None) -> Iterator[None]:
+    """Let errors of the system name the file that was to be written."""
     try:
-        with temporary.open("xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+        yield
+    except OSError as error:
+        names_another = error.filename is not None and str(error.filename) != str(temporary)
+        if error.errno is None or names_another:
+            raise
+        raise OSError(error.errno, error.strerror, given) from error
 
 
 def _encode(tree: Tree, arrays: dict[str, Array], name: str) -> Json:

@@ -125,12 +125,20 @@ def contents(folder, pattern="*"):
         (["check"], [*CHECK, *CASES]),
         (["info"], ["bug report"]),
         (["train"], ["t3f-mnist", "digits", "fibo", "avletters", "ucf11", "hmdb51"]),
-        (["train", "digits"], [*TRAIN, "runs/digits-seed"]),
-        (["train", "t3f-mnist"], [*TRAIN, "--data", "TTREF_DATA", "runs/t3f-mnist-seed"]),
-        (["train", "fibo"], [*TRAIN, "--cell", "gru,rnn,lstm", "runs/fibo-CELL-seedSEED"]),
+        (["train", "digits"], [*TRAIN, "runs/digits-seed0"]),
+        (["train", "t3f-mnist"], [*TRAIN, "--data", "TTREF_DATA", "runs/t3f-mnist-seed0"]),
+        (["train", "fibo"], [*TRAIN, "--cell", "gru,rnn,lstm", "runs/fibo-gru-seed0"]),
         (
             ["train", "ucf11"],
-            [*TRAIN, "--data", "--cell", "gru,lstm", "--fold", "--cache", "foldFOLD"],
+            [
+                *TRAIN,
+                "--data",
+                "--cell",
+                "gru,lstm",
+                "--fold",
+                "--cache",
+                "ucf11-gru-fold0-seed0",
+            ],
         ),
         (["train", "hmdb51"], [*TRAIN, "--data", "--cell", "gru,lstm", "--split", "--cache"]),
     ],
@@ -446,13 +454,15 @@ def test_train_prints_the_network_and_the_results_and_where_the_curves_are(cli, 
     assert result.status == 0
     assert re.search(r"TTDense\(64 -> 64, ranks 1-4-4-1\) +\(B, 64\) +448 ", result.out)
     assert "digits, seed 0, cpu, float32\n" in result.out
-    assert re.search(r"^TT +val accuracy +0\.\d{4} +1098 +1 +\d+\.\d\d$", result.out, re.MULTILINE)
+    row = r"^TT +val accuracy +0\.\d{4} +1098 +1 of 30 +\d+\.\d\d$"
+    assert re.search(row, result.out, re.MULTILINE)
     assert result.out.endswith("learning curves: run/curves.png\n")
 
 
 def test_every_option_reaches_the_experiment(cli, monkeypatch):
     seen = []
     instead(monkeypatch, "t3f-mnist", lambda trial, options: seen.append(options))
+    Path("d").mkdir()
     arguments = "--seed 3 --epochs 4 --limit 5 --device auto --dtype float64 --out o --resume "
     assert cli("train", "t3f-mnist", *(arguments + "--dense --data d").split()).status == 0
     assert cli("train", "t3f-mnist").status == 0
@@ -463,10 +473,10 @@ def test_every_option_reaches_the_experiment(cli, monkeypatch):
         "limit": 5,
         "device": "auto",
         "dtype": "float64",
-        "out": "o",
+        "out": Path("o"),
         "resume": True,
         "dense": True,
-        "data": "d",
+        "data": Path("d"),
         "progress": True,
     }
     assert default == default | {
@@ -656,7 +666,7 @@ def test_the_demo_shows_versions_checks_gradients_and_trains(cli, quick):
     )
     assert re.search(r"^TT +val accuracy +0\.\d{4} +1098 ", result.out, re.MULTILINE)
     assert re.search(r"^TT-GRU +val accuracy +0\.\d{4} +0\.9750 +14660 ", result.out, re.MULTILINE)
-    assert replace(quick[0], resume=False) == DigitsOptions(out="run")  # the whole experiment
+    assert replace(quick[0], resume=False) == DigitsOptions(out=Path("run"))  # the whole experiment
     assert (quick[1].cell, quick[1].out, quick[1].epochs) == ("gru", Path("run/fibo"), demo.EPOCHS)
     assert {p.name for p in Path("run").iterdir()} >= {"results.json", "checkpoint.npz"}
 

@@ -210,7 +210,8 @@ def test_the_command_prints_a_table_and_writes_the_weights(tmp_path, capsys, mon
         (["x.npz"], "one of the arguments --max-rank --rel-error is required"),
         (["x.npz", "--max-rank", "2", "--rel-error", "1"], "not allowed with argument"),
         (["x.npz", "--max-rank", "0"], "'0' is not a positive integer"),
-        (["x.npz", "--rel-error", "small"], "invalid float value: 'small'"),
+        (["x.npz", "--rel-error", "small"], "'small' is not a number >= 0"),
+        (["x.npz", "--rel-error", "nan"], "'nan' is not a number >= 0"),
         *(
             (["x.npz", "--max-rank", "2", "--modes", modes], f"'{modes}' is not LAYER=MODES:MODES")
             for modes in ("fc1", "fc1=4", "fc1=4:4:4", "fc1=4,x:2", "fc1=4,0:2,2")
@@ -225,8 +226,17 @@ def test_bad_use(capsys, arguments, message):
 
 
 def test_a_missing_checkpoint(tmp_path, capsys):
-    assert main(["compress", str(tmp_path / "x.npz"), "--max-rank", "2"]) == 2
-    assert re.search(r"x\.npz: there is no such file$", capsys.readouterr().err.strip())
+    with pytest.raises(SystemExit) as stop:
+        main(["compress", str(tmp_path / "x.npz"), "--max-rank", "2"])
+    assert stop.value.code == 2
+    assert re.search(r"CHECKPOINT: there is no file .*x\.npz$", capsys.readouterr().err.strip())
+
+
+def test_it_is_said_where_no_layer_became_smaller(tmp_path, capsys):
+    source = tmp_path / "checkpoint.npz"
+    write_weights(source, weights())
+    assert main(["compress", str(source), "--rel-error", "0", "--only", "fc*"]) == 0
+    assert "no layer became smaller; allow a larger error (--rel-error)" in capsys.readouterr().out
 
 
 def test_a_convolution_of_one_filter_keeps_its_form(tmp_path):

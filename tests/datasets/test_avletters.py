@@ -95,7 +95,7 @@ def test_a_damaged_clip_is_named(content):
 
 def test_missing_clips_are_counted(tmp_path):
     with pytest.raises(
-        DataError, match=r"^avletters: found 779 files \*-lips\.mat, expected all 7"
+        DataError, match=r"^avletters: found 779 files \*-lips\.mat in .*, expected all 7"
     ):
         avletters.load(unpacked(tmp_path, NAMES[1:]))
 

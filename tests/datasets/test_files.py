@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ttref.datasets.files import locate
+from ttref.datasets.files import data_folder, locate
 from ttref.errors import DataError
 
 NAME, CONTENT, URL = "numbers.gz", b"the official file", "https://example.org/numbers.gz"
@@ -99,8 +99,27 @@ def test_a_missing_file_is_not_looked_for_in_the_environment_after_the_argument(
 ):
     put(tmp_path / "a" / NAME)
     monkeypatch.setenv("TTREF_DATA", str(tmp_path / "a"))
+    (tmp_path / "b").mkdir()
     with pytest.raises(DataError, match="is not in"):
         find(tmp_path / "b")
+
+
+@pytest.mark.parametrize("where", ["argument", "environment"])
+def test_a_folder_of_the_data_sets_that_is_none_is_refused(tmp_path, monkeypatch, where):
+    put(tmp_path / "file")
+    for name in ("nowhere", "file"):
+        folder = tmp_path / name
+        if where == "environment":
+            monkeypatch.setenv("TTREF_DATA", str(folder))
+        message = f"^the data sets are to be read from {folder}, which is not a folder$"
+        with pytest.raises(DataError, match=message):
+            data_folder(folder if where == "argument" else None)
+
+
+def test_a_tilde_is_the_home_of_the_user_in_the_folder_of_the_data_sets(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("TTREF_DATA", "~")
+    assert data_folder() == data_folder("~") == tmp_path
 
 
 def test_a_file_with_another_checksum_is_refused_with_both_sums(tmp_path, web):

@@ -78,7 +78,7 @@ def test_the_identity_has_the_values_that_tell_runs_apart():
 def test_the_folder_is_named_after_the_variant_and_the_seed():
     assert Options(seed=7).folder_name("e") == "e-seed7"
     assert Chosen(size=2, again=True).folder_name("e") == "e-size2-flat-seed0"
-    assert Chosen.folder_pattern("e") == "e-sizeSIZE-SHAPE-seedSEED"
+    assert Chosen.default_folder_name("e") == "e-sizeSIZE-flat-seed0"
 
 
 # Experiments

@@ -153,8 +153,8 @@ def test_the_official_split_of_hmdb51_is_an_option(tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(hmdb51, "load", load)
-    assert main(["train", "hmdb51", "--data", "x", "--split", "3", *SHORT]) == 130
-    assert main(["train", "hmdb51", "--data", "x", *SHORT]) == 130
+    assert main(["train", "hmdb51", "--data", str(tmp_path), "--split", "3", *SHORT]) == 130
+    assert main(["train", "hmdb51", "--data", str(tmp_path), *SHORT]) == 130
     assert asked == [3, 1]
 
 

@@ -57,6 +57,20 @@ def test_reports_are_kept_and_what_is_wrong_fails_its_test(run, pytester):
     assert (wrong["operator"], wrong["ok"]) == ("SimpleNamespace", False)
 
 
+def test_the_folder_of_the_report_is_made(run, pytester):
+    run("def test(): pass", "--ttref-report", "new/folder/found.jsonl").assert_outcomes(passed=1)
+    assert (pytester.path / "new" / "folder" / "found.jsonl").read_text() == ""
+
+
+@pytest.mark.parametrize("path", [".", "file/found.jsonl"])
+def test_a_report_that_cannot_be_written_is_bad_use(run, pytester, path):
+    (pytester.path / "file").write_text("old")
+    result = run("def test(): pass", "--ttref-report", path)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"ERROR: --ttref-report: {path} cannot be written: *"])
+    assert (pytester.path / "file").read_text() == "old"
+
+
 def test_without_the_option_nothing_is_written(run, pytester):
     run(TESTS).assert_outcomes(passed=1, failed=1)
     assert not [path for path in pytester.path.iterdir() if "json" in path.name]

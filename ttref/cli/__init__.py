@@ -3,13 +3,13 @@
 Exit status: 0 all right, 1 something was found wrong, 2 bad use or bad input, 130 Ctrl-C.
 """
 
-import argparse
 import os
 import sys
 from collections.abc import Sequence
 
 from ttref import __version__
 from ttref.cli import bench, check, compress, demo, info, oracle, train
+from ttref.cli.arguments import Parser
 from ttref.errors import DivergenceError, TTRefError
 
 COMMANDS = (demo, check, oracle, train, compress, bench, info)
@@ -23,20 +23,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments : sequence of str, optional
         By default those that the program was started with.
     """
-    # Which command, with which options.
-    parser = argparse.ArgumentParser(
-        prog="ttref",
-        description="The reference engine for tensor-train neural networks: explicit forward and "
-        "backward passes, exact checks, training on NumPy or CuPy.",
-        epilog="exit status: 0 all right, 1 something was found wrong, 2 bad use or input",
-    )
-    parser.add_argument("--version", action="version", version=f"ttref {__version__}")
-    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in COMMANDS:
-        command.add_parser(subparsers)
-    options = parser.parse_args(arguments)
+    options = make_parser().parse_args(arguments)
 
-    # Its errors become one line each.
+    # Errors become one line each.
     try:
         status = options.run(options)
         if sys.stdout is not None:  # it is None where it was closed
@@ -47,10 +36,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except DivergenceError as error:
         return _fail(error, 1)
-    except (TTRefError, OSError) as error:
+    except TTRefError as error:
         return _fail(error, 2)
+    except OSError as error:
+        return _fail(_describe(error), 2)
     except KeyboardInterrupt as error:
         return _fail(error if error.args else "interrupted", 130)
+
+
+def make_parser() -> Parser:
+    """Make the parser of the whole command line."""
+    parser = Parser(
+        prog="ttref",
+        description="The reference engine for tensor-train neural networks: explicit forward and "
+        "backward passes, exact checks, training on NumPy or CuPy.",
+        epilog="exit status: 0 all right, 1 something was found wrong, 2 bad use or input, 130 "
+        "Ctrl-C",
+    )
+    parser.add_argument("--version", action="version", version=f"ttref {__version__}")
+    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for command in COMMANDS:
+        command.add_parser(subparsers)
+    return parser
+
+
+def _describe(error: OSError) -> str:
+    """Say which file the system complains about, and why."""
+    if error.filename is None or error.strerror is None:
+        return str(error)
+    return f"{error.filename} cannot be used: {error.strerror}"
 
 
 def _fail(error: BaseException | str, status: int) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ttref import storage
+from ttref import paths, storage
 from ttref.arrays import device_namespace
 from ttref.cli.arguments import Subparsers, positive_int
 from ttref.contracts import Kind, Namespace
@@ -52,6 +52,8 @@ def add_parser(subparsers: Subparsers) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Calibrate, or explain and time."""
+    if options.calibrate or options.tune:
+        paths.check_output_file(user_file())
     xp = device_namespace(options.device)
     if options.calibrate:
         return _calibrate(options.device, xp)

@@ -7,11 +7,10 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 
 from ttref import storage
 from ttref.checks import check_choice
-from ttref.cli.arguments import non_negative_int, positive_int
+from ttref.cli.arguments import Subparsers, non_negative_int, output_file, positive_int
 from ttref.errors import ConventionError
 from ttref.testing import CASES, Certificate, Report, check_op
 from ttref.testing.certificate import IDENTITIES, certificate_table, certify
@@ -22,7 +21,7 @@ from ttref.testing.report import WRONG, report_table
 EXAMPLES = 200
 
 
-def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def add_parser(subparsers: Subparsers) -> None:
     """Add the subcommand."""
     parser = subparsers.add_parser(
         "check",
@@ -45,7 +44,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     add("--case", type=non_negative_int, metavar="K", help="only this case, as a failure names it")
     sizes = "of the cases; mixed has one larger size in one case of ten"
     add("--sizes", choices=SIZES, default=DEFAULT_SIZES, help=f"{sizes} ({DEFAULT_SIZES})")
-    add("--json", type=Path, metavar="FILE", help="write the table there too")
+    add("--json", type=output_file, metavar="FILE", help="write the table there too")
     proved = f"prove the polynomial operators on every small shape: {', '.join(IDENTITIES)}"
     add("--certificate", action="store_true", help=f"{proved} (minutes)")
     parser.set_defaults(run=run)

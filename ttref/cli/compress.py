@@ -2,10 +2,16 @@
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TypeAlias
 
-from ttref.cli.arguments import Subparsers, positive_int
+from ttref import paths
+from ttref.cli.arguments import (
+    Subparsers,
+    input_file,
+    non_negative_float,
+    output_file,
+    positive_int,
+)
 from ttref.compress import CompressedLayer, compress, read_weights, write_weights
 from ttref.errors import CheckpointError
 from ttref.tables import table
@@ -25,11 +31,16 @@ def add_parser(subparsers: Subparsers) -> None:
         "it is.",
     )
     add = parser.add_argument
-    add("checkpoint", metavar="CHECKPOINT", type=Path, help="checkpoint.npz of a training run")
+    add(
+        "checkpoint", metavar="CHECKPOINT", type=input_file, help="checkpoint.npz of a training run"
+    )
     bound = parser.add_mutually_exclusive_group(required=True)
     bound.add_argument("--max-rank", metavar="R", type=positive_int, help="bound on all TT-ranks")
     bound.add_argument(
-        "--rel-error", metavar="E", type=float, help="bound on the relative error of each layer"
+        "--rel-error",
+        metavar="E",
+        type=non_negative_float,
+        help="bound on the relative error of each layer",
     )
     add(
         "--modes",
@@ -46,7 +57,7 @@ def add_parser(subparsers: Subparsers) -> None:
         default=["*"],
         help="layers to compress, as 'conv*' 'fc4.[12]' (all)",
     )
-    add("--out", metavar="FILE", type=Path, help="(compressed.npz beside CHECKPOINT)")
+    add("--out", metavar="FILE", type=output_file, help="(compressed.npz beside CHECKPOINT)")
     parser.set_defaults(run=run)
 
 
@@ -55,12 +66,15 @@ def run(options: argparse.Namespace) -> int:
     out = options.out or options.checkpoint.with_name("compressed.npz")
     if out.exists():
         raise CheckpointError(f"{out} exists already; choose another --out")
+    paths.check_output_file(out)
     params = read_weights(options.checkpoint)
     params, rows = compress(
         params, options.max_rank, options.rel_error, dict(options.modes), options.only
     )
     write_weights(out, params)
     print(compression_table(rows))
+    if all(row.ranks is None for row in rows):
+        print("no layer became smaller; allow a larger error (--rel-error) or bound the ranks")
     print(f"weights: {out}")
     return 0
 

@@ -5,7 +5,7 @@ from argparse import Namespace
 from pathlib import Path
 
 from ttref.cli import info
-from ttref.cli.arguments import Subparsers
+from ttref.cli.arguments import Subparsers, output_folder
 from ttref.cli.check import check_all
 from ttref.experiments import digits, fibo
 
@@ -24,6 +24,7 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--out",
         metavar="DIR",
+        type=output_folder,
         help="folder of the runs, resumed if they are there (a new temporary one)",
     )
     parser.set_defaults(run=run)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ttref import storage
 from ttref.arithmetic.formats import FORMATS
-from ttref.cli.arguments import Subparsers, non_negative_int, positive_int
+from ttref.cli.arguments import Subparsers, non_negative_int, output_file, positive_int
 from ttref.oracle import Verdicts, evaluate, load
 
 
@@ -28,7 +28,7 @@ def add_parser(subparsers: Subparsers) -> None:
     add("--dtype", choices=FORMATS, help="this floating-point format, not the adapter's own")
     add("--examples", type=positive_int, default=200, help="random shapes (200)")
     add("--seed", type=non_negative_int, default=0, help="of the random cases (0)")
-    add("--json", type=Path, metavar="FILE", help="write the verdicts there too")
+    add("--json", type=output_file, metavar="FILE", help="write the verdicts there too")
     parser.set_defaults(run=run)
 
 

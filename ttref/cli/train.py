@@ -3,12 +3,20 @@
 from argparse import ArgumentParser, Namespace
 from typing import Any
 
-from ttref.cli.arguments import Subparsers, non_negative_int, positive_int
+from ttref.cli.arguments import (
+    Subparsers,
+    input_file,
+    input_folder,
+    non_negative_int,
+    output_folder,
+    positive_int,
+)
 from ttref.experiments import EXPERIMENTS
 from ttref.experiments.options import Option
 from ttref.experiments.spec import Spec
 
 INTEGERS = {0: non_negative_int, 1: positive_int}  # by the least one that is accepted
+TYPES = {"file": input_file, "folder": input_folder, "new folder": output_folder}
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -35,7 +43,7 @@ def _add_options(parser: ArgumentParser, spec: Spec[Any]) -> None:
 def _settings(spec: Spec[Any], name: str, option: Option) -> dict[str, Any]:
     """Return the arguments of ``add_argument`` for an option."""
     # Help ends with the default value.
-    words = option.help.replace("FOLDER", spec.options.folder_pattern(spec.name))
+    words = option.help.replace("FOLDER", spec.options.default_folder_name(spec.name))
     default = getattr(spec.options, name, None)
     if default is False:
         return {"action": "store_true", "help": words}
@@ -49,6 +57,8 @@ def _settings(spec: Spec[Any], name: str, option: Option) -> dict[str, Any]:
         settings |= {"choices": option.choices, "type": type(option.choices[0])}
     if option.least is not None:
         settings["type"] = INTEGERS[option.least]
+    if option.path is not None:
+        settings["type"] = TYPES[option.path]
     if several:
         settings["nargs"] = "+"
     return settings | {"required": not hasattr(spec.options, name)}

@@ -6,7 +6,6 @@ Repetitions 1 and 2 are to train on, repetition 3 to test on.
 
 import io
 import lzma
-import os
 import re
 import tarfile
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ import numpy as np
 
 from ttref.contracts import Array
 from ttref.datasets.clips import Clips
+from ttref.datasets.files import data_folder
 from ttref.datasets.samples import Samples, Split
 from ttref.errors import DataError
 
@@ -66,7 +66,10 @@ def load(data: str | Path | None = None) -> tuple[Clips, Split]:
     ]
     found.sort(key=lambda clip: clip.name)
     if not len(found) == len({clip.name for clip in found}) == CLIPS:
-        raise DataError(f"avletters: found {len(found)} files *-lips.mat, expected all {CLIPS}")
+        where = data_folder(data)
+        raise DataError(
+            f"avletters: found {len(found)} files *-lips.mat in {where}, expected all {CLIPS}"
+        )
     frames = tuple(clip.frames for clip in found)
     clips = Clips(frames, HEIGHT * WIDTH, MAX_FRAMES, 1 / 128)
 
@@ -107,8 +110,8 @@ def read_clip(name: str, content: bytes) -> Array:
 
 def _read_files(data: str | Path | None) -> Iterator[tuple[str, bytes]]:
     """Yield ``(name, content)`` of every file of the archive, or of the unpacked folder."""
-    root = Path(data or os.environ.get("TTREF_DATA") or "")
-    if root == Path():
+    root = data_folder(data)
+    if root is None:
         raise DataError("avletters: name the folder that has it in --data or TTREF_DATA")
     if (root / "avletters").is_dir():
         root = root / "avletters"

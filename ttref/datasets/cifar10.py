@@ -6,7 +6,6 @@ does not call it.
 """
 
 import io
-import os
 import pickle
 import tarfile
 from collections.abc import Sequence
@@ -15,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ttref.datasets.files import locate
+from ttref.datasets.files import data_folder, locate
 from ttref.datasets.samples import Samples, Split
 from ttref.errors import DataError
 
@@ -140,8 +139,8 @@ class _Unpickler(pickle.Unpickler):
 
 def _read_files(data: str | Path | None) -> list[tuple[str, bytes]]:
     """Return ``(name, content)`` of the five files to train on, then of the one to test on."""
-    root = data or os.environ.get("TTREF_DATA")
-    places = [Path(root) / "cifar10", Path(root)] if root else []
+    root = data_folder(data)
+    places = [root / "cifar10", root] if root else []
     for folder in (*(place / FOLDER for place in places), *places):
         if folder.is_dir() and any((folder / name).is_file() for name in (*TRAIN, TEST)):
             return [_read(folder / name) for name in (*TRAIN, TEST)]

@@ -33,10 +33,10 @@ def locate(dataset: str, name: str, md5: str, url: str, data: str | Path | None 
     DataError
         If the file is missing, cannot be downloaded, or is not the official one.
     """
-    root = data or os.environ.get("TTREF_DATA")
-    if not root:
+    root = data_folder(data)
+    if root is None:
         return _download(name, md5, url)
-    candidates = [Path(root) / dataset / name, Path(root) / name]
+    candidates = [root / dataset / name, root / name]
     for path in candidates:
         if path.is_file():
             return _verify(path, md5)
@@ -44,6 +44,23 @@ def locate(dataset: str, name: str, md5: str, url: str, data: str | Path | None 
         f"{dataset}: {name} is not in {candidates[0].parent} nor in {root}; put the official file "
         "there, or unset TTREF_DATA (and --data) to download it"
     )
+
+
+def data_folder(data: str | Path | None = None) -> Path | None:
+    """The folder of the data sets: `data` or, by default, ``TTREF_DATA``; None where none is named.
+
+    Raises
+    ------
+    DataError
+        If it is not a folder.
+    """
+    named = data or os.environ.get("TTREF_DATA")
+    if not named:
+        return None
+    root = Path(named).expanduser()
+    if not root.is_dir():
+        raise DataError(f"the data sets are to be read from {named}, which is not a folder")
+    return root
 
 
 def _verify(path: Path, md5: str) -> Path:

@@ -6,7 +6,6 @@ interrupted run decodes only the clips that are missing. A file that is older th
 again.
 """
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -19,6 +18,7 @@ from ttref import storage
 from ttref.checks import check_choice
 from ttref.contracts import Array
 from ttref.datasets.clips import Clips
+from ttref.datasets.files import data_folder
 from ttref.errors import DataError, MissingExtraError
 from ttref.rng import stream
 
@@ -87,14 +87,14 @@ def find_folder(dataset: str, official: str, layout: str, data: str | Path | Non
     DataError
         If no DIR is given, or there is no such file in it.
     """
-    root = data or os.environ.get("TTREF_DATA")
-    if not root:
+    root = data_folder(data)
+    if root is None:
         raise DataError(f"{dataset}: name the folder that has {official} in --data or TTREF_DATA")
-    for path in (Path(root) / official, Path(root)):
+    for path in (root / official, root):
         if next(path.glob(layout), None):
             return path
     raise DataError(
-        f"{dataset}: no files {layout} in {Path(root) / official} nor in {root}; name the folder "
+        f"{dataset}: no files {layout} in {root / official} nor in {root}; name the folder "
         "of the unpacked official distribution"
     )
 

@@ -7,6 +7,7 @@ the last layer, as in TT_RNN's experiments on video. No number was recorded for 
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 from ttref.datasets import avletters
@@ -27,7 +28,7 @@ class AvlettersOptions(Options):
 
     cell: Annotated[str, cell_option("gru", "lstm")] = "gru"
     dense: Annotated[bool, DENSE] = False
-    data: Annotated[str | None, DATA] = None
+    data: Annotated[str | Path | None, DATA] = None
 
 
 def train_stages(trial: Trial, options: AvlettersOptions) -> None:

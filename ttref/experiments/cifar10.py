@@ -5,6 +5,7 @@ the networks. Training may start from the weights of another run, also compresse
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 import numpy as np
@@ -24,7 +25,9 @@ BATCH = 100
 NET = Option("which network", choices=tuple(NETS), identity=True, in_folder_name=True)
 DENSE = Option("train the network without tensor trains instead", identity=True)
 PRETRAINED = Option(
-    "start from the weights of this checkpoint, of training or of ttref compress", metavar="FILE"
+    "start from the weights of this checkpoint, of training or of ttref compress",
+    metavar="FILE",
+    path="file",
 )
 LOAD = Option("the layers to take from it, as 'conv*' 'bn[123]*'", metavar="PATTERN")
 
@@ -35,8 +38,8 @@ class CifarOptions(Options):
 
     net: Annotated[str, NET]
     dense: Annotated[bool, DENSE] = False
-    data: Annotated[str | None, DATA] = None
-    pretrained: Annotated[str | None, PRETRAINED] = None
+    data: Annotated[str | Path | None, DATA] = None
+    pretrained: Annotated[str | Path | None, PRETRAINED] = None
     load: Annotated[tuple[str, ...], LOAD] = ("*",)
 
 

@@ -12,7 +12,7 @@ A bool is a flag, a tuple takes one or more words.
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, Literal, get_type_hints
 
 from ttref.checks import check_choice, check_count
 from ttref.rng import check_seed
@@ -32,6 +32,8 @@ class Option:
         The value is an integer, and not smaller than this.
     metavar : str, optional
         What help shows in place of the value.
+    path : str, optional
+        The value is a path: of a file or folder that is read, or of a folder that is written in.
     identity : bool
         Whether a run is another one if this option differs, so that it cannot be resumed with it.
     in_folder_name : bool
@@ -42,6 +44,7 @@ class Option:
     choices: tuple[Any, ...] = ()
     least: int | None = None
     metavar: str | None = None
+    path: Literal["file", "folder", "new folder"] | None = None
     identity: bool = False
     in_folder_name: bool = False
 
@@ -60,10 +63,10 @@ EPOCHS = Option("epochs of every stage, in place of its own number", least=1)
 LIMIT = Option("train on the first LIMIT samples only", least=1, identity=True)
 DEVICE = Option("where to compute", choices=("cpu", "gpu", "auto"))
 DTYPE = Option("precision", choices=("float32", "float64"), identity=True)
-OUT = Option("folder for the results (runs/FOLDER)", metavar="DIR")
+OUT = Option("folder for the results (runs/FOLDER)", metavar="DIR", path="new folder")
 RESUME = Option("continue the run in DIR, bit for bit")
 DENSE = Option("train the dense twin of the TT network only", identity=True)
-DATA = Option("folder of the data sets (TTREF_DATA)", metavar="DIR")
+DATA = Option("folder of the data sets (TTREF_DATA)", metavar="DIR", path="folder")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,9 +111,10 @@ class Options:
         return self._folder(experiment, {name: getattr(self, name) for name in self.declared()})
 
     @classmethod
-    def folder_pattern(cls, experiment: str) -> str:
-        """Return `folder_name` with names of options, as ``SEED``, in place of their values."""
-        return cls._folder(experiment, {name: name.upper() for name in cls.declared()})
+    def default_folder_name(cls, experiment: str) -> str:
+        """Return `folder_name` for the default values; a required option stands as its name."""
+        defaults = {name: getattr(cls, name, name.upper()) for name in cls.declared()}
+        return cls._folder(experiment, defaults)
 
     @classmethod
     def _folder(cls, experiment: str, values: Mapping[str, Any]) -> str:

@@ -6,6 +6,7 @@ Validation is on the test set, as in the original.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 from ttref.contracts import Tree
@@ -28,7 +29,7 @@ class MnistOptions(Options):
     """The options of this experiment."""
 
     dense: Annotated[bool, DENSE] = False
-    data: Annotated[str | None, DATA] = None
+    data: Annotated[str | Path | None, DATA] = None
 
 
 def train_stages(trial: Trial, options: MnistOptions) -> None:

@@ -67,6 +67,7 @@ class Trial:
         self.out = Path(options.out or Path("runs") / options.folder_name(name))
         self.rows: list[Row] = []
         self.histories: dict[str, History] = {}
+        self.full_epochs: dict[str, int] = {}  # of each stage that was trained
         used = sorted(self.out.rglob(CHECKPOINT)) if self.out.exists() else []
         if used and not options.resume:
             raise CheckpointError(
@@ -166,6 +167,7 @@ class Trial:
                 self._write_results()
             raise
         self.histories[stage.name] = history
+        self.full_epochs[stage.name] = stage.epochs
         return history
 
     def train_row(self, stage: Stage, params: Tree, data: Samples, validation: Samples) -> Tree:
@@ -188,7 +190,9 @@ class Trial:
         epochs = history.rows if history else ()
         losses = tuple(epoch["loss"] for epoch in epochs)
         seconds = sum(epoch["seconds"] for epoch in epochs)
-        self.rows.append(Row(name, metric, ours, recorded, model.num_params, losses, seconds))
+        full = self.full_epochs.get(name, 0)
+        parameters = model.num_params
+        self.rows.append(Row(name, metric, ours, recorded, parameters, losses, seconds, full))
 
     def finish(self) -> list[Row]:
         """Write ``results.json`` and ``curves.png``, print the table, and return the rows."""

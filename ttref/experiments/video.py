@@ -11,6 +11,7 @@ clip: for 16 clips of 400 frames of 120 x 160 in float32, 1.5 GB.
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
+from pathlib import Path
 from typing import Annotated
 
 from ttref.arrays import to_numpy
@@ -30,7 +31,9 @@ from ttref.train import Subset, predict
 OUT_MODES = (4, 4, 4, 4)
 RANK = 4
 
-CACHE = Option("folder for decoded frames (NAME-frames beside the data)", metavar="DIR")
+CACHE = Option(
+    "folder for decoded frames (NAME-frames beside the data)", metavar="DIR", path="new folder"
+)
 FOLD = Option(
     "which fifth is the test set", choices=(0, 1, 2, 3, 4), identity=True, in_folder_name=True
 )
@@ -43,8 +46,8 @@ class VideoOptions(Options):
 
     cell: Annotated[str, cell_option("gru", "lstm")] = "gru"
     dense: Annotated[bool, DENSE] = False
-    data: Annotated[str | None, DATA] = None
-    cache: Annotated[str | None, CACHE] = None
+    data: Annotated[str | Path | None, DATA] = None
+    cache: Annotated[str | Path | None, CACHE] = None
 
 
 @dataclass(frozen=True, kw_only=True)

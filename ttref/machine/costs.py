@@ -146,7 +146,7 @@ def roofline(call: float, flops: float, bandwidth: float, itemsize: int) -> Mach
 def user_file() -> Path:
     """What `ttref bench` writes: ``$TTREF_CACHE/machine.json``, or ~/.cache/ttref/machine.json."""
     folder = os.environ.get("TTREF_CACHE") or Path.home() / ".cache" / "ttref"
-    return Path(folder) / "machine.json"
+    return Path(folder).expanduser() / "machine.json"
 
 
 @cache

@@ -21,7 +21,7 @@ import numpy as np
 from ttref import tree
 from ttref.arithmetic.formats import FORMATS, numpy_dtype
 from ttref.arrays import check_shape
-from ttref.checks import check_choice
+from ttref.checks import check_choice, suggest
 from ttref.contracts import Array, Tree
 from ttref.errors import ConventionError, DtypeError
 from ttref.oracle.layouts import LAYOUTS, Move, Storage, moves_of, permute_axes, undo
@@ -130,6 +130,11 @@ class Adapter:
         x = params.pop("x")
         try:
             return getattr(self, function)(params, x, *cotangents)
+        except ModuleNotFoundError as error:
+            raise ConventionError(
+                f"{self.name}: {function} needs the module {error.name}, which is not installed "
+                "here; install it, or run ttref where it is installed (docs/oracle.md)"
+            ) from error
         except Exception as error:
             shapes = ", ".join(f"{name} {v.shape}" for name, v in tree.flatten(stored).items())
             raise ConventionError(
@@ -190,12 +195,15 @@ def load(path: str | Path) -> Adapter:
 
 def _find(path: str | Path) -> Path:
     """The file at a path, or that of a ready adapter."""
-    file = Path(path)
+    file = Path(path).expanduser()
     if not file.is_file() and file.name == str(path):
         file = READY / f"{path}.py"
     if not file.is_file():
-        ready = ", ".join(sorted(f.stem for f in READY.glob("[!_]*.py")))
-        raise ConventionError(f"there is no file {path}; the adapters that are here are {ready}")
+        ready = sorted(f.stem for f in READY.glob("[!_]*.py"))
+        raise ConventionError(
+            f"there is no file {path}; the adapters that are here are {', '.join(ready)}"
+            f"{suggest(str(path), ready)}"
+        )
     return file
 
 
