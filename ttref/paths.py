@@ -76,7 +76,7 @@ def is_stream(path: str | PathLike[str]) -> bool:
 
 def _check_writable(path: str | PathLike[str], folder: Path) -> None:
     """Raise unless a file can be made in a folder, or in the nearest one above it that exists."""
-    while not folder.exists() and folder != folder.parent:
+    while not os.path.lexists(folder) and folder != folder.parent:
         folder = folder.parent
     if not folder.is_dir():
         raise ConventionError(f"{path} cannot be written: {folder} is not a folder")

@@ -321,6 +321,20 @@ def test_compress_looks_at_its_default_output_before_it_reads(monkeypatch, capsy
     assert "folder/compressed.npz exists already" in capsys.readouterr().err
 
 
+def test_a_layer_that_does_not_fit_into_the_memory_is_refused_before_it_is_planned(capsys):
+    assert main(["bench", "--batch", "999999999999"]) == 2
+    assert re.match(r"ttref: a layer on 9{12} rows takes .* GB, this", capsys.readouterr().err)
+
+
+def test_a_lack_of_memory_is_bad_use(monkeypatch, capsys):
+    def fail(options):
+        raise MemoryError
+
+    monkeypatch.setattr("ttref.cli.info.run", fail)
+    assert main(["info"]) == 2
+    assert "not enough memory for this; choose smaller sizes" in capsys.readouterr().err
+
+
 def test_errors_of_the_system_name_the_file(monkeypatch, capsys):
     def fail(options):
         raise PermissionError(13, "Permission denied", "run/results.json")

@@ -164,6 +164,7 @@ def test_a_file_is_an_adapter(tmp_path):
         (FILE, "has no function gradients"),
         ("import no_such_module", "cannot be imported: ModuleNotFoundError: No module named"),
         ("def f(:", "cannot be imported: SyntaxError"),
+        ("import sys; sys.exit(5)", "cannot be imported: SystemExit: 5"),
         (FILE + GRADIENTS + "forward = 3", "forward is not a function"),
         (FILE + GRADIENTS + "layout = 'mine'", "layout is 'mine', expected one of"),
     ],

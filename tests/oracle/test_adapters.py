@@ -84,6 +84,11 @@ def test_the_command_exits_with_1_where_a_tensor_is_wrong(tmp_path, capsys):
     [
         ("x = 1", "has no function forward"),
         (MINE.format(sign="1 / 0 * "), "mine: forward raised ZeroDivisionError: "),
+        (MINE.format(sign="exit() * "), "mine: forward raised SystemExit: "),
+        (
+            MINE.format(sign="__import__('no_such') * "),
+            "needs the module no_such, which",
+        ),
         (MINE.format(sign="").replace("[0]", "[0][:, :0]"), "mine: y has shape"),
     ],
 )

@@ -40,6 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(error, 2)
     except OSError as error:
         return _fail(_describe(error), 2)
+    except MemoryError:
+        return _fail("this machine has not enough memory for this; choose smaller sizes", 2)
     except KeyboardInterrupt as error:
         return _fail(error if error.args else "interrupted", 130)
 

@@ -3,12 +3,14 @@
 import argparse
 import json
 from collections.abc import Iterable, Mapping
+from math import prod
 from typing import Any
 
 import numpy as np
 
 from ttref import paths, storage
 from ttref.arrays import device_namespace
+from ttref.checks import check_memory
 from ttref.cli.arguments import Subparsers, positive_int
 from ttref.contracts import Kind, Namespace
 from ttref.errors import ConventionError, DataError
@@ -58,6 +60,9 @@ def run(options: argparse.Namespace) -> int:
     if options.calibrate:
         return _calibrate(options.device, xp)
     problem = _problem(options)
+    features = prod(problem.in_modes) + prod(problem.out_modes)
+    what = f"a layer on {problem.batch} rows"
+    check_memory(what, problem.batch * features, problem.kind.itemsize)
     print(explain(problem))
     if options.device == "gpu":
         if options.tune:

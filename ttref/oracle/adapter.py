@@ -135,7 +135,7 @@ class Adapter:
                 f"{self.name}: {function} needs the module {error.name}, which is not installed "
                 "here; install it, or run ttref where it is installed (docs/oracle.md)"
             ) from error
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             shapes = ", ".join(f"{name} {v.shape}" for name, v in tree.flatten(stored).items())
             raise ConventionError(
                 f"{self.name}: {function} raised {type(error).__name__}: {error} (on {shapes})"
@@ -216,7 +216,7 @@ def _import(file: Path) -> ModuleType:
     sys.path.insert(0, str(file.parent))
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ConventionError(
             f"{file} cannot be imported: {type(error).__name__}: {error}"
         ) from error
