@@ -80,6 +80,64 @@ def test_the_recorded_accuracy_is_a_dotted_line_where_there_is_one(tmp_path, fig
     assert not [label for label in lines(loss) if "recorded" in label]
 
 
+def test_the_picture_has_a_title_and_one_legend_beside_the_panels(tmp_path, figures):
+    curves.draw_curves(tmp_path / "curves.png", HISTORIES, {"TT": 0.96}, "digits, seed 0")
+    (figure,) = figures
+    assert figure.get_suptitle() == "digits, seed 0"
+    assert [panel.get_legend() for panel in figure.axes] == [None, None]
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == [
+        *("TT, training", "TT, validation", "dense, training", "dense, validation"),
+        "TT, recorded",
+    ]
+    figure.canvas.draw()
+    left = legend.get_window_extent().x0
+    assert all(panel.get_window_extent().x1 < left for panel in figure.axes)
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 5, 100])
+def test_the_ticks_are_whole_epochs_and_a_single_epoch_is_in_the_middle(tmp_path, figures, epochs):
+    past = history([1.0] * epochs, [0.5] * epochs)
+    curves.draw_curves(tmp_path / "curves.png", {"TT": past}, {})
+    for panel in figures[0].axes:
+        assert panel.get_xlim() == (0.5, epochs + 0.5)
+        ticks = [tick for tick in panel.get_xticks() if 0.5 < tick < epochs + 0.5]
+        assert ticks and all(tick == int(tick) for tick in ticks)
+        markers = {line.get_marker() for line in panel.lines}
+        assert markers == ({"o"} if epochs <= 30 else {"None"})
+
+
+def test_single_points_of_training_are_hollow(tmp_path, figures):
+    curves.draw_curves(tmp_path / "curves.png", {"TT": history([1.0], [0.5])}, {})
+    drawn = lines(figures[0].axes[0])
+    faces = {label: to_hex(line.get_markerfacecolor()) for label, line in drawn.items()}
+    assert faces == {"TT, training": to_hex("white"), "TT, validation": to_hex("C0")}
+
+
+@pytest.mark.parametrize(("last", "scale"), [(0.5, "linear"), (0.05, "log")])
+def test_the_loss_is_on_a_logarithmic_axis_where_it_falls_to_a_tenth(
+    tmp_path, figures, last, scale
+):
+    past = History(({"epoch": 1, "loss": 1.0}, {"epoch": 2, "loss": last}), (), None)
+    curves.draw_curves(tmp_path / "curves.png", {"TT": past}, {})
+    assert figures[0].axes[0].get_yscale() == scale
+
+
+def test_there_are_no_empty_panels(tmp_path, figures):
+    curves.draw_curves(tmp_path / "a.png", {"TT": History(({"epoch": 1, "loss": 1.0},), (), 0)}, {})
+    curves.draw_curves(tmp_path / "b.png", {"TT": History((), (), None)}, {}, "digits")
+    curves.draw_curves(tmp_path / "c.png", {}, {})
+    assert [[panel.get_title() for panel in figure.axes] for figure in figures] == [
+        ["loss"],
+        [],
+        [],
+    ]
+    assert [[text.get_text() for text in figure.texts] for figure in figures[1:]] == [
+        ["digits", "no epoch was finished"],
+        ["", "no epoch was finished"],
+    ]
+
+
 @pytest.mark.parametrize("losses", [[1.0, 0.1], [1e-30, 1e30], [float("nan"), 1.0]])
 def test_losses_that_a_logarithm_does_not_like_are_no_error(tmp_path, losses):
     curves.draw_curves(tmp_path / "curves.png", {"TT": history(losses, [0.5, 0.5])}, {})

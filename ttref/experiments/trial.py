@@ -222,5 +222,6 @@ class Trial:
             print("no picture of the learning curves: pip install 'ttref[plot]'")
             return
         recorded = {row.name: row.recorded for row in self.rows}
-        draw_curves(self.out / "curves.png", self.histories, recorded)
+        title = f"{self.name}, seed {self.options.seed}"
+        draw_curves(self.out / "curves.png", self.histories, recorded, title)
         print(f"learning curves: {self.out / 'curves.png'}")

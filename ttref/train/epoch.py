@@ -160,9 +160,12 @@ def make_history(training: Training, state: TrainingState) -> History:
     """The result so far; of the best epoch, if early stopping is to restore it."""
     stopping = training.early_stopping
     best = state.best
-    if stopping is not None and stopping.restore_best and best is not None:
-        return History(state.rows, best["params"], best["average"])
-    return History(state.rows, state.params, state.average)
+    if stopping is None or best is None:
+        return History(state.rows, state.params, state.average)
+    kept = (state.params, state.average)
+    if stopping.restore_best:
+        kept = (best["params"], best["average"])
+    return History(state.rows, *kept, best["epoch"], stopped_early=state.finished)
 
 
 def _format(numbers: dict[str, float]) -> dict[str, str]:
