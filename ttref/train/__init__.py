@@ -1,5 +1,6 @@
 """Training: `fit`, with progress, history, checkpoints and bit-exact resume; and `evaluate`."""
 
+from ttref.train.callbacks import EpochReport, StepReport
 from ttref.train.evaluation import evaluate, predict
 from ttref.train.history import History
 from ttref.train.interrupt import Interrupted
@@ -7,4 +8,14 @@ from ttref.train.loop import fit
 from ttref.train.source import Subset
 from ttref.train.stopping import EarlyStopping
 
-__all__ = ["EarlyStopping", "History", "Interrupted", "Subset", "evaluate", "fit", "predict"]
+__all__ = [
+    "EarlyStopping",
+    "EpochReport",
+    "History",
+    "Interrupted",
+    "StepReport",
+    "Subset",
+    "evaluate",
+    "fit",
+    "predict",
+]

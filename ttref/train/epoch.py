@@ -42,13 +42,15 @@ def train_epoch(
     bar: ProgressBar,
     interrupted: Callable[[], bool],
 ) -> bool:
-    """Take the steps that are left of this epoch; False if Ctrl-C came before the end.
+    """Take the steps that are left of this epoch; False if the run was ended before the last one.
 
     The losses of NumPy are looked at before each update. A device would have to be waited for, so
     its losses are looked at every `LOOK` steps only. If one of them is not finite, the epoch is
-    taken again from here with a look at every step, which finds the step to blame.
+    taken again from here with a look at every step, which finds the step to blame. A callback gets
+    the loss of every step, so then it is looked at as well.
     """
-    if namespace(state.vectors["params"]) is numpy_namespace:
+    watched = stepper.training.callbacks.on_step is not None
+    if watched or namespace(state.vectors["params"]) is numpy_namespace:
         take_steps(stepper, state, bar, interrupted, careful=True)
     else:
         kept = state.copy()
@@ -66,13 +68,13 @@ def take_steps(
     interrupted: Callable[[], bool],
     careful: bool,
 ) -> bool:
-    """Take steps to the epoch's end or Ctrl-C; False at once if a loss seen is not finite."""
+    """Take steps to the end of the epoch or of the run; False if a loss seen is not finite."""
     training = stepper.training
     rng, order = _restore_shuffle(training, state)
     began = time.perf_counter() - state.seconds
     finite = True
     for batch in batches(training.data, training.batch_size, order, state.step):
-        if interrupted() or not finite:
+        if interrupted() or not finite or state.stopping:
             break
         if batch.total > 0:
             stepper.take_step(state, batch, rng, careful)
@@ -161,11 +163,12 @@ def make_history(training: Training, state: TrainingState) -> History:
     stopping = training.early_stopping
     best = state.best
     if stopping is None or best is None:
-        return History(state.rows, state.params, state.average)
+        return History(state.rows, state.params, state.average, stopped_early=state.stopping)
     kept = (state.params, state.average)
     if stopping.restore_best:
         kept = (best["params"], best["average"])
-    return History(state.rows, *kept, best["epoch"], stopped_early=state.finished)
+    stopped = state.finished or state.stopping
+    return History(state.rows, *kept, best["epoch"], stopped)
 
 
 def _format(numbers: dict[str, float]) -> dict[str, str]:

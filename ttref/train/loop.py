@@ -11,6 +11,7 @@ from ttref.layers import Layer
 from ttref.machine.process import keep_freed_memory, own_blas_threads
 from ttref.optim import EMA
 from ttref.rng import stream
+from ttref.train.callbacks import Callbacks, OnEpoch, OnStep
 from ttref.train.checkpoint import RunFolder
 from ttref.train.data import Samples
 from ttref.train.diagnosis import ignore_overflow
@@ -38,6 +39,8 @@ def fit(
     clip_norm: float | None = None,
     ema: float | None = None,
     early_stopping: EarlyStopping | None = None,
+    on_step: OnStep | None = None,
+    on_epoch: OnEpoch | None = None,
     seed: int = 0,
     out: str | PathLike[str] | None = None,
     resume: bool = False,
@@ -72,6 +75,10 @@ def fit(
     ema : float, optional
         Decay of an exponential moving average of the weights.
     early_stopping : EarlyStopping, optional
+    on_step, on_epoch : functions of a StepReport and of an EpochReport, optional
+        They are called after every step and after every epoch, once that is saved; after a resume,
+        only for the steps and epochs that are taken then. If one returns True, the run ends, and
+        can be resumed. What they raise is passed on.
     seed : int
         Of the shuffling and of dropout.
     out : str or Path, optional
@@ -117,7 +124,9 @@ def fit(
         clip_norm=clip_norm,
         average=average,
         early_stopping=early_stopping,
+        callbacks=Callbacks(on_step, on_epoch),
     )
+    training.callbacks.check(graph)
     training.check(params)
     settings = {} if out is None else training.settings(params, seed)
     folder = RunFolder(out, settings)
@@ -159,11 +168,14 @@ def _train_epochs(
         ignore_overflow(),
         own_blas_threads(),
     ):
-        while state.epoch < epochs and not state.finished:
+        while state.epoch < epochs and not (state.finished or state.stopping):
             bar.set_description(f"epoch {state.epoch + 1}/{epochs}")
-            if train_epoch(stepper, state, bar, interrupted):
+            is_whole = train_epoch(stepper, state, bar, interrupted)
+            if is_whole:
                 finish_epoch(training, state)
             folder.save(state)
+            if is_whole:
+                training.callbacks.after_epoch(state)
             if interrupted():
                 saved = f"; {folder.checkpoint} can be resumed" if folder.checkpoint else ""
                 raise Interrupted(

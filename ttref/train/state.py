@@ -49,6 +49,7 @@ class TrainingState:
 
     def __post_init__(self) -> None:
         self.pending: list[BatchScore] = []  # of the latest steps, not yet added to `sums`
+        self.stopping = False  # whether a callback has ended the run, which can be resumed
         self.vectors: dict[str, Array] = {}
         for name in ("params", "average"):
             if getattr(self, name) is not None:

@@ -57,6 +57,9 @@ class Stepper:
             g += slope
         if careful and not math.isfinite(loss):
             raise self._divergence(state, batch, loss)
+        # What the caller is told, before it is clipped and overwritten.
+        watched = training.callbacks.on_step is not None
+        gradients = tree.copy(tree.unravel(g, state.params)) if watched else ()
         # Update.
         if training.clip_norm is not None:
             g *= clipping(g, training.clip_norm)[1]
@@ -69,6 +72,7 @@ class Stepper:
             flush(state.optimizer)
         right, answers = count_right(training.loss, prediction, batch)
         state.pending.append(BatchScore(loss, right, answers, batch.total))
+        training.callbacks.after_step(state, loss, gradients)
 
     def _divergence(self, state: TrainingState, batch: Batch, loss: Array) -> DivergenceError:
         where = find_first_not_finite(self.training.model, state.params, [batch.x])

@@ -11,6 +11,7 @@ from ttref.contracts import Optimizer, Tree
 from ttref.errors import ConventionError
 from ttref.layers import Layer
 from ttref.optim import EMA
+from ttref.train.callbacks import Callbacks
 from ttref.train.data import (
     Data,
     Samples,
@@ -38,6 +39,7 @@ class Training:
     clip_norm: float | None
     average: EMA | None
     early_stopping: EarlyStopping | None
+    callbacks: Callbacks
 
     def check(self, params: Tree) -> None:
         """Raise a `TTRefError` if the options, or the parameters and the model, do not fit."""
