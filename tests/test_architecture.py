@@ -20,7 +20,7 @@ ROOT = Path(ttref.__file__).parent
 
 FLOORS = {
     **dict.fromkeys(("errors", "checks", "contracts", "arrays", "functions", "tree"), 0),
-    **dict.fromkeys(("paths", "rng", "storage", "tables"), 0),
+    **dict.fromkeys(("identity", "paths", "rng", "storage", "tables"), 0),
     **dict.fromkeys(("arithmetic", "machine", "tt"), 1),
     **dict.fromkeys(("ops", "datasets"), 2),
     **dict.fromkeys(("cells", "scan", "fast"), 3),

@@ -36,6 +36,12 @@ def train(optimizer, epochs=3, model=None, params=None, data=None, **options):
     )
 
 
+def pass_for(cls, other):
+    """Let a class have the name of another, by which a run that is resumed knows it."""
+    cls.__qualname__ = other.__qualname__
+    cls.__module__ = other.__module__
+
+
 def signalling(optimizer, *steps, signum=signal.SIGINT):
     """`optimizer`, by its repr and its results, that raises a signal in the steps numbered so."""
 
@@ -45,7 +51,7 @@ def signalling(optimizer, *steps, signum=signal.SIGINT):
                 signal.raise_signal(signum)
             return super().advance(p, g, state)
 
-    Signalling.__qualname__ = type(optimizer).__qualname__
+    pass_for(Signalling, type(optimizer))
     return Signalling(**vars(optimizer))
 
 
@@ -58,7 +64,7 @@ def recording(optimizer, record):
             record.append(copy.deepcopy((p, state)))
             return p, state
 
-    Recording.__qualname__ = type(optimizer).__qualname__
+    pass_for(Recording, type(optimizer))
     return Recording(**vars(optimizer))
 
 

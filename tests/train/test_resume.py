@@ -201,7 +201,7 @@ def test_ctrl_c_during_validation_comes_after_the_epoch(tools, whole, tmp_path):
                 signal.raise_signal(signal.SIGINT)
             return super().forward(params, x, train, rng)
 
-    Pressing.__qualname__ = "Sequential"
+    tools.pass_for(Pressing, Sequential)
     model, _, _, validation = tools.problem()
     expected, run = whole(SGD(0.1), validation=validation)
     options = {"model": Pressing(model.layers), "validation": validation, "out": tmp_path / "run"}
@@ -244,7 +244,7 @@ def test_training_works_in_another_thread_and_leaves_signals_alone(tools, whole,
             handlers.append(signal.getsignal(signal.SIGINT))
             return super().advance(p, g, state)
 
-    Looking.__qualname__ = "Adam"
+    tools.pass_for(Looking, Adam)
     work = {"optimizer": Looking(0.01), "out": tmp_path / "run"}
     thread = threading.Thread(target=lambda: found.append(tools.train(**work)))
     before = signal.getsignal(signal.SIGINT)
@@ -428,7 +428,7 @@ def test_a_run_with_other_settings_or_data_is_refused_by_name_and_nothing_change
     options |= {"optimizer": SGD(0.1, momentum=0.9), "early_stopping": EarlyStopping("loss", 9)}
     tools.train(epochs=1, out=tmp_path, **options)
     before, setting = tools.files(tmp_path), name.partition(",")[0]
-    pattern = rf"^cannot resume {tmp_path}.*: its {setting} was .*, now it is .*; use the same set"
+    pattern = rf"^cannot resume {tmp_path}.*: its {setting}[\w.]* was .*, now it is .*; use the"
     with pytest.raises(CheckpointError, match=pattern) as error:
         tools.train(out=tmp_path, resume=True, **{**options, **OTHER[name](tools)})
     assert tools.files(tmp_path) == before and "\n" not in str(error.value)
@@ -436,7 +436,7 @@ def test_a_run_with_other_settings_or_data_is_refused_by_name_and_nothing_change
 
 def test_the_refusal_says_what_the_setting_was_and_is(tools, tmp_path):
     tools.train(SGD(0.1), 1, out=tmp_path)
-    shown = ["SGD(lr=0.1, momentum=0.0", "SGD(lr=0.25, momentum=0.0", str(tmp_path)]
+    shown = ["its optimizer.lr was 0.1, now it is 0.25; ", str(tmp_path)]
     with pytest.raises(CheckpointError) as error:
         tools.train(SGD(0.25), out=tmp_path, resume=True)
     assert all(text in str(error.value) for text in shown)

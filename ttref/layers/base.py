@@ -11,6 +11,7 @@ import numpy as np
 from ttref import tree
 from ttref.contracts import Array, Cache, Dtype, Namespace, Seed, Shape, Tree
 from ttref.errors import ConventionError, ShapeError
+from ttref.identity import attributes
 from ttref.rng import check_real_dtype, generator, to_device
 
 
@@ -25,6 +26,13 @@ class Layer:
     """
 
     statistics: ClassVar[tuple[str, ...]] = ()  # names of parameters that no gradient trains
+
+    def config(self) -> dict[str, Any]:
+        """What tells this layer from others of its class, by name: its fields and attributes.
+
+        `fit` compares it where a run is resumed. A subclass may return something else.
+        """
+        return attributes(self)
 
     def parameter_shapes(self) -> dict[str, Any]:
         """Shapes of the parameters by name, in the order in which `init` draws them.

@@ -1,7 +1,6 @@
 """The folder of a training run: its checkpoint and its history file."""
 
 import json
-from collections.abc import Mapping
 from dataclasses import fields
 from os import PathLike
 from pathlib import Path
@@ -9,6 +8,7 @@ from pathlib import Path
 from ttref import storage
 from ttref.contracts import Namespace
 from ttref.errors import CheckpointError, ConventionError
+from ttref.train.run_identity import RunIdentity
 from ttref.train.state import TrainingState
 
 CHECKPOINT = "checkpoint.npz"
@@ -22,17 +22,15 @@ class RunFolder:
     Parameters
     ----------
     path : str, Path or None
-    settings : dict of str
-        What a resumed run must have in common with the saved one.
+    identity : RunIdentity or None
+        What a resumed run must have in common with the saved one; None without a folder.
     """
 
-    def __init__(
-        self, path: str | PathLike[str] | None, settings: Mapping[str, str | None]
-    ) -> None:
+    def __init__(self, path: str | PathLike[str] | None, identity: RunIdentity | None) -> None:
         if not isinstance(path, str | PathLike | None):
             raise ConventionError(f"out is {path!r}, expected the path of a folder")
         self.path = None if path is None else Path(path)
-        self.settings = settings
+        self.identity = identity
 
     @property
     def checkpoint(self) -> Path | None:
@@ -47,23 +45,17 @@ class RunFolder:
         CheckpointError
             If the file is damaged, or of a run with other settings.
         """
-        if self.path is None or self.checkpoint is None or not self.checkpoint.exists():
+        if self.identity is None or self.path is None or self.checkpoint is None:
+            return None
+        if not self.checkpoint.exists():
             return None
         saved = storage.load(self.checkpoint, xp)
         if not isinstance(saved, dict) or saved.get("kind") != KIND:
             raise CheckpointError(f"{self.checkpoint} is not a checkpoint of a training run")
-        self._check_settings(saved["settings"])
+        self.identity.check(saved, self.checkpoint)
         state = TrainingState(**{f.name: saved["run"][f.name] for f in fields(TrainingState)})
         _save_history(self.path, state)  # a crash may have come between the two files
         return state
-
-    def _check_settings(self, theirs: Mapping[str, str | None]) -> None:
-        for name, ours in self.settings.items():
-            if theirs.get(name) != ours:
-                raise CheckpointError(
-                    f"cannot resume {self.checkpoint}: its {name} was {theirs.get(name)}, "
-                    f"now it is {ours}; use the same settings or choose another folder"
-                )
 
     def prepare(self, resume: bool) -> None:
         """Make the folder.
@@ -87,10 +79,10 @@ class RunFolder:
 
     def save(self, state: TrainingState) -> None:
         """Write checkpoint and history; each replaces its old file in one move."""
-        if self.path is None or self.checkpoint is None:
+        if self.identity is None or self.path is None or self.checkpoint is None:
             return
         run = {f.name: getattr(state, f.name) for f in fields(TrainingState)}
-        contents = {"kind": KIND, "settings": self.settings, "run": run}
+        contents = {"kind": KIND, **self.identity.contents(), "run": run}
         storage.save(self.checkpoint, contents)
         _save_history(self.path, state)
 

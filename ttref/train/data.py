@@ -10,6 +10,7 @@ from ttref import tree
 from ttref.arrays import check_numeric, is_floating, namespace, to_numpy
 from ttref.contracts import Array, Source, Tree
 from ttref.errors import DataError, DtypeError, ShapeError
+from ttref.identity import Identity, identify
 from ttref.layers import Layer
 from ttref.losses import check_targets, convert_integers
 from ttref.train.source import Reader
@@ -159,6 +160,14 @@ def convert_to_dtype_of(params: Tree, loss: str, data: Data) -> Data:
     return Data(data.x, target, weight)
 
 
+def identify_source(source: Source, name: str) -> Identity:
+    """Tell which data a source has: by its repr or, without one of its own, by what it holds."""
+    text = repr(source)
+    if " at 0x" in text:  # the place of an object in memory
+        return identify(source, name)
+    return Identity({name: text}, {})
+
+
 def fingerprint(parts: Iterable[Array | Reader | None]) -> str:
     """CRC-32 of arrays and of the texts of sources.
 
@@ -167,7 +176,8 @@ def fingerprint(parts: Iterable[Array | Reader | None]) -> str:
     value = 0
     for part in parts:
         if isinstance(part, Reader):
-            value = zlib.crc32(repr(part.source).encode(), value)
+            parts = identify_source(part.source, "source").parts
+            value = zlib.crc32("".join(parts.values()).encode(), value)
         elif part is not None:
             value = zlib.crc32(np.ascontiguousarray(to_numpy(part)).data, value)
     return f"CRC-32 {value:08x}"

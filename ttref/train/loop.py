@@ -19,6 +19,7 @@ from ttref.train.epoch import finish_epoch, make_history, train_epoch
 from ttref.train.graph import GraphStepper
 from ttref.train.history import History
 from ttref.train.interrupt import Interrupted, defer_interrupt
+from ttref.train.run_identity import RunIdentity
 from ttref.train.state import TrainingState
 from ttref.train.step import Stepper
 from ttref.train.stopping import EarlyStopping
@@ -44,6 +45,7 @@ def fit(
     seed: int = 0,
     out: str | PathLike[str] | None = None,
     resume: bool = False,
+    identity: Mapping[str, str] | None = None,
     progress: bool = True,
     graph: bool = False,
 ) -> History:
@@ -85,6 +87,10 @@ def fit(
         Folder for ``checkpoint.npz`` and ``history.jsonl``, written every epoch and on Ctrl-C.
     resume : bool
         Continue the run in `out`, if there is one, bit for bit as if it had never stopped.
+    identity : dict from name to text, optional
+        Names of yours for parts of the model, the optimiser and the data, as ``{"optimizer.lr": "my
+        schedule, version 2"}``. A resumed run is compared with the saved one in all that these
+        parts hold (`ttref.identity`), unless they are named: then by the names only.
     progress : bool
         Whether a progress bar is shown.
     graph : bool
@@ -128,8 +134,10 @@ def fit(
     )
     training.callbacks.check(graph)
     training.check(params)
-    settings = {} if out is None else training.settings(params, seed)
-    folder = RunFolder(out, settings)
+    who = None if out is None else RunIdentity(training, params, seed, identity)
+    if who is not None:
+        who.warn()
+    folder = RunFolder(out, who)
     state = _start(training, params, seed, folder, resume)
     _check_not_beyond(epochs, state, folder)
     # Train.

@@ -18,7 +18,6 @@ from ttref.train.data import (
     batches,
     check_data,
     convert_to_dtype_of,
-    fingerprint,
 )
 from ttref.train.diagnosis import ignore_overflow
 from ttref.train.state import TrainingState
@@ -70,19 +69,6 @@ class Training:
         scores = ["loss"] if self.loss == "mean_squared_error" else ["loss", "accuracy"]
         checked = [] if self.validation is None else [f"val_{name}" for name in scores]
         return [*scores, *checked, "lr", "seconds"]
-
-    def settings(self, params: Tree, seed: int) -> dict[str, str | None]:
-        """What a resumed run must have in common with the one that it continues, as text."""
-        names = ("model", "optimizer", "batch_size", "loss", "l2", "clip_norm", "average")
-        return {
-            **{name: repr(getattr(self, name)) for name in (*names, "early_stopping")},
-            "seed": str(seed),
-            "samples": repr(self.data.samples),
-            "dtype": str(tree.leaves(params)[0].dtype),
-            "data": fingerprint(self.data),
-            "validation": None if self.validation is None else fingerprint(self.validation),
-            "start": fingerprint(tree.leaves(params)),
-        }
 
     @property
     def steps_per_epoch(self) -> int:
