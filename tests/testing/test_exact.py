@@ -339,11 +339,11 @@ def test_differences_are_undecided_where_a_kink_arises_inside(w, x, rung, monkey
     assert all(f.undecided and f.failure is None for f in findings)
 
 
-@pytest.mark.parametrize(("seed", "case"), [(0, 47), (1, 20)])
-def test_a_gate_on_its_kink_is_undecided_and_no_false_alarm(seed, case, monkeypatch):
-    """The case has a pre-activation of 5/2 or -5/2."""
+@pytest.mark.parametrize(("seed", "examples"), [(0, 48), (1, 21)])
+def test_a_gate_on_its_kink_is_undecided_and_no_false_alarm(seed, examples, monkeypatch):
+    """The last of the cases has a pre-activation of 5/2 or -5/2."""
     pytest.importorskip("flint", reason="python-flint is not installed (extra exact)")
     monkeypatch.setattr(ladder, "POWER_CASES", 0)
-    report = check_op("smooth_scan", seed=seed, case=case, dtypes=())
+    report = check_op("smooth_scan", seed=seed, examples=examples, dtypes=())
     assert report.ok, report.failures
     assert report.tallies[Check("second order"), "H"].undecided == 1
