@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import matplotlib
+from markdown_table import markdown
 
 from ttref.testing.cases import CASES
 from ttref.testing.mutants import GROUPS, KINDS, MUTANTS
@@ -192,12 +193,6 @@ def page(record: Result, settings: dict[str, Any]) -> str:
         missing=f" Not installed: {', '.join(sorted(missing))}." if missing else "",
         matrix=matrix(record["scores"]),
     )
-
-
-def markdown(header: Sequence[Any], rows: Iterable[Sequence[Any]]) -> str:
-    """Make a table."""
-    lines = ["| " + " | ".join(map(str, row)) + " |" for row in (header, *rows)]
-    return "\n".join([lines[0], "|---" * len(header) + "|", *lines[1:]])
 
 
 def summary_table(results: list[Result], dtype: str) -> str:

@@ -10,15 +10,11 @@ that needs an environment of its own is scored there with --only, and joins the 
 
 import argparse
 import json
-import platform
 import signal
 import time
-import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from functools import partial
-from importlib.metadata import packages_distributions, version
 from importlib.util import find_spec
 from multiprocessing import get_context
 from pathlib import Path
@@ -26,6 +22,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from kill_matrix_page import FORMATS, write_page
+from peers import PEERS, TENSORFLOW_ERROR, Backward, Forward, IsRight, versions_of
 from tqdm import tqdm
 
 from ttref import tree
@@ -45,16 +42,6 @@ CHUNKS = Path("runs/false_alarms")  # where a campaign that was interrupted goes
 COUNTS = ("cases", "comparisons", "undecided", "alarms", "seconds")
 LINEAR = ("linear", "tt_linear", "fast.tt_linear", "Dense", "TTDense", "Sequential")
 OTHERS = tuple(name for name in CASES if name not in (*LINEAR, *OPTIMIZERS))
-TENSORFLOW_ERROR = 1e-3  # its function returns Jacobians, and no verdict on them
-
-Forward: TypeAlias = Callable[..., np.ndarray]
-"""``forward(*inputs)``: y."""
-
-Backward: TypeAlias = Callable[..., list[np.ndarray]]
-"""``backward(dy, *inputs)``: the gradients of the inputs."""
-
-IsRight: TypeAlias = Callable[[Forward, Backward, list[np.ndarray]], bool]
-"""Asks a peer whether a function and its backward agree at some inputs."""
 
 Checker: TypeAlias = Callable[[Any, str, int, str], bool | None]
 """``checker(op, operator, seed, dtype)``, as `ttref.testing.score` takes it."""
@@ -62,116 +49,6 @@ Checker: TypeAlias = Callable[[Any, str, int, str], bool | None]
 Record: TypeAlias = dict[str, Any]
 """A part of docs/kill_matrix.json."""
 
-
-def torch_gradcheck(fast: bool) -> IsRight:
-    """Check by ``torch.autograd.gradcheck``, on NumPy arrays."""
-    import torch
-
-    def is_right(forward: Forward, backward: Backward, inputs: list[np.ndarray]) -> bool:
-        class Function(torch.autograd.Function):
-            @staticmethod
-            def forward(ctx: Any, *xs: Any) -> Any:
-                ctx.save_for_backward(*xs)
-                return torch.from_numpy(forward(*(x.detach().numpy() for x in xs)))
-
-            @staticmethod
-            def backward(ctx: Any, dy: Any) -> Any:
-                xs = (x.detach().numpy() for x in ctx.saved_tensors)
-                return tuple(map(torch.from_numpy, backward(dy.numpy(), *xs)))
-
-        xs = [torch.tensor(x, requires_grad=True) for x in inputs]
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that float32 is too coarse for it
-            return torch.autograd.gradcheck(
-                Function.apply, xs, fast_mode=fast, raise_exception=False
-            )
-
-    return is_right
-
-
-def jax_check_grads() -> IsRight:
-    """Check by ``jax.test_util.check_grads``."""
-    import jax
-    from jax.test_util import check_grads
-
-    jax.config.update("jax_enable_x64", True)
-    # Two callbacks serve all problems, because each new one would be compiled again.
-    current: dict[str, Callable[..., Any]] = {}
-
-    def run(name: str, *arguments: Any) -> Any:
-        return current[name](*map(np.asarray, arguments))
-
-    forwards = partial(run, "forward")
-    backwards = partial(run, "backward")
-
-    def is_right(forward: Forward, backward: Backward, inputs: list[np.ndarray]) -> bool:
-        current.update(forward=forward, backward=backward)
-        arrays = (forward(*inputs), *inputs)
-        like_y, *like = (jax.ShapeDtypeStruct(a.shape, a.dtype) for a in arrays)
-
-        @jax.custom_vjp
-        def function(*xs: Any) -> Any:
-            return jax.pure_callback(forwards, like_y, *xs)
-
-        def pull_back(xs: Any, dy: Any) -> Any:
-            return tuple(jax.pure_callback(backwards, like, dy, *xs))
-
-        function.defvjp(lambda *xs: (function(*xs), xs), pull_back)
-        try:
-            check_grads(function, tuple(inputs), order=1, modes=["rev"])
-        except AssertionError:
-            return False
-        return True
-
-    return is_right
-
-
-def hips_check_grads() -> IsRight:
-    """Check by ``autograd.test_util.check_grads``."""
-    from autograd.extend import defvjp, primitive
-    from autograd.test_util import check_grads
-
-    def is_right(forward: Forward, backward: Backward, inputs: list[np.ndarray]) -> bool:
-        def pull_back(k: int) -> Any:
-            return lambda y, *xs: lambda dy: backward(dy, *xs)[k]
-
-        function = primitive(forward)
-        every = tuple(range(len(inputs)))
-        defvjp(function, *map(pull_back, every))
-        try:
-            check_grads(function, every, modes=["rev"], order=1)(*inputs)
-        except AssertionError:
-            return False
-        return True
-
-    return is_right
-
-
-def tensorflow_compute_gradient() -> IsRight:
-    """Check whether the Jacobians of ``tf.test.compute_gradient`` agree to `TENSORFLOW_ERROR`."""
-    import tensorflow as tf
-
-    def is_right(forward: Forward, backward: Backward, inputs: list[np.ndarray]) -> bool:
-        @tf.custom_gradient
-        def function(*xs: Any) -> Any:
-            def pull_back(dy: Any) -> Any:
-                return tf.numpy_function(backward, (dy, *xs), [x.dtype for x in xs])
-
-            return tf.numpy_function(forward, xs, xs[0].dtype), pull_back
-
-        pairs = zip(*tf.test.compute_gradient(function, inputs), strict=True)
-        return all(np.max(np.abs(a - b)) <= TENSORFLOW_ERROR for a, b in pairs)
-
-    return is_right
-
-
-PEERS: dict[str, tuple[str, Callable[[], IsRight]]] = {  # name: (package, what makes the check)
-    "torch slow": ("torch", partial(torch_gradcheck, fast=False)),
-    "torch fast": ("torch", partial(torch_gradcheck, fast=True)),
-    "jax": ("jax", jax_check_grads),
-    "HIPS autograd": ("autograd", hips_check_grads),
-    "TensorFlow": ("tensorflow", tensorflow_compute_gradient),
-}
 
 ORDER = ("ttref", *PEERS)
 
@@ -351,15 +228,13 @@ def scores(names: Sequence[str]) -> Iterator[Record]:
     for name in missing:
         print(f"NOT SCORED: {name} needs {PEERS[name][0]}, which is not installed")
     jobs = [(name, dtype) for dtype in FORMATS for name in names if name not in missing]
-    modules = dict.fromkeys(PEERS[name][0] for name in PEERS if name not in missing)
-    packages = [packages_distributions()[module][0] for module in ("numpy", "flint", *modules)]
-    versions = {package: version(package) for package in packages}
+    versions = versions_of(name for name in PEERS if name not in missing)
     context = get_context("spawn")
     with ProcessPoolExecutor(2, mp_context=context, max_tasks_per_child=1) as pool:
         for done in as_completed([pool.submit(summary, job) for job in jobs]):
             yield {
                 "scores": [done.result()],
-                "versions": {"Python": platform.python_version()} | versions,
+                "versions": versions,
             }
 
 
