@@ -249,14 +249,19 @@ def check_arguments(
     if state is not None:
         check_state("state", cell, state, shape)
     if mask is not None:
-        check_shape("mask", mask, (B, T))
-        if not namespace(mask).isdtype(mask.dtype, "bool"):
-            raise DtypeError(f"mask is a {describe(mask)}, expected booleans: False is padding")
+        check_mask(mask, (B, T))
     if input_mask is not None:
         check_shape("input_mask", input_mask, (B, N))
     check_recurrent_mask(cell, recurrent_mask, shape)
     if truncate is not None:
         check_count("truncate", truncate)
+
+
+def check_mask(mask: Array, shape: Sequence[int]) -> None:
+    """Raise unless `mask` holds booleans, one for each step of each sequence, `shape` (B, T)."""
+    check_shape("mask", mask, tuple(shape))
+    if not namespace(mask).isdtype(mask.dtype, "bool"):
+        raise DtypeError(f"mask is a {describe(mask)}, expected booleans: False is padding")
 
 
 def _check_cotangents(dys: Array | None, dstate: State, cache: Cache) -> None:

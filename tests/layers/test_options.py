@@ -172,7 +172,9 @@ def test_a_value_of_a_wrong_type_is_refused_by_every_option(layer):
             except (ConventionError, ShapeError, RankError):
                 continue
             taken = (True,) if is_flag else TAKEN.get(field.name, ())
-            assert any(value is v for v in taken) or value in ([], ("x",)), (field.name, value)
+            is_nan = field.name == "mask_value" and value != value
+            is_taken = is_nan or any(value is v for v in taken) or value in ([], ("x",))
+            assert is_taken, (field.name, value)
             assert eval(repr(found), names()) == found
 
 
@@ -180,7 +182,11 @@ BAD = [
     (lambda: GRU(3, 4, initializer="nonsense"), "initializer is 'nonsense', expected one of"),
     (lambda: GRU(3, 4, return_sequences="yes"), "return_sequences is 'yes', expected True or Fal"),
     (lambda: GRU(3, 4, bias="no"), "bias is 'no', expected True or False"),
-    (lambda: GRU(3, 4, mask_value="0"), "mask_value is '0', expected a finite number"),
+    (lambda: GRU(3, 4, mask_value="0"), "mask_value is '0', expected a finite number or nan"),
+    (lambda: GRU(3, 4, mask_value=[0]), r"mask_value is \[0\], expected a finite number or nan"),
+    (lambda: GRU(3, 4, mask_value=False), "mask_value is False, expected a finite number or nan"),
+    (lambda: GRU(3, 4, mask_value=np.zeros(1)), r"mask_value is array\(\[0.\]\), expected a fini"),
+    (lambda: GRU(3, 4, mask_value=-np.inf), "mask_value is -inf, expected a finite number or nan"),
     (lambda: GRU(3, 4, activation=["relu"]), r"activation is \['relu'\], expected one of"),
     (lambda: LSTM(3, 4, unit_forget_bias=1), "unit_forget_bias is 1, expected True or False"),
     (lambda: TTGRU(*MODES, per_gate=1), "per_gate is 1, expected True or False"),

@@ -58,6 +58,10 @@ class Activation(Layer):
         """`alpha`, or its default value."""
         return DEFAULT_ALPHA.get(self.name) if self.alpha is None else self.alpha
 
+    @property
+    def keeps_time(self) -> bool:
+        return True
+
     def forward(
         self, params: Tree, x: Array, train: bool = False, rng: np.random.Generator | None = None
     ) -> tuple[Array, Cache]:

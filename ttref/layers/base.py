@@ -26,6 +26,7 @@ class Layer:
     """
 
     statistics: ClassVar[tuple[str, ...]] = ()  # names of parameters that no gradient trains
+    takes_mask: ClassVar[bool] = False  # whether `forward` takes ``mask=``
 
     def config(self) -> dict[str, Any]:
         """What tells this layer from others of its class, by name: its fields and attributes.
@@ -146,7 +147,37 @@ class Layer:
         """
         raise NotImplementedError
 
-    def outputs(self, params: Tree, x: Array) -> Iterator[tuple[str, Tree, Array]]:
+    @property
+    def keeps_time(self) -> bool:
+        """Whether y has the steps of x, (B, T, ...), and no step of y is made of padding.
+
+        A mask of padding travels through such a layer (`out_mask`). A layer that neither keeps the
+        steps nor takes a mask is refused where there is one. It is False unless a subclass says so.
+        """
+        return False
+
+    @property
+    def mixes_samples(self) -> bool:
+        """Whether a sample of y depends on the other samples of the batch."""
+        return False
+
+    @property
+    def padding_value(self) -> float | None:
+        """The number that fills the steps of x that are padding; None if nothing says so."""
+        return None
+
+    def out_mask(self, mask: Array) -> Array | None:
+        """Which steps of y are padding (False), given which steps of x are; None without steps.
+
+        Parameters
+        ----------
+        mask : array of bool, shape ``(B, T)``
+        """
+        return mask if self.keeps_time else None
+
+    def outputs(
+        self, params: Tree, x: Array, mask: Array | None = None
+    ) -> Iterator[tuple[str, Tree, Array]]:
         """Apply the layers that this one is made of, one after the other, outside training.
 
         Yields
@@ -154,7 +185,8 @@ class Layer:
         name, params, y
             Of each layer.
         """
-        yield str(self), params, self.forward(params, x)[0]
+        options: dict[str, Any] = {"mask": mask} if self.takes_mask else {}
+        yield str(self), params, self.forward(params, x, **options)[0]
 
     def update_state(self, params: Tree, cache: Cache) -> Tree:
         """`params` with their non-trainable state (running statistics) updated.

@@ -11,8 +11,10 @@ from ttref.arrays import check_shape, plain
 from ttref.checks import check_count, check_flag, check_number, check_rate
 from ttref.contracts import Array, Shape, Tree
 from ttref.errors import ShapeError
+from ttref.fast.recurrence.inputs import number_rows, spread, take_rows
 from ttref.layers import initializers
 from ttref.layers.base import Layer
+from ttref.scan import check_mask
 
 
 class Cache(NamedTuple):
@@ -21,6 +23,7 @@ class Cache(NamedTuple):
     norm: contracts.Cache  # of the operator
     statistics: dict  # the running statistics before
     updated: dict  # and after
+    rows: Array | None = None  # (B, T), numbers of the steps that are not padding
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,7 @@ class BatchNorm(Layer):
     epsilon: float = 1e-3
 
     statistics: ClassVar[tuple[str, ...]] = ("statistics",)
+    takes_mask: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         self._set(features=check_count("features", self.features, ShapeError))
@@ -86,10 +90,32 @@ class BatchNorm(Layer):
         zeros = initializers.constant(0.0, self.features)
         return {"mean": zeros, "var": zeros, "weight": np.zeros(1)}
 
+    @property
+    def keeps_time(self) -> bool:
+        return True
+
+    @property
+    def mixes_samples(self) -> bool:
+        return True
+
     def forward(
-        self, params: Tree, x: Array, train: bool = False, rng: np.random.Generator | None = None
+        self,
+        params: Tree,
+        x: Array,
+        train: bool = False,
+        rng: np.random.Generator | None = None,
+        mask: Array | None = None,
     ) -> tuple[Array, Cache]:
+        """As `Layer.forward`; x has shape (B, T, ..., C) if there is a `mask` of shape (B, T).
+
+        Where `mask` is False, a step is padding: it does not count, and y is zero there.
+        """
         self._check(params, x)
+        if mask is not None:
+            check_mask(mask, x.shape[:2])
+            rows = number_rows(mask)
+            y, cache = self.forward(params, take_rows(x, rows), train)
+            return spread(y, rows, x.shape[:2]), cache._replace(rows=rows)
         statistics = params["statistics"]
         learned = {name: params[name] for name in params if name != "statistics"}
 
@@ -107,7 +133,13 @@ class BatchNorm(Layer):
     def backward(
         self, dy: Array, cache: Cache, input_gradient: bool = True
     ) -> tuple[Tree, Array | None]:
+        rows = cache.rows
+        if rows is not None:
+            check_shape("dy", dy, (*rows.shape, *cache.norm.centred.shape[1:]))
+            dy = take_rows(dy, rows)
         dparams, dx = fast.batch_norm.backward(dy, cache.norm)
+        if rows is not None:
+            dx = spread(dx, rows, rows.shape)
         learned = {name: dparams[name] for name in ("scale", "offset") if name in dparams}
         return learned | {"statistics": tree.zeros_like(cache.statistics)}, dx
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
@@ -54,6 +54,8 @@ class Bidirectional(Layer):
     layer: Recurrent
     merge: str = "concat"
 
+    takes_mask: ClassVar[bool] = True
+
     def __post_init__(self) -> None:
         check_choice("merge", self.merge, ("concat", "sum"))
         if not isinstance(self.layer, Recurrent):
@@ -64,6 +66,14 @@ class Bidirectional(Layer):
 
     def __str__(self) -> str:
         return f"Bidirectional({self.layer})"
+
+    @property
+    def keeps_time(self) -> bool:
+        return self.layer.return_sequences
+
+    @property
+    def padding_value(self) -> float | None:
+        return self.layer.mask_value
 
     @cached_property
     def _backward_layer(self) -> Recurrent:

@@ -31,6 +31,10 @@ class Dropout(Layer):
     def __str__(self) -> str:
         return f"Dropout({self.rate})"
 
+    @property
+    def keeps_time(self) -> bool:
+        return True
+
     def forward(
         self, params: Tree, x: Array, train: bool = False, rng: np.random.Generator | None = None
     ) -> tuple[Array, Cache]:

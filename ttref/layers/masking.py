@@ -1,5 +1,9 @@
 """Which steps of padded sequences are padding."""
 
+import math
+
+from array_api_compat import device
+
 from ttref.arrays import check_numeric, check_shape, namespace
 from ttref.checks import check_choice, check_count
 from ttref.contracts import Array
@@ -40,6 +44,30 @@ def sequence_mask(lengths: Array | list[int], steps: int, padding: str = "pre") 
     xp = namespace(lengths)
     if not xp.isdtype(lengths.dtype, "integral") or xp.any((lengths < 0) | (lengths > steps)):
         raise DataError(f"lengths are {lengths}, expected integers from 0 to steps = {steps}")
-    times = xp.arange(steps)
-    lengths = xp.reshape(lengths, (-1, 1))
+    times = xp.arange(steps, device=device(lengths))
+    lengths = xp.reshape(xp.astype(lengths, times.dtype), (-1, 1))
     return times < lengths if padding == "post" else times >= steps - lengths
+
+
+def find_mask(x: Array, value: float) -> Array:
+    """Mask of sequences whose padding is filled with `value`, which may be NaN.
+
+    Parameters
+    ----------
+    x : array, shape ``(B, T, ...)``
+    value : float
+        A step is padding where all its numbers are `value`.
+
+    Returns
+    -------
+    array of bool, shape ``(B, T)``
+        False where a step is padding.
+    """
+    differs = x == x if math.isnan(value) else x != value  # a NaN is no number, itself included
+    return namespace(x).any(differs, axis=tuple(range(2, x.ndim)))
+
+
+def clear_padding(x: Array, mask: Array) -> Array:
+    """Put zeros in the place of padding: x has shape (B, T, ...), its mask (B, T)."""
+    xp = namespace(x)
+    return xp.where(xp.reshape(mask, (*mask.shape, *[1] * (x.ndim - 2))), x, xp.zeros_like(x))

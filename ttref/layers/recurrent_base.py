@@ -1,21 +1,23 @@
 """What recurrent layers share: options, parameters, dropout, padding, states."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 
 from ttref import contracts
 from ttref.arrays import check_shape, namespace, plain
 from ttref.cells import Cell, GRUCell, LSTMCell, RNNCell
-from ttref.checks import check_choice, check_count, check_finite, check_flag, check_rate
+from ttref.checks import check_choice, check_count, check_flag, check_number, check_rate
 from ttref.contracts import Array, Operator, Shape, Tree
 from ttref.errors import ConventionError, ShapeError
 from ttref.fast import recurrence
 from ttref.fast.recurrence.activations import ACTIVATION_NAMES
 from ttref.layers import initializers
+from ttref.layers.masking import find_mask
 from ttref.layers.weighted import Weighted
 from ttref.rng import keep_mask
 
@@ -28,6 +30,25 @@ FLAGS = (
     "go_backwards",
     "stateful",
 )
+
+
+class NotANumber(float):
+    """NaN as an option: equal to itself, and with a repr that Python reads."""
+
+    def __new__(cls) -> Self:
+        return super().__new__(cls, "nan")
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, float) and math.isnan(other)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    def __hash__(self) -> int:
+        return hash(NotANumber)
+
+    def __repr__(self) -> str:
+        return "float('nan')"
 
 
 class Cache(NamedTuple):
@@ -81,14 +102,17 @@ class Recurrent(Weighted):
         Keep a state every so many steps for `backward`, and compute the rest anew: less memory,
         the same gradients.
     mask_value : float, optional
-        A step is padding where all its features have this value (0 in TT_RNN). The layer finds
-        these steps in x, so it needs no mask from the layer before in a `Sequential`.
+        A step is padding where all its features have this value (0 in TT_RNN; NaN is one too). In
+        a `Sequential` these steps are looked for in the input of the network, and all its layers
+        know them: one layer with a `mask_value` is enough.
 
     Raises
     ------
     ShapeError, RankError, ConventionError
         If a size, a mode, a rank or an option does not exist or is out of its range.
     """
+
+    takes_mask: ClassVar[bool] = True
 
     activation: str = "tanh"
     bias: bool = True
@@ -118,7 +142,20 @@ class Recurrent(Weighted):
             if getattr(self, name) is not None:
                 self._set(**{name: check_count(name, getattr(self, name))})
         if self.mask_value is not None:
-            self._set(mask_value=plain(check_finite("mask_value", self.mask_value)))
+            self._set(mask_value=_as_mask_value(self.mask_value))
+
+    @property
+    def keeps_time(self) -> bool:
+        return self.return_sequences
+
+    @property
+    def padding_value(self) -> float | None:
+        return self.mask_value
+
+    def out_mask(self, mask: Array) -> Array | None:
+        if not self.return_sequences:
+            return None
+        return namespace(mask).flip(mask, axis=1) if self.go_backwards else mask
 
     @property
     def cell(self) -> Cell:
@@ -209,7 +246,7 @@ class Recurrent(Weighted):
         # Checks, and what is masked.
         self._check(params, x)
         if mask is None and self.mask_value is not None:
-            mask = namespace(x).any(x != self.mask_value, axis=-1)
+            mask = find_mask(x, self.mask_value)
         input_mask, recurrent_mask = self._dropout_masks(x, train, rng)
 
         # All steps.
@@ -297,6 +334,16 @@ class Recurrent(Weighted):
     @property
     def num_dense_weights(self) -> int:
         return self.sizes[0] * self._width
+
+
+def _as_mask_value(value: Any) -> float:
+    """Checked value of padding, which may be NaN."""
+    check_number("mask_value", value, "a finite number or nan, or None for no padding", _not_inf)
+    return NotANumber() if math.isnan(value) else plain(value)
+
+
+def _not_inf(value: Any) -> bool:
+    return not math.isinf(value)
 
 
 @dataclass(frozen=True, kw_only=True)

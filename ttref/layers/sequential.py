@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -11,8 +11,10 @@ from ttref import tree
 from ttref.contracts import Array, Dtype, Namespace, Seed, Shape, Tree
 from ttref.errors import ConventionError, TTRefError
 from ttref.layers.base import Layer
+from ttref.layers.masking import clear_padding, find_mask
 from ttref.layers.summary import next_shape, summary
 from ttref.rng import generator
+from ttref.scan import check_mask
 
 
 class Cache(NamedTuple):
@@ -20,6 +22,16 @@ class Cache(NamedTuple):
 
     layers: tuple  # the cache of each layer
     untrained: tuple  # parameters of the layers before the first that learns
+    cleared: dict[int, Array]  # by the number of a layer, the mask of padding cleared in its input
+
+
+class Entered(NamedTuple):
+    """What a layer of a network gets."""
+
+    x: Array
+    mask: Array | None  # False where a step of x is padding
+    options: dict[str, Array]  # the mask, if the layer takes it
+    is_cleared: bool  # whether zeros were put in the place of padding
 
 
 @dataclass(frozen=True)
@@ -58,12 +70,15 @@ class Sequential(Layer):
     layers: Sequence[Layer]
     names: Sequence[str] | None = None
 
+    takes_mask: ClassVar[bool] = True
+
     def __post_init__(self) -> None:
         self._set(layers=_as_layers(self.layers))
         if self.names is not None:
             self._set(names=_as_names(self.names, len(self.layers)))
         if self.in_shape is not None:
             self.out_shape(self.in_shape)
+        _find_padding_values(self.layers, self.labels)  # raises if they contradict each other
 
     def __str__(self) -> str:
         if self.names:
@@ -79,14 +94,32 @@ class Sequential(Layer):
         return self._named(tuple([self._call(k, "prepare", p, batch) for k, p in in_order]))
 
     def forward(
-        self, params: Tree, x: Array, train: bool = False, rng: np.random.Generator | None = None
+        self,
+        params: Tree,
+        x: Array,
+        train: bool = False,
+        rng: np.random.Generator | None = None,
+        mask: Array | None = None,
     ) -> tuple[Array, Cache]:
+        """Apply the layers, as `Layer.forward`.
+
+        `mask`, array of bool of shape (B, T), is False where a step of x is padding; by default it
+        is what the `mask_value` of a layer says. It goes with the steps through all layers that
+        keep them, and each layer leaves padding out. What stands there does not matter.
+        """
         params = self._in_order(params)
         caches = []
+        cleared = {}
         for k, own in enumerate(params):
-            x, cache = self._call(k, "forward", own, x, train, rng)
+            entered = self._enter(k, x, mask)
+            if entered.is_cleared:
+                cleared[k] = entered.mask
+            x, cache = self._call(k, "forward", own, entered.x, train, rng, **entered.options)
             caches.append(cache)
-        return x, Cache(tuple(caches), params[: self._first_that_learns(params)])
+            mask = entered.mask
+            if mask is not None:
+                mask = self.layers[k].out_mask(mask)
+        return x, Cache(tuple(caches), params[: self._first_that_learns(params)], cleared)
 
     def backward(
         self, dy: Array, cache: Cache, input_gradient: bool = True
@@ -98,16 +131,22 @@ class Sequential(Layer):
             is_wanted = input_gradient or k > first
             own, dy = self.layers[k].backward(dy, cache.layers[k], is_wanted)
             dparams.append(own)
+            if k in cache.cleared and dy is not None:
+                dy = clear_padding(dy, cache.cleared[k])
         # The layers before that one have a gradient of zero, if any.
         untrained = [tree.zeros_like(p) if p else p for p in cache.untrained[:first]]
         return self._named((*untrained, *reversed(dparams))), dy if input_gradient else None
 
-    def outputs(self, params: Tree, x: Array) -> Iterator[tuple[str, Tree, Array]]:
-        in_order = self._in_order(params)
-        for label, layer, layer_params in zip(self.labels, self.layers, in_order, strict=True):
-            for name, own, y in layer.outputs(layer_params, x):
-                yield f"layer {label}, {name}", own, y
+    def outputs(
+        self, params: Tree, x: Array, mask: Array | None = None
+    ) -> Iterator[tuple[str, Tree, Array]]:
+        for k, layer_params in enumerate(self._in_order(params)):
+            layer = self.layers[k]
+            entered = self._enter(k, x, mask)
+            for name, own, y in layer.outputs(layer_params, entered.x, **entered.options):
+                yield f"layer {self.labels[k]}, {name}", own, y
                 x = y
+            mask = entered.mask if entered.mask is None else layer.out_mask(entered.mask)
 
     def update_state(self, params: Tree, cache: Cache) -> Tree:
         in_order = self._in_order(params)
@@ -157,11 +196,56 @@ class Sequential(Layer):
                 return k
         return len(in_order)
 
-    def _call(self, k: int, method: str, *arguments: Any) -> Any:
+    @property
+    def keeps_time(self) -> bool:
+        return all(layer.keeps_time for layer in self.layers)
+
+    @property
+    def mixes_samples(self) -> bool:
+        return any(layer.mixes_samples for layer in self.layers)
+
+    @property
+    def padding_value(self) -> float | None:
+        return self._padding_values.get(0)
+
+    def out_mask(self, mask: Array) -> Array | None:
+        found: Array | None = mask
+        for layer in self.layers:
+            if found is not None:
+                found = layer.out_mask(found)
+        return found
+
+    @cached_property
+    def _padding_values(self) -> dict[int, float]:
+        """What fills padding, by the number of the layer in whose input it is looked for."""
+        return _find_padding_values(self.layers, self.labels)
+
+    def _enter(self, k: int, x: Array, mask: Array | None) -> "Entered":
+        """What layer k gets, and which of its steps are padding."""
+        layer = self.layers[k]
+        is_new = mask is not None and k == 0
+        if mask is None and k in self._padding_values:
+            mask = find_mask(x, self._padding_values[k])
+            is_new = True
+        if mask is None:
+            return Entered(x, None, {}, False)
+        if is_new:
+            check_mask(mask, x.shape[:2])
+        if layer.takes_mask:
+            return Entered(x, mask, {"mask": mask}, False)
+        if not layer.keeps_time:
+            raise ConventionError(
+                f"layer {self.labels[k]}, {layer}, gets sequences with a mask of padding and would "
+                "count padding; remove the steps before it (return_sequences=False), apply it to "
+                "each step (TimeDistributed), or give no mask"
+            )
+        return Entered(clear_padding(x, mask) if is_new else x, mask, {}, is_new)
+
+    def _call(self, k: int, method: str, *arguments: Any, **options: Any) -> Any:
         """Call a method of layer k; its errors name the layer."""
         layer = self.layers[k]
         try:
-            return getattr(layer, method)(*arguments)
+            return getattr(layer, method)(*arguments, **options)
         except TTRefError as error:
             raise type(error)(f"layer {self.labels[k]}, {layer}: {error}") from error
 
@@ -223,3 +307,23 @@ def _as_names(names: Any, count: int) -> tuple[str, ...]:
     if not is_sequence or len(set(names)) != len(names) or len(names) != count:
         raise ConventionError(f"names is {names!r}, expected {count} different names of layers")
     return tuple(names)
+
+
+def _find_padding_values(layers: Sequence[Layer], labels: Sequence[Any]) -> dict[int, float]:
+    """What fills padding, by the number of the layer in whose input it is looked for.
+
+    It is the first of the layers that keep the steps up to one with a mask_value: what a layer
+    makes of padding need not have that value any more.
+    """
+    found: dict[int, float] = {}
+    first = 0
+    for k, layer in enumerate(layers):
+        value = layer.padding_value
+        if value is not None and found.setdefault(first, value) != value:
+            raise ConventionError(
+                f"layer {labels[k]}, {layer}, has mask_value {value}, a layer before it "
+                f"{found[first]}; expected the one value that fills padding in the network's input"
+            )
+        if not layer.keeps_time:
+            first = k + 1
+    return found

@@ -55,6 +55,10 @@ class Standardize(Layer):
     def initial_value(self, name: str, rng: np.random.Generator) -> Tree:
         return np.zeros(self.shape) if name == "mean" else np.ones(self.shape)
 
+    @property
+    def keeps_time(self) -> bool:
+        return True
+
     def forward(
         self, params: Tree, x: Array, train: bool = False, rng: np.random.Generator | None = None
     ) -> tuple[Array, Cache]:

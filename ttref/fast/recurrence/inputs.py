@@ -10,6 +10,7 @@ Dimension key
     u    units of the cell, g its gates
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from array_api_compat import device, is_numpy_array
@@ -63,11 +64,11 @@ def apply_map(inputs: Inputs, first: int) -> tuple[list[Array], MapCache]:
         x = choose(mask[:, :, None], x, xp.zeros_like(x))
     elif mask is not None:
         mask = None if xp.all(mask) else mask
-        rows = None if mask is None else _number_rows(mask)
+        rows = None if mask is None else number_rows(mask)
     flat = xp.reshape(x, (-1, x.shape[2])) if rows is None else x[mask]
     # All steps at once, then step by step
     p, of_map = inputs.map.forward(inputs.params, flat)
-    p = _spread(p, rows, x.shape[:2])
+    p = spread(p, rows, x.shape[:2])
     order = range(x.shape[1])[:: -1 if inputs.go_backwards else 1]
     valid = [None if mask is None else mask[:, t, None] for t in order]
     return [p[:, t, :] for t in order], MapCache(of_map, rows, valid)
@@ -93,7 +94,7 @@ def pull_back_map(
     if not input_gradient:
         return dmap, None
     # In the places of x
-    dx = _spread(dx, rows, (B, L))
+    dx = spread(dx, rows, (B, L))
     if inputs.input_mask is not None:
         dx = dx * inputs.input_mask[:, None, :]
     return dmap, dx
@@ -110,18 +111,27 @@ def _cut(inputs: Inputs, first: int) -> tuple[Array, Array | None]:
     return x, None if inputs.mask is None else inputs.mask[:, times]
 
 
-def _number_rows(mask: Array) -> Array:
+def number_rows(mask: Array) -> Array:
     """Number the steps that are not padding from 1; 0 where a step is padding."""
     xp = namespace(mask)
     counted = xp.cumulative_sum(xp.astype(xp.reshape(mask, (-1,)), xp.int64))
     return xp.where(mask, xp.reshape(counted, mask.shape), 0)
 
 
-def _spread(flat: Array, rows: Array | None, shape: tuple[int, int]) -> Array:
+def take_rows(x: Array, rows: Array | None) -> Array:
+    """The steps of x, (B, L, ...), as rows; where they are numbered, those of a number only."""
+    xp = namespace(x)
+    flat = xp.reshape(x, (x.shape[0] * x.shape[1], *x.shape[2:]))
+    if rows is None:
+        return flat
+    return xp.take(flat, xp.nonzero(xp.reshape(rows, (-1,)))[0], axis=0)
+
+
+def spread(flat: Array, rows: Array | None, shape: Sequence[int]) -> Array:
     """Put rows into their places, (B, L, ...), and zeros into those of padding."""
     xp = namespace(flat)
-    width = flat.shape[1]
+    sizes = flat.shape[1:]
     if rows is not None:
-        zero = xp.zeros((1, width), dtype=flat.dtype, device=device(flat))
+        zero = xp.zeros((1, *sizes), dtype=flat.dtype, device=device(flat))
         flat = xp.take(xp.concat([zero, flat]), xp.reshape(rows, (-1,)), axis=0)
-    return xp.reshape(flat, (*shape, width))
+    return xp.reshape(flat, (*shape, *sizes))

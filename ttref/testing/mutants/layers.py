@@ -114,18 +114,22 @@ class FortranFlatten(Flatten):
     """The first axis of a sample fastest."""
 
     def forward(
-        self, params: Params, x: Array, train: bool = False, rng: Any = None
+        self, params: Params, x: Array, train: bool = False, rng: Any = None, mask: Any = None
     ) -> tuple[Array, Cache]:
         """Apply it."""
-        turned = np.permute_dims(x, (0, *range(x.ndim - 1, 0, -1)))
-        return super().forward(params, turned)[0], x.shape
+        return super().forward(params, _turn(x), train, rng, mask)
 
     def backward(
         self, dy: Array, cache: Cache, input_gradient: bool = True
     ) -> tuple[Params, Array]:
         """Pull back."""
-        turned = np.reshape(dy, (cache[0], *cache[:0:-1]))
-        return {}, np.permute_dims(turned, (0, *range(len(cache) - 1, 0, -1)))
+        dparams, turned = super().backward(dy, cache)
+        return dparams, _turn(turned)
+
+
+def _turn(x: Array) -> Array:
+    """The axes of a sample in the other order."""
+    return np.permute_dims(x, (0, *range(x.ndim - 1, 0, -1)))
 
 
 def replace_train(layer_class: Any, activation: str | None = "relu") -> Callable[..., Any]:
