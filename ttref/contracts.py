@@ -140,6 +140,23 @@ class Layer(Protocol):
         """`params` with their non-trainable state (running statistics) updated."""
 
 
+class Loss(Protocol):
+    """A loss, as a pair of pure functions: those of `ttref.losses`, or one's own for `fit`.
+
+    `prediction` is what the model returns, and `target` the part of the data that belongs to it.
+    The loss is a number: the mean over the batch. Weights of samples may be None, and a class mask
+    is only given to the losses of ttref.
+    """
+
+    def forward(
+        self, prediction: Array, target: Array, sample_weight: Array | None = None, /, *masks: Any
+    ) -> tuple[Array, Cache]:
+        """Compute ``(loss, cache)``."""
+
+    def backward(self, dloss: Array | int, cache: Cache, /) -> Array:
+        """Pull the cotangent of the loss back to the prediction."""
+
+
 class Optimizer(Protocol):
     """A rule that updates parameters by their gradients (`ttref.optim`)."""
 

@@ -288,6 +288,86 @@ def test_losses_run_on_every_library_and_keep_the_dtype(float_backend):
         assert np.abs(to_numpy(dz) - expected_dz).max() <= 64 * u
 
 
+@pytest.mark.parametrize("name", losses.LOSSES)
+@pytest.mark.parametrize("hot", [False, True])
+@pytest.mark.parametrize("worst", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("where", ["samples", "classes"])
+def test_what_has_weight_zero_is_left_out_whatever_it_is(name, hot, worst, where):
+    rng = np.random.default_rng(5)
+    z, labels = logits_and_labels(5, 2, B=6, C=4)
+    labels %= 3
+    is_hot = hot or name != "softmax_cross_entropy"
+    target = np.eye(4)[labels] if is_hot else labels
+    keep = np.asarray([True, False, True, True, False, True])
+    mask = np.asarray([1, 1, 1, 0])
+    options = {"class_mask": mask} if where == "classes" else {"sample_weight": keep.astype(float)}
+    expected, expected_dz = getattr(losses, name)(z, target, **options)
+    if where == "classes":
+        z[:, 3] = worst
+        if is_hot and name != "softmax_cross_entropy":
+            target[:, 3] = worst
+    else:
+        z[~keep, rng.integers(4)] = worst
+        if is_hot:
+            target[~keep] = worst
+        else:
+            target[~keep] = -100 if worst == np.inf else 1000
+    loss, dz = getattr(losses, name)(z, target, **options)
+    assert loss == expected
+    assert np.array_equal(dz, expected_dz)
+
+
+def test_logits_of_minus_infinity_are_classes_of_no_probability():
+    z = np.asarray([[-np.inf, 1.0, 2.0, -np.inf], [0.0, -np.inf, 3.0, 1.0]])
+    for labels in ([1, 2], [0, 2]):  # the second has a loss of infinity
+        labels = np.asarray(labels)
+        loss, dz = losses.softmax_cross_entropy(z, labels)
+        loss_hot, dz_hot = losses.softmax_cross_entropy(z, np.eye(4)[labels])
+        by_mask, dz_by_mask = ops.softmax_cross_entropy.forward(z, labels)
+        assert by_mask == loss
+        assert np.array_equal(ops.softmax_cross_entropy.backward(1, dz_by_mask), dz)
+        assert loss == loss_hot if np.isinf(loss) else abs(loss - loss_hot) < 2**-50
+        assert np.abs(dz - dz_hot).max() < 2**-50  # p - 1 at the label rounds
+    masked, dz_masked = losses.softmax_cross_entropy(z, np.asarray([1, 2]), None, np.isfinite(z))
+    loss, dz = losses.softmax_cross_entropy(z, np.asarray([1, 2]))
+    assert loss == masked and np.array_equal(dz, dz_masked)
+
+
+def test_infinite_logits_are_certain_answers_of_binary_cross_entropy():
+    z = np.asarray([[np.inf, -np.inf]])
+    loss, dz = losses.binary_cross_entropy(z, np.asarray([[1.0, 0.0]]))
+    assert loss == 0 and not dz.any()
+    loss, dz = losses.binary_cross_entropy(z, np.asarray([[0.0, 1.0]]))
+    assert loss == np.inf and dz.tolist() == [[0.5, -0.5]]
+
+
+@pytest.mark.parametrize("name", losses.LOSSES)
+@pytest.mark.parametrize("weights", [None, "steps", "sequences"])
+def test_a_loss_over_time_is_the_loss_of_its_steps(name, weights):
+    rng = np.random.default_rng(7)
+    z = rng.normal(size=(3, 4, 5))
+    labels = rng.integers(0, 5, (3, 4))
+    targets = (
+        [labels, np.eye(5)[labels]] if name == "softmax_cross_entropy" else [rng.random(z.shape)]
+    )
+    of_steps = rng.integers(0, 3, (3, 4)) + np.eye(3, 4, dtype=int)
+    if weights == "sequences":
+        of_steps = np.asarray([[2] * 4, [0] * 4, [1] * 4])
+    given_weights = {"steps": of_steps, "sequences": of_steps[:, 0]}.get(weights)
+    rows = None if weights is None else of_steps.reshape(-1)
+    for target in targets:
+        loss, dz = getattr(losses, name)(z, target, given_weights)
+        flat = target.reshape(-1, *target.shape[2:])
+        expected, rows_dz = getattr(losses, name)(z.reshape(-1, 5), flat, rows)
+        assert loss == expected
+        assert np.array_equal(dz, rows_dz.reshape(z.shape))
+
+
+def test_lists_are_taken_as_arrays():
+    loss, dz = losses.softmax_cross_entropy([[0.0, 0.0]], [1], [2.0], [1, 1])
+    assert dz.tolist() == [[0.5, -0.5]] and loss == np.log(2)
+
+
 Z = np.zeros((2, 3))
 BAD = [
     ("softmax_cross_entropy", [0, 3], {}, DataError, r"labels holds 3 at \(1,\), expected 0 to 2"),
@@ -303,6 +383,20 @@ BAD = [
     ("binary_cross_entropy", [0, 1], {}, ShapeError, r"target has shape \(2,\), expected \(2, 3\)"),
     ("mean_squared_error", [[0, 1, np.inf]] * 2, {}, DataError, r"target holds inf at \(0, 2\)"),
     ("mean_squared_error", Z, {"sample_weight": [-1, 1]}, DataError, r"sample_weight holds -1"),
+    (
+        "mean_squared_error",
+        Z,
+        {"sample_weight": [np.inf, 1]},
+        DataError,
+        "inf at .* finite numbers >",
+    ),
+    (
+        "softmax_cross_entropy",
+        [[0], [1]],
+        {},
+        ShapeError,
+        r"labels has shape \(2, 1\), expected \(2,\) of ",
+    ),
     ("mean_squared_error", Z, {"sample_weight": [0, 0]}, DataError, "zero everywhere"),
     ("mean_squared_error", Z, {"sample_weight": [1]}, ShapeError, r"sample_weight has shape \(1,"),
     ("mean_squared_error", Z, {"class_mask": [0, 0, 0]}, DataError, "leaves no class"),

@@ -19,6 +19,7 @@ from ttref import ops
 from ttref.arrays import check_shape, namespace
 from ttref.contracts import Array
 from ttref.machine import cuda_kernels
+from ttref.ops.weighting import leave_out
 
 MOST_CLASSES = 1024  # for one thread a sample; more are better shared by many threads
 
@@ -46,14 +47,16 @@ def forward(
     if compute is None:
         return ops.softmax_cross_entropy.forward(logits, labels, sample_weight, class_mask)
     check_shape("labels", labels, logits.shape[:1])
-    terms, slope = compute(logits, labels)
-
-    # the weighted mean of the terms
     xp = namespace(logits)
     B = logits.shape[0]
     if sample_weight is None:
+        terms, slope = compute(logits, labels)
         return xp.sum(terms) / B, Cache(slope, None, B)
+
+    # the weighted mean of the terms of samples that count
     check_shape("sample_weight", sample_weight, (B,))
+    counts = sample_weight != 0
+    terms, slope = compute(leave_out(logits, counts[:, None]), leave_out(labels, counts))
     total = xp.sum(sample_weight)
     return xp.sum(sample_weight * terms) / total, Cache(slope, sample_weight[:, None], total)
 

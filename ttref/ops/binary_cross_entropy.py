@@ -5,7 +5,8 @@ The loss is the weighted mean, over the entries that count, of
     l(z, t) = t softplus(-z) + (1 - t) softplus(z),    dl/dz = (1 - t) sigmoid(z) - t sigmoid(-z)
 
 for targets t in [0, 1]; for t = 0 and t = 1 neither line cancels, so both tails keep full
-relative accuracy. Weights as in `mean_squared_error`.
+relative accuracy. A logit of -inf is the answer 0 and one of inf the answer 1: their loss is 0 if
+the target says so. Weights as in `mean_squared_error`.
 """
 
 from typing import Any, NamedTuple
@@ -13,7 +14,12 @@ from typing import Any, NamedTuple
 from ttref import functions as F
 from ttref.arrays import check_shape, namespace
 from ttref.contracts import Array
-from ttref.ops.weighting import entry_weights, total_weight
+from ttref.ops.weighting import (
+    entry_weights,
+    leave_out,
+    multiply_where_positive,
+    total_weight,
+)
 
 
 class Cache(NamedTuple):
@@ -37,8 +43,12 @@ def forward(
     """
     check_shape("target", target, logits.shape)
     weights = entry_weights(logits, sample_weight, class_mask)
+    if weights is not None:
+        logits = leave_out(logits, weights != 0)
+        target = leave_out(target, weights != 0)
     total = total_weight(logits, weights)
-    terms = target * F.softplus(-logits) + (1 - target) * F.softplus(logits)
+    terms = multiply_where_positive(target, F.softplus(-logits))
+    terms = terms + multiply_where_positive(1 - target, F.softplus(logits))
     loss = namespace(logits).sum(terms if weights is None else weights * terms) / total
     return loss, Cache(logits, target, weights, total)
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from ttref import functions as F
 from ttref.arrays import check_shape, namespace
 from ttref.contracts import Array
-from ttref.ops.weighting import entry_weights, total_weight
+from ttref.ops.weighting import entry_weights, leave_out, total_weight
 
 
 class Cache(NamedTuple):
@@ -44,8 +44,11 @@ def forward(
     cache : Cache
     """
     check_shape("target", target, prediction.shape)
-    residual = prediction - target
     weights = entry_weights(prediction, sample_weight, class_mask)
+    if weights is not None:
+        prediction = leave_out(prediction, weights != 0)
+        target = leave_out(target, weights != 0)
+    residual = prediction - target
     total = total_weight(prediction, weights)
     terms = residual * residual if weights is None else weights * residual * residual
     loss = F.divide(namespace(prediction).sum(terms), total)

@@ -6,7 +6,7 @@ is taken for the largest; the gradient is the softmax p, and at the label ``-(su
 p_c)``. Neither formula cancels: losses and gradients of confident, correct predictions keep full
 relative accuracy, and logits of any finite size give finite results.
 
-A class mask takes classes out: they get no probability and no gradient.
+A class mask takes classes out: they get no probability and no gradient. So does a logit of -inf.
 """
 
 from typing import Any, NamedTuple
@@ -14,7 +14,12 @@ from typing import Any, NamedTuple
 from ttref import functions as F
 from ttref.arrays import check_shape, namespace
 from ttref.contracts import Array
-from ttref.ops.weighting import check_class_mask, count_samples
+from ttref.ops.weighting import (
+    check_class_mask,
+    count_samples,
+    leave_out,
+    multiply_where_positive,
+)
 
 
 class Cache(NamedTuple):
@@ -53,15 +58,17 @@ def forward(
     check_shape("logits", logits, (None, None))
     check_shape("labels", labels, logits.shape[: max(1, labels.ndim)])
 
+    takes_part = None if class_mask is None else check_class_mask(class_mask, logits) == 1
+    logits, labels = _leave_out(logits, labels, sample_weight, takes_part)
+
     # logits relative to the largest one of the classes that take part
     classes = xp.arange(logits.shape[1])
     candidates = logits
-    if class_mask is not None:
-        takes_part = check_class_mask(class_mask, logits) == 1
+    if takes_part is not None:
         candidates = xp.where(takes_part, logits, -xp.inf)
     largest = classes == xp.argmax(candidates, axis=-1, keepdims=True)
     s = logits - xp.sum(xp.where(largest, logits, 0), axis=-1, keepdims=True)
-    if class_mask is None:
+    if takes_part is None:
         powers = F.exp(s)
     else:
         s = xp.where(takes_part, s, s * 0)
@@ -76,17 +83,33 @@ def forward(
     # the loss of each sample
     target = labels if labels.ndim == 2 else classes == xp.expand_dims(labels, axis=1)
     hard = xp.isdtype(target.dtype, "bool")
-    terms = xp.where(target, log_total - s, 0) if hard else target * (log_total - s)
+    losses = log_total - s  # of each class, infinite for a logit of -inf
+    terms = xp.where(target, losses, 0) if hard else multiply_where_positive(target, losses)
     terms = xp.sum(terms, axis=-1)
 
     # their weighted mean
     if sample_weight is None:
         B = count_samples(logits)
         return xp.sum(terms) / B, Cache(probabilities, target, None, B)
-    check_shape("sample_weight", sample_weight, logits.shape[:1])
     total = xp.sum(sample_weight)
     weights = xp.expand_dims(sample_weight, axis=1)
     return xp.sum(sample_weight * terms) / total, Cache(probabilities, target, weights, total)
+
+
+def _leave_out(
+    logits: Array, labels: Array, sample_weight: Array | None, takes_part: Array | None
+) -> tuple[Array, Array]:
+    """Logits and labels, with zeros in the place of samples of weight 0 and of masked classes."""
+    if sample_weight is not None:
+        check_shape("sample_weight", sample_weight, logits.shape[:1])
+        counts = sample_weight != 0
+        column = namespace(counts).expand_dims(counts, axis=1)
+        logits = leave_out(logits, column)
+        labels = leave_out(labels, column if labels.ndim == 2 else counts)
+    if takes_part is not None:
+        logits = leave_out(logits, takes_part)
+        labels = leave_out(labels, takes_part) if labels.ndim == 2 else labels
+    return logits, labels
 
 
 def backward(dloss: Array, cache: Cache) -> Array:

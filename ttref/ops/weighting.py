@@ -1,8 +1,12 @@
-"""Sample weights and class masks: what each entry of a loss counts for."""
+"""Sample weights and class masks: what each entry of a loss counts for.
+
+An entry of weight 0 is left out whatever stands there, NaN and infinity included. A product with 0
+would not do that, so zeros are put in its place before anything is computed.
+"""
 
 from math import prod
 
-from ttref.arrays import check_shape, namespace
+from ttref.arrays import check_shape, holds_objects, namespace
 from ttref.contracts import Array
 from ttref.errors import ShapeError
 
@@ -44,3 +48,19 @@ def check_class_mask(class_mask: Array, prediction: Array) -> Array:
             f"or {tuple(prediction.shape)}"
         )
     return class_mask
+
+
+def leave_out(x: Array, counts: Array) -> Array:
+    """`x` with zeros where `counts`, booleans that broadcast against it, is False.
+
+    Exact numbers have no NaN, so 0 times any of them is 0, and they stay as they are.
+    """
+    if holds_objects(x) or holds_objects(counts):
+        return x
+    xp = namespace(x)
+    return xp.where(counts, x, xp.zeros_like(x))
+
+
+def multiply_where_positive(weights: Array, x: Array) -> Array:
+    """``weights * x``, and 0 where a weight is 0 and x is infinite."""
+    return weights * leave_out(x, weights != 0)
