@@ -121,6 +121,9 @@ makes.
 
 {versions}.
 
+Two pages stand beside this one. [checkers.md](checkers.md) asks the same checkers about functions
+that people write. [onnx_cases.md](onnx_cases.md) asks which wrong cells published cases notice.
+
 ## Mutants found
 
 {summaries}
