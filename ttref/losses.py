@@ -194,26 +194,20 @@ def _evaluate(
         class_mask = check_numeric("class_mask", class_mask)
     # The loss, and its gradient.
     check_targets(name, target, prediction.shape, sample_weight, class_mask)
-    target, sample_weight = convert_integers(name, target, sample_weight, prediction)
+    if not are_labels(name, target, prediction.ndim):
+        target = convert_integers(target, prediction)
+    if sample_weight is not None:
+        sample_weight = convert_integers(sample_weight, prediction)
     loss, cache = LOSSES[name].forward(prediction, target, sample_weight, class_mask)
     return loss, LOSSES[name].backward(1, cache)
 
 
-def convert_integers(
-    name: str, target: Array, sample_weight: Array | None, like: Array
-) -> tuple[Array, Array | None]:
-    """Convert integer target and weights to the dtype of `like`; class labels stay integers."""
-    if holds_objects(like):
-        return target, sample_weight
+def convert_integers(x: Array, like: Array) -> Array:
+    """`x` in the dtype of `like`, if it holds integers or booleans and `like` does not."""
+    if holds_objects(like) or holds_objects(x):
+        return x
     xp = namespace(like)
-    dtype = like.dtype
-
-    def convert(x: Array) -> Array:
-        return xp.astype(x, dtype) if xp.isdtype(x.dtype, ("bool", "integral")) else x
-
-    if not are_labels(name, target, like.ndim):
-        target = convert(target)
-    return target, None if sample_weight is None else convert(sample_weight)
+    return xp.astype(x, like.dtype) if xp.isdtype(x.dtype, ("bool", "integral")) else x
 
 
 def are_labels(name: str, target: Array, prediction_ndim: int) -> bool:

@@ -1,30 +1,60 @@
 """Data sets: the checks of their arrays, and their batches."""
 
+import math
 import zlib
-from collections.abc import Iterable, Iterator
-from typing import NamedTuple, TypeAlias
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
+from array_api_compat import device
 
 from ttref import tree
-from ttref.arrays import check_numeric, is_floating, namespace, to_numpy
-from ttref.contracts import Array, Source, Tree
-from ttref.errors import DataError, DtypeError, ShapeError
+from ttref.arrays import (
+    check_numeric,
+    check_shape,
+    holds_objects,
+    is_floating,
+    namespace,
+    plain,
+    to_numpy,
+)
+from ttref.checks import check_number
+from ttref.contracts import Array, Dtype, Loss, Source, Tree
+from ttref.errors import ConventionError, DataError, DtypeError, ShapeError
 from ttref.identity import Identity, identify
 from ttref.layers import Layer
-from ttref.losses import check_targets, convert_integers
-from ttref.train.source import Reader
+from ttref.layers.masking import clear_padding, find_mask
+from ttref.losses import are_labels, check_targets, check_weights, convert_integers, get_loss
+from ttref.rng import stream
+from ttref.train.source import Reader, Subset
 
 Samples: TypeAlias = tuple[Array | Source, Array] | tuple[Array | Source, Array, Array | None]
 """``(x, target)`` or ``(x, target, sample_weight)``, as `fit` and `evaluate` take them."""
+
+
+ClassWeight: TypeAlias = Mapping[int, float] | Sequence[float]
+"""Factors of the weights of samples: by the number of a class, 1 for those not named, or of all."""
+
+
+class Scaling(NamedTuple):
+    """What makes numbers of integer samples, 8-bit pixels for example."""
+
+    factor: float
+    dtype: Dtype
+
+    def apply(self, x: Array) -> Array:
+        """Convert, then multiply."""
+        return namespace(x).astype(x, self.dtype) * self.factor
 
 
 class Data(NamedTuple):
     """Checked data: its parts fit each other and the model."""
 
     x: Array | Reader  # of S samples
-    target: Array  # (S,) or (S, C)
-    weight: Array | None  # (S,)
+    target: Array  # (S,), (S, C), or of sequences (S, T), (S, T, C)
+    weight: Array | None  # (S,), or of sequences (S, T)
+    scaling: Scaling | None = None  # of integer samples
+    padded: Layer | None = None  # the model, where the mask of a batch's loss is to be found
 
     @property
     def samples(self) -> int:
@@ -37,9 +67,9 @@ class Batch(NamedTuple):
 
     x: Array
     target: Array
-    weight: Array | None  # (B,)
+    weight: Array | None  # (B,), or of sequences (B, T)
     total: float  # its share in the mean loss: number of samples, or sum of their weights
-    answers: int  # number of samples of positive weight
+    answers: int  # number of samples, or of steps, of positive weight
 
 
 def batches(
@@ -71,93 +101,324 @@ def batches(
             x = data.x.read(numbers[part])
         else:
             x = choose(data.x, part)
+        if data.scaling is not None:
+            x = data.scaling.apply(x)
         target = choose(data.target, part)
         weights = choose(data.weight, part)
-        if weight is None:
+        known = None if weight is None else weight[part]
+        if data.padded is not None:
+            weights = leave_out_padding(find_loss_mask(data.padded, x), weights, like=x)
+            known = None if weights is None else to_numpy(weights)
+        if known is None:
             count = part.stop - part.start
             yield Batch(x, target, weights, count, count)
         else:
-            total = float(weight[part].sum())
-            yield Batch(x, target, weights, total, int(np.count_nonzero(weight[part])))
+            yield Batch(x, target, weights, float(known.sum()), int(np.count_nonzero(known)))
 
 
-def check_data(model: Layer, params: Tree, data: Samples, loss: str) -> Data:
-    """Check that the parts of `data` fit each other, the model and the loss.
+def find_loss_mask(model: Layer, x: Array) -> Array | None:
+    """Which steps of the model's output are padding (False); None if none is, or nothing says so.
+
+    `x` are samples of the model, shape (B, T, ...).
+    """
+    if model.padding_value is None:
+        return None
+    mask = model.out_mask(find_mask(x, model.padding_value))
+    return None if mask is None or bool(namespace(mask).all(mask)) else mask
+
+
+def leave_out_padding(mask: Array | None, weight: Array | None, like: Array) -> Array | None:
+    """Weights of steps, (B, T), which are 0 where `mask` is False; as before if it is None."""
+    if mask is None:
+        return weight
+    xp = namespace(mask)
+    if weight is None:
+        return xp.astype(mask, like.dtype)
+    if weight.ndim == 1:
+        weight = xp.reshape(weight, (-1, 1))
+    return xp.where(mask, weight, xp.zeros_like(weight))
+
+
+def prepare_data(
+    model: Layer,
+    params: Tree,
+    data: Samples,
+    loss: str | Loss,
+    scale: float | None = None,
+    class_weight: ClassWeight | None = None,
+) -> Data:
+    """Check that the parts of `data` fit each other, the model, its parameters and the loss.
 
     Parameters
     ----------
     model : Layer
     params : tree of arrays
-        Whose library, dtype and device the samples of a source get.
+        Whose library and dtype the arrays have; the samples of a source get them.
     data : ``(x, target)`` or ``(x, target, sample_weight)``
         x is an array, of which every number is checked, or a `Source`, whose numbers are not.
-    loss : str
+    loss : str or Loss
+    scale : float, optional
+        Of integer samples.
+    class_weight : dict or sequence, optional
+        Factors of the weights of samples, by their labels.
+
+    Returns
+    -------
+    Data
+        Integer targets and weights have the parameters' dtype, except for labels. Steps of padding
+        have the weight 0.
 
     Raises
     ------
     DataError, ShapeError, DtypeError, ConventionError
         If they do not.
     """
+    get_loss(loss)
+    x, target, weight = _as_parts(data)
+    like = find_like(params, x)
+    x, shape = _prepare_samples(model, params, x, like, scale)
+    scaling = None if scale is None else Scaling(plain(scale), like.dtype)
+    # Padding does not count.
+    sizes = model.out_shape(shape[1:]) or ()
+    known = (shape[0], *[size for size in sizes if size is not None])  # all, as those of x are
+    padded = None
+    if len(known) == 3 and isinstance(x, Reader):
+        padded = model
+    elif len(known) == 3:
+        samples = x if scaling is None else scaling.apply(x)
+        weight = leave_out_padding(find_loss_mask(model, samples), weight, like)
+    # The target and what its samples count for.
+    if class_weight is not None:
+        weight = _weigh_classes(class_weight, loss, target, weight, known)
+    if isinstance(loss, str):
+        check_targets(loss, target, known, weight)
+    else:
+        _check_own_target(target, weight, known)
+    target, weight = _convert(loss, target, weight, like, known)
+    return Data(x, target, weight, scaling, padded)
+
+
+def _as_parts(data: Any) -> tuple[Any, Array, Array | None]:
+    """Samples, targets and weights, as arrays or a source."""
     if not isinstance(data, tuple | list) or len(data) not in (2, 3):
         raise DataError("data is not (x, target) or (x, target, sample_weight)")
-    x = data[0]
+    x = data[0] if isinstance(data[0], Source) else check_numeric("x", data[0])
     target = check_numeric("target", data[1])
-    weight = data[2] if len(data) == 3 else None
-    if isinstance(x, Source):
-        shape = (len(x), *x.shape)
-        x = Reader.for_params(x, params)
-    else:
-        x = check_numeric("x", x)
-        shape = tuple(x.shape)
+    weight = None
+    if len(data) == 3 and data[2] is not None:
+        weight = check_numeric("sample_weight", data[2])
+    for name, array in {"target": target, "sample_weight": weight}.items():
+        is_array = array is not None and not holds_objects(array)
+        if is_array and namespace(array).isdtype(array.dtype, "complex floating"):
+            raise DtypeError(f"{name} has dtype {array.dtype}, expected real numbers")
+    return x, target, weight
+
+
+def find_like(params: Tree, x: Array | Source) -> Array:
+    """An array whose library and dtype the data have: a parameter, or else x itself."""
+    leaves = tree.leaves(params)
+    if leaves:
+        return leaves[0]
+    is_array = not isinstance(x, Source) and is_floating(x)
+    return x if is_array else np.zeros(1, "float32")
+
+
+def _prepare_samples(
+    model: Layer, params: Tree, x: Array | Source, like: Array, scale: float | None
+) -> tuple[Array | Reader, tuple[int, ...]]:
+    """Checked samples, or the reader of a source, and their shape."""
+    if scale is not None:
+        check_scale(scale)
+    shape = (len(x), *x.shape) if isinstance(x, Source) else tuple(x.shape)
     if len(shape) < 2 or shape[0] == 0:
         raise ShapeError(f"x has shape {shape}, expected at least one sample, (B, ...)")
-    if not isinstance(x, Reader) and is_floating(x):
-        _check_finite(x)
-    sizes = model.out_shape(shape[1:]) or ()
-    known = [size for size in sizes if size is not None]  # all, as those of x are
-    check_targets(loss, target, (shape[0], *known), weight)
-    return Data(x, target, weight)
+    if not isinstance(x, Source):
+        check_samples(x, like, scale, model.padding_value)
+        return x, shape
+    if scale is not None:
+        raise ConventionError("scale is of arrays of integers; a source scales its own samples")
+    return Reader.for_params(x, params), shape
 
 
-def _check_finite(x: Array) -> None:
+def hold_out(
+    data: Samples, validation: Samples | float | None, seed: int
+) -> tuple[Samples, Samples | None]:
+    """Samples for training and for validation, which may be a share of `data`, drawn at random.
+
+    Raises
+    ------
+    ConventionError, DataError
+        If the share is not in (0, 1), or one of the parts would have no samples.
+    """
+    if validation is None or isinstance(validation, tuple | list):
+        return data, validation
+    check_number("validation", validation, "data, or a share of them in (0, 1)", _is_share)
+    parts = _as_parts(data)
+    samples = len(parts[0]) if isinstance(parts[0], Source) else parts[0].shape[0]
+    for part in parts[1:]:
+        if part is not None and part.shape[:1] != (samples,):
+            raise ShapeError(
+                f"x has {samples} samples, a part beside it shape {tuple(part.shape)}; expected "
+                "as many of each"
+            )
+    count = round(samples * validation)
+    if not 0 < count < samples:
+        raise DataError(
+            f"validation={validation} of {samples} samples is {count}; expected at least one "
+            "in each part"
+        )
+    order = stream(seed, "validation").permutation(samples)
+    return _take_samples(parts, order[count:]), _take_samples(parts, order[:count])
+
+
+def _is_share(value: Any) -> bool:
+    return 0 < value < 1
+
+
+def _take_samples(parts: tuple[Any, Array, Array | None], numbers: np.ndarray) -> Samples:
+    """The samples of these numbers, in their order."""
+    numbers = np.sort(numbers)
+
+    def take(part: Array | None) -> Any:
+        if part is None:
+            return None
+        xp = namespace(part)
+        return xp.take(part, xp.asarray(numbers, device=device(part)), axis=0)
+
+    x, target, weight = parts
+    chosen = Subset(x, numbers) if isinstance(x, Source) else take(x)
+    return chosen, take(target), take(weight)
+
+
+def check_scale(scale: float) -> float:
+    """`scale`, if it is a finite number other than 0."""
+    return check_number("scale", scale, "a finite number other than 0", _is_scale)
+
+
+def _is_scale(scale: float) -> bool:
+    return math.isfinite(scale) and scale != 0
+
+
+def check_samples(x: Array, leaf: Array, scale: float | None, padding: float | None = None) -> None:
+    """Raise unless samples fit the parameters, of which one is `leaf`, and are finite numbers.
+
+    Steps of sequences that are filled with `padding` may hold a NaN.
+    """
+    _check_library("x", x, leaf)
+    if not is_floating(x):
+        if scale is None:
+            raise DtypeError(
+                f"x has dtype {x.dtype}, expected the parameters' dtype, {leaf.dtype}; convert it, "
+                "or give scale=, which integers are multiplied by (1/255 for 8-bit pixels)"
+            )
+        if not namespace(x).isdtype(x.dtype, ("bool", "integral")):
+            raise DtypeError(f"x has dtype {x.dtype}, expected integers, as there is a scale")
+        return
+    if scale is not None:
+        raise DtypeError(f"x has dtype {x.dtype}, expected integers, as there is a scale")
+    _check_dtype("x", x, leaf)
+    if padding is not None and math.isnan(padding) and x.ndim > 2:
+        x = clear_padding(x, find_mask(x, padding))
+    _check_finite(x)
+
+
+def _check_finite(x: Array, name: str = "x") -> None:
     xp = namespace(x)
     wrong = ~xp.isfinite(x)
     if xp.any(wrong):
         where = tuple(int(k) for k in np.argwhere(to_numpy(wrong))[0])
-        raise DataError(f"x holds {float(x[where])} at {where}, expected finite numbers")
+        raise DataError(f"{name} holds {float(x[where])} at {where}, expected finite numbers")
 
 
-def convert_to_dtype_of(params: Tree, loss: str, data: Data) -> Data:
-    """Convert integer targets and weights to the parameters' dtype.
-
-    Raises
-    ------
-    DtypeError
-        If an array is of another library than the parameters, or of another floating dtype.
-    """
-    leaf = tree.leaves(params)[0]
-    arrays = {"target": data.target, "sample_weight": data.weight}
-    if not isinstance(data.x, Reader):
-        arrays = {"x": data.x, **arrays}
-    for name, array in arrays.items():
-        if array is not None and namespace(array) is not namespace(leaf):
-            raise DtypeError(
-                f"{name} is of {namespace(array).__name__}, the parameters of "
-                f"{namespace(leaf).__name__}; expected arrays of one library"
-            )
-    target, weight = convert_integers(loss, data.target, data.weight, leaf)
-    if "x" in arrays and not is_floating(data.x):
+def _check_library(name: str, array: Array, leaf: Array) -> None:
+    if namespace(array) is not namespace(leaf):
         raise DtypeError(
-            f"x has dtype {data.x.dtype}, expected the parameters' dtype, {leaf.dtype}"
+            f"{name} is of {namespace(array).__name__}, the parameters of "
+            f"{namespace(leaf).__name__}; expected arrays of one library"
         )
-    arrays |= {"target": target, "sample_weight": weight}
-    for name, array in arrays.items():
-        if array is not None and is_floating(array) and array.dtype != leaf.dtype:
-            raise DtypeError(
-                f"{name} has dtype {array.dtype}, the parameters have {leaf.dtype}; "
-                "convert one of them"
-            )
-    return Data(data.x, target, weight)
+
+
+def _check_dtype(name: str, array: Array, leaf: Array) -> None:
+    if is_floating(array) and array.dtype != leaf.dtype:
+        raise DtypeError(
+            f"{name} has dtype {array.dtype}, the parameters have {leaf.dtype}; convert one of them"
+        )
+
+
+def _check_own_target(target: Array, weight: Array | None, shape: Sequence[int]) -> None:
+    """Raise unless there is a target of a loss of one's own for each sample, and its weight."""
+    check_shape("target", target, (shape[0], *[None] * (target.ndim - 1)))
+    if is_floating(target):
+        _check_finite(target, "target")
+    if weight is not None:
+        check_weights(weight, shape)
+
+
+def _weigh_classes(
+    class_weight: ClassWeight,
+    loss: str | Loss,
+    target: Array,
+    weight: Array | None,
+    shape: Sequence[int],
+) -> Array:
+    """Weights of the samples or steps, times those of their classes."""
+    if loss != "softmax_cross_entropy":
+        raise ConventionError(
+            f"class_weight is of labels, which softmax_cross_entropy has, the loss is {loss!r}; "
+            "give the samples weights"
+        )
+    check_targets(loss, target, shape, weight)
+    # The weight of each class.
+    if not isinstance(class_weight, Mapping | tuple | list | np.ndarray):
+        raise ConventionError(
+            f"class_weight is {class_weight!r}, expected a dict from class to number, or a sequence"
+        )
+    classes = shape[-1]
+    factors = np.ones(classes)
+    named = class_weight.items() if isinstance(class_weight, Mapping) else enumerate(class_weight)
+    for k, factor in named:
+        check_number(f"class_weight of {k}", factor, "a finite number >= 0", _is_weight)
+        if isinstance(k, bool) or not isinstance(k, int | np.integer) or not 0 <= k < classes:
+            raise ConventionError(f"class_weight is of class {k!r}, expected 0 to {classes - 1}")
+        factors[k] = factor
+    # The class of each sample.
+    xp = namespace(target)
+    labels = target
+    if not are_labels(loss, target, len(shape)):
+        if not bool(xp.all((target == 0) | (target == 1))):
+            raise DataError("class_weight needs integer labels or one-hot rows, got probabilities")
+        labels = xp.argmax(target, axis=-1)
+    counted = (
+        None
+        if weight is None
+        else xp.reshape(weight, (*weight.shape, *[1] * (labels.ndim - weight.ndim)))
+    )
+    if counted is not None:
+        labels = xp.where(counted > 0, labels, xp.zeros_like(labels))
+    of_labels = xp.take(xp.asarray(factors, device=device(labels)), xp.reshape(labels, (-1,)))
+    of_labels = xp.reshape(of_labels, labels.shape)
+    return of_labels if counted is None else of_labels * counted
+
+
+def _is_weight(factor: float) -> bool:
+    return 0 <= factor < math.inf
+
+
+def _convert(
+    loss: str | Loss, target: Array, weight: Array | None, leaf: Array, shape: Sequence[int]
+) -> tuple[Array, Array | None]:
+    """Convert integer targets and weights to the parameters' dtype; labels stay integers."""
+    for name, array in {"target": target, "sample_weight": weight}.items():
+        if array is not None:
+            _check_library(name, array, leaf)
+    if isinstance(loss, str):
+        is_of_classes = are_labels(loss, target, len(shape))
+        target = target if is_of_classes else convert_integers(target, leaf)
+    weight = None if weight is None else convert_integers(weight, leaf)
+    for name, array in {"target": target, "sample_weight": weight}.items():
+        if array is not None:
+            _check_dtype(name, array, leaf)
+    return target, weight
 
 
 def identify_source(source: Source, name: str) -> Identity:
@@ -168,7 +429,12 @@ def identify_source(source: Source, name: str) -> Identity:
     return Identity({name: text}, {})
 
 
-def fingerprint(parts: Iterable[Array | Reader | None]) -> str:
+def fingerprint(data: Data) -> str:
+    """Checksum of the arrays, and of the texts of sources, of a data set."""
+    return checksum((data.x, data.target, data.weight))
+
+
+def checksum(parts: Iterable[Array | Reader | None]) -> str:
     """CRC-32 of arrays and of the texts of sources.
 
     A run that is resumed recognises its data and its first parameters by it.

@@ -163,12 +163,18 @@ def make_history(training: Training, state: TrainingState) -> History:
     stopping = training.early_stopping
     best = state.best
     if stopping is None or best is None:
-        return History(state.rows, state.params, state.average, stopped_early=state.stopping)
+        return History(
+            state.rows,
+            state.params,
+            state.average,
+            stopped_early=state.stopping,
+            scale=training.scale,
+        )
     kept = (state.params, state.average)
     if stopping.restore_best:
         kept = (best["params"], best["average"])
     stopped = state.finished or state.stopping
-    return History(state.rows, *kept, best["epoch"], stopped)
+    return History(state.rows, *kept, best["epoch"], stopped, training.scale)
 
 
 def _format(numbers: dict[str, float]) -> dict[str, str]:

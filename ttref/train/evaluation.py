@@ -2,13 +2,22 @@
 
 import numpy as np
 
-from ttref.arrays import namespace
+from ttref import tree
+from ttref.arrays import check_numeric, namespace, plain
 from ttref.checks import check_count
-from ttref.contracts import Array, Source, Tree
+from ttref.contracts import Array, Loss, Source, Tree
 from ttref.layers import Layer
-from ttref.losses import LOSSES
+from ttref.losses import get_loss
 from ttref.machine.process import own_blas_threads
-from ttref.train.data import Data, Samples, batches, check_data
+from ttref.train.data import (
+    Data,
+    Samples,
+    Scaling,
+    batches,
+    check_samples,
+    check_scale,
+    prepare_data,
+)
 from ttref.train.source import Reader
 from ttref.train.sums import BatchScore, collect, compute_means, count_right, new_sums
 
@@ -17,8 +26,9 @@ def evaluate(
     model: Layer,
     params: Tree,
     data: Samples,
-    loss: str = "softmax_cross_entropy",
+    loss: str | Loss = "softmax_cross_entropy",
     batch_size: int = 1000,
+    scale: float | None = None,
 ) -> dict[str, float]:
     """Mean loss, and accuracy where the loss has one.
 
@@ -28,9 +38,11 @@ def evaluate(
     params : tree of arrays
     data : ``(x, target)`` or ``(x, target, sample_weight)``
         x is an array, shape (S, ...), or a `Source`, of which one batch at a time is in memory.
-    loss : str
-        softmax_cross_entropy, binary_cross_entropy or mean_squared_error.
+    loss : str or Loss
+        As that of `fit`.
     batch_size : int
+    scale : float, optional
+        What integer x is multiplied by, as in `fit`.
 
     Returns
     -------
@@ -44,14 +56,14 @@ def evaluate(
         If the arguments do not fit each other.
     """
     check_count("batch_size", batch_size)
-    checked = check_data(model, params, data, loss)
+    checked = prepare_data(model, params, data, loss, scale)
     return evaluate_checked(model, params, checked, loss, batch_size)
 
 
 def evaluate_checked(
-    model: Layer, params: Tree, data: Data, loss: str, batch_size: int
+    model: Layer, params: Tree, data: Data, loss: str | Loss, batch_size: int
 ) -> dict[str, float]:
-    """As `evaluate`, for data that `check_data` returned."""
+    """As `evaluate`, for data that `prepare_data` returned."""
     sums = new_sums()
     pending: list[BatchScore] = []
     with own_blas_threads():
@@ -59,14 +71,20 @@ def evaluate_checked(
         for batch in batches(data, batch_size):
             if batch.total > 0:
                 prediction, _ = model.forward(params, batch.x)
-                value, _ = LOSSES[loss].forward(prediction, batch.target, batch.weight)
+                value, _ = get_loss(loss).forward(prediction, batch.target, batch.weight)
                 right, answers = count_right(loss, prediction, batch)
                 pending.append(BatchScore(value, right, answers, batch.total))
     collect(sums, pending)
     return compute_means(sums)
 
 
-def predict(model: Layer, params: Tree, x: Array | Source, batch_size: int = 1000) -> Array:
+def predict(
+    model: Layer,
+    params: Tree,
+    x: Array | Source,
+    batch_size: int = 1000,
+    scale: float | None = None,
+) -> Array:
     """The model's outputs outside training, computed in batches.
 
     Parameters
@@ -76,12 +94,25 @@ def predict(model: Layer, params: Tree, x: Array | Source, batch_size: int = 100
     x : array, shape (S, ...), or Source
         Of a source, one batch at a time is in memory.
     batch_size : int
+    scale : float, optional
+        What integer x is multiplied by, as in `fit`.
 
     Returns
     -------
     y : array, shape (S, ...)
+
+    Raises
+    ------
+    DtypeError, DataError
+        If x is not what `fit` takes.
     """
     check_count("batch_size", batch_size)
+    scaling = None
+    leaves = tree.leaves(params)
+    if not isinstance(x, Source) and leaves:
+        x = check_numeric("x", x)
+        check_samples(x, leaves[0], scale, model.padding_value)
+        scaling = None if scale is None else Scaling(plain(check_scale(scale)), leaves[0].dtype)
     samples = len(x) if isinstance(x, Source) else x.shape[0]
     starts = range(0, max(samples, 1), batch_size)
     slices = [slice(start, min(start + batch_size, samples)) for start in starts]
@@ -91,5 +122,7 @@ def predict(model: Layer, params: Tree, x: Array | Source, batch_size: int = 100
         parts = (reader.read(numbers[part]) for part in slices)
     else:
         parts = (x[part, ...] for part in slices)
+    if scaling is not None:
+        parts = (scaling.apply(part) for part in parts)
     outputs = [model.forward(params, part)[0] for part in parts]
     return namespace(*outputs).concat(outputs, axis=0)

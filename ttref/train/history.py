@@ -37,6 +37,8 @@ class History:
         the validation loss, else by the loss. None if no epoch was finished.
     stopped_early : bool
         Whether early stopping or a callback ended the run before its last epoch.
+    scale : float or None
+        What integer samples were multiplied by; `evaluate` and `predict` take it.
 
     Examples
     --------
@@ -52,6 +54,7 @@ class History:
     average: Tree | None
     best_epoch: int | None = None
     stopped_early: bool = False
+    scale: float | None = None
 
     def __post_init__(self) -> None:
         if self.best_epoch is None and self.rows:

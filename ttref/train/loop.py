@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from os import PathLike
 
-from ttref.arrays import namespace
+from ttref.arrays import namespace, plain
 from ttref.checks import check_count
-from ttref.contracts import Optimizer, Tree
+from ttref.contracts import Loss, Optimizer, Tree
 from ttref.errors import CheckpointError
 from ttref.layers import Layer
 from ttref.machine.process import keep_freed_memory, own_blas_threads
@@ -13,7 +13,7 @@ from ttref.optim import EMA
 from ttref.rng import stream
 from ttref.train.callbacks import Callbacks, OnEpoch, OnStep
 from ttref.train.checkpoint import RunFolder
-from ttref.train.data import Samples
+from ttref.train.data import ClassWeight, Samples, hold_out, prepare_data
 from ttref.train.diagnosis import ignore_overflow
 from ttref.train.epoch import finish_epoch, make_history, train_epoch
 from ttref.train.graph import GraphStepper
@@ -23,7 +23,7 @@ from ttref.train.run_identity import RunIdentity
 from ttref.train.state import TrainingState
 from ttref.train.step import Stepper
 from ttref.train.stopping import EarlyStopping
-from ttref.train.training import Training, check_model, prepare_data
+from ttref.train.training import Training, check_model
 
 
 def fit(
@@ -34,8 +34,10 @@ def fit(
     epochs: int,
     *,
     batch_size: int = 64,
-    loss: str = "softmax_cross_entropy",
-    validation: Samples | None = None,
+    loss: str | Loss = "softmax_cross_entropy",
+    validation: Samples | float | None = None,
+    class_weight: ClassWeight | None = None,
+    scale: float | None = None,
     l2: Mapping[str, float] | None = None,
     clip_norm: float | None = None,
     ema: float | None = None,
@@ -59,17 +61,26 @@ def fit(
     data : ``(x, target)`` or ``(x, target, sample_weight)``
         Arrays of the parameters' namespace and dtype; the first axis counts samples. In place of
         the array x, a `ttref.contracts.Source` reads the samples of each batch when it is needed:
-        its data may be larger than memory, and its values are not checked.
+        its data may be larger than memory, and its values are not checked. If the model returns
+        sequences, (B, T, C), labels and weights may be of steps, (B, T); padding does not count.
     optimizer : SGD or Adam
     epochs : int
         Passes over the data in all, those before a resume included.
     batch_size : int
         The last batch of an epoch may be smaller.
-    loss : str
-        softmax_cross_entropy, binary_cross_entropy or mean_squared_error.
-    validation : like `data`, optional
+    loss : str or Loss
+        softmax_cross_entropy, binary_cross_entropy or mean_squared_error; or an object with
+        ``forward(prediction, target, sample_weight)`` and ``backward(dloss, cache)``, see
+        `ttref.contracts.Loss`.
+    validation : like `data`, or float, optional
         Evaluated after every epoch in batches of as many samples, with the moving average of the
-        weights if there is one.
+        weights if there is one. A number in (0, 1) is the share of `data` that is held out for it:
+        the samples are drawn by `seed`.
+    class_weight : dict from class to number, or sequence of numbers, optional
+        Factors of the weights of the training samples, by their labels; 0 leaves a class out.
+    scale : float, optional
+        What x of an integer dtype is multiplied by, 1/255 for 8-bit pixels, in training and
+        validation. `History.scale` keeps it for `evaluate` and `predict`.
     l2 : dict from parameter name to rate, optional
         Penalty ``rate * sum(p ** 2)``, added to the training loss; names as in `ops.l2`.
     clip_norm : float, optional
@@ -117,8 +128,9 @@ def fit(
     check_count("epochs", epochs)
     average = None if ema is None else EMA(ema)
     check_model(model, params, optimizer)
-    checked = prepare_data(model, params, data, loss)
-    held_out = None if validation is None else prepare_data(model, params, validation, loss)
+    samples, others = hold_out(data, validation, seed)
+    checked = prepare_data(model, params, samples, loss, scale, class_weight)
+    held_out = None if others is None else prepare_data(model, params, others, loss, scale)
     training = Training(
         model=model,
         data=checked,
@@ -126,6 +138,7 @@ def fit(
         optimizer=optimizer,
         batch_size=batch_size,
         loss=loss,
+        scale=None if scale is None else plain(scale),
         l2=l2,
         clip_norm=clip_norm,
         average=average,
@@ -142,8 +155,8 @@ def fit(
     _check_not_beyond(epochs, state, folder)
     # Train.
     keep_freed_memory()
-    plain = Stepper(training, state.params)
-    stepper = GraphStepper(plain, state) if graph else plain
+    one_by_one = Stepper(training, state.params)
+    stepper = GraphStepper(one_by_one, state) if graph else one_by_one
     _train_epochs(stepper, state, epochs, folder, progress)
     return make_history(training, state)
 

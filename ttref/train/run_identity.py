@@ -10,7 +10,7 @@ from ttref.checks import suggest
 from ttref.contracts import Tree
 from ttref.errors import CheckpointError, ConventionError
 from ttref.identity import identify
-from ttref.train.data import fingerprint, identify_source
+from ttref.train.data import checksum, fingerprint, identify_source
 from ttref.train.source import Reader
 from ttref.train.training import Training
 
@@ -64,8 +64,10 @@ class RunIdentity:
             "dtype": str(tree.leaves(params)[0].dtype),
             "data": fingerprint(training.data),
             "validation": None if held_out is None else fingerprint(held_out),
-            "start": fingerprint(tree.leaves(params)),
+            "start": checksum(tree.leaves(params)),
         }
+        if training.scale is not None:
+            self.settings["scale"] = repr(training.scale)
         self.reprs = {name: repr(getattr(training, name)) for name in IDENTIFIED}
         self.named = {} if named is None else self._check_named(named)
         for name, text in self.named.items():

@@ -13,7 +13,7 @@ from ttref import ops, tree
 from ttref.arrays import namespace
 from ttref.contracts import Array, OptimizerState, Tree
 from ttref.errors import DivergenceError
-from ttref.losses import LOSSES
+from ttref.losses import get_loss
 from ttref.optim import clipping, ravel_gradients
 from ttref.rng import RNG
 from ttref.train.data import Batch
@@ -43,7 +43,7 @@ class Stepper:
         training = self.training
         # Forward.
         prediction, cache = training.model.forward(state.params, batch.x, train=True, rng=rng)
-        loss_operator = LOSSES[training.loss]
+        loss_operator = get_loss(training.loss)
         loss, loss_cache = loss_operator.forward(prediction, batch.target, batch.weight)
         # Backward.
         dprediction = loss_operator.backward(1, loss_cache)

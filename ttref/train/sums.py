@@ -6,7 +6,7 @@ from typing import NamedTuple, TypedDict
 import numpy as np
 
 from ttref.arrays import namespace, to_numpy
-from ttref.contracts import Array
+from ttref.contracts import Array, Loss
 from ttref.train.data import Batch
 
 
@@ -40,23 +40,31 @@ def new_sums() -> Sums:
     return {"loss": 0.0, "weight": 0.0, "right": 0, "answers": 0}
 
 
-def count_right(loss: str, prediction: Array, batch: Batch) -> Answers:
+def has_accuracy(loss: str | Loss) -> bool:
+    """Whether the loss defines which answers are correct."""
+    return loss in ("softmax_cross_entropy", "binary_cross_entropy")
+
+
+def count_right(loss: str | Loss, prediction: Array, batch: Batch) -> Answers:
     """Count the correct answers of a batch; (0, 0) where the loss does not define any.
 
-    Samples of weight 0 do not count. `right` stays on the device.
+    Samples and steps of weight 0 do not count. `right` stays on the device.
     """
+    if not has_accuracy(loss):
+        return Answers(0, 0)
     xp = namespace(prediction)
     target = batch.target
     if loss == "softmax_cross_entropy":
-        labels = target if target.ndim == 1 else xp.argmax(target, axis=1)
-        right = xp.argmax(prediction, axis=1) == labels
-    elif loss == "binary_cross_entropy":
-        right = (prediction > 0) == (target > 1 / 2)
+        labels = target if target.ndim < prediction.ndim else xp.argmax(target, axis=-1)
+        right = xp.argmax(prediction, axis=-1) == labels
     else:
-        return Answers(0, 0)
-    if batch.weight is not None:
-        right = right & xp.reshape(batch.weight > 0, (-1, *[1] * (right.ndim - 1)))
-    return Answers(xp.count_nonzero(right), batch.answers * math.prod(right.shape[1:]))
+        right = (prediction > 0) == (target > 1 / 2)
+    weight = batch.weight
+    counted = 1
+    if weight is not None:
+        counted = weight.ndim
+        right = right & xp.reshape(weight > 0, (*weight.shape, *[1] * (right.ndim - counted)))
+    return Answers(xp.count_nonzero(right), batch.answers * math.prod(right.shape[counted:]))
 
 
 def collect(sums: Sums, pending: list[BatchScore]) -> bool:

@@ -6,22 +6,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from ttref import ops, tree
+from ttref.arrays import describe, holds_objects, namespace
 from ttref.checks import check_count, check_not_negative, check_positive
-from ttref.contracts import Optimizer, Tree
-from ttref.errors import ConventionError
+from ttref.contracts import Loss, Optimizer, Tree
+from ttref.errors import ConventionError, DtypeError
 from ttref.layers import Layer
 from ttref.optim import EMA
 from ttref.train.callbacks import Callbacks
-from ttref.train.data import (
-    Data,
-    Samples,
-    batches,
-    check_data,
-    convert_to_dtype_of,
-)
+from ttref.train.data import Data, batches
 from ttref.train.diagnosis import ignore_overflow
 from ttref.train.state import TrainingState
 from ttref.train.stopping import EarlyStopping
+from ttref.train.sums import has_accuracy
 
 
 @dataclass(frozen=True)
@@ -33,7 +29,8 @@ class Training:
     validation: Data | None
     optimizer: Optimizer
     batch_size: int
-    loss: str
+    loss: str | Loss
+    scale: float | None
     l2: Mapping[str, float] | None
     clip_norm: float | None
     average: EMA | None
@@ -66,7 +63,7 @@ class Training:
     @property
     def columns(self) -> list[str]:
         """Names of the numbers that every epoch's row of the history has."""
-        scores = ["loss"] if self.loss == "mean_squared_error" else ["loss", "accuracy"]
+        scores = ["loss", "accuracy"] if has_accuracy(self.loss) else ["loss"]
         checked = [] if self.validation is None else [f"val_{name}" for name in scores]
         return [*scores, *checked, "lr", "seconds"]
 
@@ -83,16 +80,45 @@ class Training:
 
 
 def check_model(model: Layer, params: Tree, optimizer: Optimizer) -> None:
-    """Raise `ConventionError` unless these are a layer with parameters, and an optimiser."""
+    """Raise unless these are a layer with parameters that can be trained, and an optimiser."""
     if not isinstance(model, Layer):
-        raise ConventionError(f"model is {model!r}, expected a ttref Layer")
+        raise ConventionError(f"model is {model!r}, expected a ttref Layer{_made(model)}")
     if not tree.leaves(params):
         raise ConventionError(f"{model} has no parameters, so there is nothing to train")
     for name in ("init", "advance", "lr"):
-        if not hasattr(optimizer, name):
-            raise ConventionError(f"optimizer is {optimizer!r}, expected SGD or Adam")
+        if not hasattr(optimizer, name) or isinstance(optimizer, type):
+            raise ConventionError(
+                f"optimizer is {optimizer!r}, expected SGD or Adam{_made(optimizer)}"
+            )
+    check_parameters(params)
 
 
-def prepare_data(model: Layer, params: Tree, data: Samples, loss: str) -> Data:
-    """Check `data`, and convert integer targets and weights to the parameters' dtype."""
-    return convert_to_dtype_of(params, loss, check_data(model, params, data, loss))
+def _made(value: object) -> str:
+    """What to do with a class where an instance is expected, as the end of a sentence."""
+    return f"; call the class, {value.__name__}(...)" if isinstance(value, type) else ""
+
+
+def check_parameters(params: Tree) -> None:
+    """Raise unless all leaves are arrays of real numbers of one floating dtype.
+
+    Raises
+    ------
+    DtypeError
+        Names the first leaf that is not.
+    """
+    named = tree.flatten(params)
+    first = next(iter(named))
+    for name, leaf in named.items():
+        if not hasattr(leaf, "dtype") or not hasattr(leaf, "shape"):
+            raise DtypeError(f"parameter {name} is a {describe(leaf)}, expected an array")
+        is_real = not holds_objects(leaf) and namespace(leaf).isdtype(leaf.dtype, "real floating")
+        if not is_real:
+            raise DtypeError(
+                f"parameter {name} has dtype {leaf.dtype}, expected real floating-point numbers; "
+                "use init's dtype=, or convert it"
+            )
+        if leaf.dtype != named[first].dtype:
+            raise DtypeError(
+                f"parameter {name} has dtype {leaf.dtype}, {first} has {named[first].dtype}; "
+                "expected one dtype"
+            )
