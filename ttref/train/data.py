@@ -250,7 +250,7 @@ def hold_out(
     ConventionError, DataError
         If the share is not in (0, 1), or one of the parts would have no samples.
     """
-    if validation is None or isinstance(validation, tuple | list):
+    if not isinstance(validation, float | int | np.number | str):
         return data, validation
     check_number("validation", validation, "data, or a share of them in (0, 1)", _is_share)
     parts = _as_parts(data)
