@@ -16,6 +16,7 @@ from ttref.arrays import check_numeric, describe, is_floating, namespace, to_num
 from ttref.checks import check_number
 from ttref.contracts import Array, Cores, Modes
 from ttref.errors import ConventionError, DataError, InexactError, RankError, ShapeError
+from ttref.tt.scaling import exponent_of, level, normalized, shift, spread
 
 
 def tt_svd(
@@ -49,7 +50,7 @@ def tt_svd(
         raise ShapeError(f"tensor has shape {tensor.shape}, expected at least one axis, none empty")
     d = tensor.ndim
     caps = _rank_bounds(max_rank, d)
-    rest, scale = _normalized(tensor)
+    rest, exponent = normalized(tensor)
     budget = _budget(rel_error, rest, d)
     xp = namespace(tensor)
     cores = []
@@ -58,7 +59,7 @@ def tt_svd(
         u, rest = truncated_svd(xp.reshape(rest, (left * n, -1)), cap, budget)
         cores.append(xp.reshape(u, (left, n, -1)))
         left = u.shape[1]
-    return (*cores, xp.reshape(rest, (left, tensor.shape[-1], 1)) * scale)
+    return spread([*cores, xp.reshape(rest, (left, tensor.shape[-1], 1))], exponent)
 
 
 def decompose_matrix(
@@ -85,19 +86,41 @@ def orthogonalize(cores: Cores, side: str) -> tuple[Array, ...]:
     Left-orthonormal: the unfolding ``(r_{k-1} n_k m_k, r_k)`` has orthonormal columns. Ranks that
     exceed what an unfolding can have shrink to it.
     """
+    found, exponent = _orthogonalize(cores, side)
+    last = -1 if side == "left" else 0
+    size = exponent + exponent_of(found[last])
+    if size > math.frexp(float(namespace(*cores).finfo(cores[0].dtype).max))[1]:
+        raise DataError(
+            f"the norm of the matrix is about 2^{size}, which {cores[0].dtype} does not hold, and "
+            "one core of an orthogonalised train has that norm; scale the matrix before"
+        )
+    scaled = list(found)
+    scaled[last] = shift(found[last], exponent)
+    return tuple(scaled)
+
+
+def _orthogonalize(cores: Cores, side: str) -> tuple[tuple[Array, ...], int]:
+    """``(cores, e)``: the train is ``2 ** e`` times these cores, whose numbers are about 1."""
     if side == "right":
-        return _mirror(orthogonalize(_mirror(cores), "left"))
+        found, exponent = _orthogonalize(_mirror(cores), "left")
+        return _mirror(found), exponent
     if side != "left":
         raise ConventionError(f"side is {side!r}, expected 'left' or 'right'")
+    for k, core in enumerate(cores):
+        check_floating(f"core {k}", core)
     xp = namespace(*cores)
+    leveled, exponent = level(cores)
     result = []
     carry = None
-    for core in cores[:-1]:
-        core = check_floating("core", _absorb(carry, core))
+    for core in leveled[:-1]:
+        core = _absorb(carry, core)
         _, n, m, b = core.shape
         q, carry = xp.linalg.qr(xp.reshape(core, (-1, b)))
+        carry, moved = normalized(carry)
+        exponent += moved
         result.append(xp.reshape(q, (-1, n, m, q.shape[1])))
-    return (*result, check_floating("core", _absorb(carry, cores[-1])))
+    last, moved = normalized(_absorb(carry, leveled[-1]))
+    return (*result, last), exponent + moved
 
 
 def round_cores(
@@ -105,17 +128,18 @@ def round_cores(
 ) -> tuple[Array, ...]:
     """The nearest train, up to a factor sqrt(d - 1), of smaller ranks; bounds as in `tt_svd`."""
     caps = _rank_bounds(max_rank, len(cores))
-    first, *rest = orthogonalize(cores, "right")  # so the norm sits in the first core
-    core, scale = _normalized(first)
+    # The norm sits in the first core, whose entries are about 1; `exponent` is what it lacks.
+    found, exponent = _orthogonalize(cores, "right")
+    core, *rest = found
     budget = _budget(rel_error, core, len(cores))
-    xp = namespace(first)
+    xp = namespace(core)
     result = []
     for following, cap in zip(rest, caps, strict=True):
         a, n, m, b = core.shape
         u, carry = truncated_svd(xp.reshape(core, (a * n * m, b)), cap, budget)
         result.append(xp.reshape(u, (a, n, m, -1)))
         core = _absorb(carry, following)
-    return (*result, core * scale)
+    return spread([*result, core], exponent)
 
 
 def norm(cores: Cores) -> Array:
@@ -123,7 +147,8 @@ def norm(cores: Cores) -> Array:
 
     Unlike ``sqrt(inner(A, A))`` this keeps full precision for a small difference of two trains.
     """
-    return _vector_norm(orthogonalize(cores, "left")[-1])
+    found, exponent = _orthogonalize(cores, "left")
+    return shift(namespace(*found).linalg.vector_norm(found[-1]), exponent)
 
 
 def balance(cores: Cores) -> tuple[Array, ...]:
@@ -132,15 +157,24 @@ def balance(cores: Cores) -> tuple[Array, ...]:
     TT-SVD leaves the norm in the last core. Adam moves all entries by the same amount, so they
     should be of one size before they are trained, as they are in t3f's initial cores.
     """
-    sizes = [_root_mean_square(check_floating("core", core)) for core in cores]
-    if not all(sizes):
+    sizes = [_root_mean_square(check_floating(f"core {k}", c)) for k, c in enumerate(cores)]
+    if not all(mean for mean, _ in sizes):
         return tuple(cores)
-    mean = math.exp(sum(map(math.log, sizes)) / len(cores))
-    return tuple(core * (mean / size) for core, size in zip(cores, sizes, strict=True))
+    # Of the logarithm of the mean size, the whole part and the rest: exponents may be large.
+    d = len(cores)
+    whole, left = divmod(sum(exponent for _, exponent in sizes), d)
+    rest = (left + sum(math.log2(mean) for mean, _ in sizes)) / d
+    result = []
+    for core, size in zip(cores, sizes, strict=True):
+        mean, exponent = size
+        result.append(shift(core * (2**rest / mean), whole - exponent))
+    return tuple(result)
 
 
-def _root_mean_square(core: Array) -> float:
-    return float(_vector_norm(core)) / math.sqrt(math.prod(core.shape))
+def _root_mean_square(core: Array) -> tuple[float, int]:
+    """``(m, e)``: it is ``m * 2 ** e``, and m is about 1."""
+    core, exponent = normalized(core)
+    return float(namespace(core).linalg.vector_norm(core)) / math.prod(core.shape) ** 0.5, exponent
 
 
 def truncated_svd(matrix: Array, max_rank: int | None, budget: float) -> tuple[Array, Array]:
@@ -192,17 +226,10 @@ def _is_count(value: Any) -> bool:
     return not isinstance(value, bool) and isinstance(value, Integral) and int(value) >= 1
 
 
-def _vector_norm(x: Array) -> Array:
-    """Frobenius norm, finite wherever it can be."""
-    x, scale = _normalized(x)
-    return namespace(x).linalg.vector_norm(x) * scale
-
-
-def _normalized(x: Array) -> tuple[Array, Any]:
-    """``(x / s, s)``, s a power of two near the largest entry: exact, and its norm is finite."""
-    largest = float(namespace(x).max(abs(x)))
-    scale = 2.0 ** (math.frexp(largest)[1] - 1) if largest else 1.0
-    return x / scale, scale
+def vector_norm(x: Array) -> Array:
+    """Frobenius norm; it overflows only if it is not representable itself."""
+    x, exponent = normalized(x)
+    return shift(namespace(x).linalg.vector_norm(x), exponent)
 
 
 def check_floating(name: str, x: Array) -> Array:
