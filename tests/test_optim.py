@@ -16,7 +16,7 @@ from ttref.contracts import CPU_FLOAT32
 from ttref.errors import ConventionError, DtypeError, ShapeError
 from ttref.machine import blocks, threads
 from ttref.optim import EMA, SGD, Adam, clip_by_global_norm, clipping, rate_at
-from ttref.schedules import Step
+from ttref.schedules import Constant, Step
 
 STEPS = 50
 SHAPES = {"kernel": (4, 3), "cores": [(1, 2, 3, 2), (2, 2, 1, 1)], "scale": ()}
@@ -640,6 +640,20 @@ def test_rates_of_a_schedule_that_are_none_are_refused_when_they_come():
     ("kind", "options", "message"),
     [
         (SGD, {"lr": -0.1}, "lr is -0.1, expected a number >= 0 or a schedule"),
+        (
+            SGD,
+            {"lr": float("inf")},
+            "lr is inf, expected a number >= 0 or a schedule, not infinity",
+        ),
+        (SGD, {"lr": Constant}, r"lr is <class .*Constant'>, .*; call the class, Constant\(...\)"),
+        (SGD, {"lr": 0.1, "nesterov": 1}, "nesterov is 1, expected True or False"),
+        (
+            SGD,
+            {"lr": 0.1, "weight_decay": float("inf")},
+            "weight_decay is inf, expected a number >=",
+        ),
+        (Adam, {"lr": True}, "lr is True, expected a number"),
+        (Adam, {"eps": float("inf")}, "eps is inf, expected a positive number, not infinity"),
         (SGD, {"lr": "0.1"}, "lr is '0.1', expected a number"),
         (SGD, {"lr": True}, "lr is True, expected a number"),
         (SGD, {"lr": float("nan")}, "lr is nan, expected a number"),

@@ -131,6 +131,13 @@ def test_cosine_is_that_of_torch():
         (lambda: Exponential(0.1, -0.5, 1), "decay is -0.5"),
         (lambda: Exponential(0.1, 0.5, 0), "period is 0"),
         (lambda: Exponential(0.1, float("nan"), 1), "decay is nan"),
+        (
+            lambda: Exponential(np.inf, 0.5, 1),
+            "rate is inf, expected a positive number, not infinity",
+        ),
+        (lambda: Exponential(1, 0.5, 1, "yes"), "staircase is 'yes', expected True or False"),
+        (lambda: Constant(np.inf), "rate is inf, expected a number >= 0, not infinity"),
+        (lambda: Logspace(0, 1, 2.5), "count is 2.5, expected a positive integer"),
         (lambda: Exponential("0.1", 0.5, 1), "rate is '0.1', expected a positive number"),
         (lambda: Logspace(-2, -5, 0), "count is 0"),
         (lambda: Logspace(-2, -5, 5, period=-1), "period is -1"),

@@ -43,6 +43,11 @@ def suggest(value: Any, choices: Iterable[Any]) -> str:
     return f"; did you mean {known[close[0]]}?" if close else ""
 
 
+def suggest_call(value: Any) -> str:
+    """The end of a sentence about a class where an instance is expected; empty for others."""
+    return f"; call the class, {value.__name__}(...)" if isinstance(value, type) else ""
+
+
 def check_number(name: str, value: Any, expected: str, holds: Callable[[Any], bool]) -> Any:
     """`value`, if it is a real number that `holds` is true of; else say what was `expected`."""
     if isinstance(value, bool) or not isinstance(value, Real) or not holds(value):
@@ -58,6 +63,25 @@ def check_positive(name: str, value: Any) -> Any:
 def check_not_negative(name: str, value: Any) -> Any:
     """`value`, if it is a number that is 0 or larger; else raise `ConventionError`."""
     return check_number(name, value, "a number >= 0", is_not_negative)
+
+
+def check_finite_not_negative(name: str, value: Any) -> Any:
+    """`value`, if it is a finite number that is 0 or larger; else raise `ConventionError`."""
+    return check_number(name, value, "a number >= 0, not infinity", is_finite_not_negative)
+
+
+def check_finite_positive(name: str, value: Any) -> Any:
+    """`value`, if it is a finite number larger than 0; else raise `ConventionError`."""
+    return check_number(name, value, "a positive number, not infinity", _is_finite_positive)
+
+
+def is_finite_not_negative(value: Any) -> bool:
+    """Whether `value` is 0 or larger, and not infinite; a NaN is not."""
+    return math.isfinite(value) and value >= 0
+
+
+def _is_finite_positive(value: Any) -> bool:
+    return math.isfinite(value) and value > 0
 
 
 def is_positive(value: Any) -> bool:

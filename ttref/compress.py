@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeAlias, TypeGuard
 from ttref import storage, tree
 from ttref.arrays import namespace
 from ttref.contracts import Array, Namespace, Tree
-from ttref.errors import CheckpointError, ConventionError, ShapeError
+from ttref.errors import CheckpointError, ConventionError, DataError, DtypeError, ShapeError
 from ttref.layers import TTConv2d, TTDense
 from ttref.ops.tt_conv2d import join_filters
 from ttref.train import checkpoint
@@ -81,6 +81,8 @@ def compress(
     """
     if (max_rank is None) == (rel_error is None):
         raise ConventionError("give either max_rank or rel_error, the bound of the compression")
+    if isinstance(only, str):
+        raise ConventionError(f"only is {only!r}, expected a sequence of names: [{only!r}]")
     bounds = Bounds(max_rank, rel_error)
     unused_modes = dict(modes or {})
     rows: list[CompressedLayer] = []
@@ -181,6 +183,13 @@ def _compress_layer(
             f"products {N} and {M}"
         )
     # TT-SVD.
+    xp = namespace(kernel)
+    if not xp.isdtype(kernel.dtype, ("real floating", "complex floating")):
+        raise DtypeError(
+            f"the kernel of layer {name} has dtype {kernel.dtype}, expected floating-point numbers"
+        )
+    if not xp.all(xp.isfinite(kernel)):
+        raise DataError(f"the kernel of layer {name} holds a number that is not finite")
     kind = TTConv2d if kernel.ndim == 4 else TTDense
     layer, compressed = kind.from_dense(
         kernel, in_modes, out_modes, bounds.max_rank, bounds.rel_error, weights.get("bias")

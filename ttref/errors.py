@@ -33,6 +33,10 @@ class CheckpointError(TTRefError):
     """A checkpoint is damaged, of another run, or in the way."""
 
 
+class FolderInUseError(CheckpointError):
+    """A folder holds a run or results already, which are not those to be continued."""
+
+
 class DeviceError(TTRefError):
     """A device was asked for that is not there."""
 

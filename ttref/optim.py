@@ -21,13 +21,16 @@ from typing import Any, TypeAlias
 from array_api_compat import is_array_api_obj
 
 from ttref import tree
-from ttref.arrays import namespace, plain
+from ttref.arrays import is_floating, namespace, plain
 from ttref.checks import (
-    check_not_negative,
+    check_finite_not_negative,
+    check_finite_positive,
+    check_flag,
     check_number,
     check_positive,
     check_rate,
-    is_not_negative,
+    is_finite_not_negative,
+    suggest_call,
 )
 from ttref.contracts import Array, OptimizerState, Schedule, Tree
 from ttref.errors import ConventionError, DtypeError, ShapeError
@@ -59,6 +62,7 @@ class SGD:
 
     def __post_init__(self) -> None:
         _make_plain(self, fractions=("momentum",), others=("weight_decay",))
+        check_flag("nesterov", self.nesterov)
         if self.nesterov and not self.momentum:
             raise ConventionError("nesterov=True needs a positive momentum")
 
@@ -157,13 +161,32 @@ class Adam:
     weight_decay: float = 0.0
 
     def __post_init__(self) -> None:
-        check_positive("eps", self.eps)
+        check_finite_positive("eps", self.eps)
         _make_plain(self, fractions=("beta1", "beta2"), others=("weight_decay", "eps"))
 
     def init(self, params: Tree) -> OptimizerState:
-        """State before the first step: the step count and zero moments."""
+        """State before the first step: the step count and zero moments.
+
+        Raises
+        ------
+        ConventionError
+            If `eps` is 0 in the parameters' dtype: then a gradient of 0 would make 0 / 0.
+        """
         zeros = tree.zeros_like(params)
+        self._check_eps(zeros)
         return {"step": 0, "m": tree.ravel(zeros), "v": tree.ravel(zeros)}
+
+    def _check_eps(self, zeros: Tree) -> None:
+        """Raise `ConventionError` if `eps` of the first step is 0 in a dtype of the tree."""
+        smallest = self.eps * (1 - self.beta2) ** 0.5
+        for leaf in tree.leaves(zeros):
+            if is_floating(leaf):
+                info = namespace(leaf).finfo(leaf.dtype)
+                if smallest <= float(info.smallest_normal) * float(info.eps) / 2:
+                    raise ConventionError(
+                        f"eps={self.eps} of Adam is 0 in {leaf.dtype}, where a gradient of 0 would "
+                        "make 0 / 0; use eps=1e-3, SGD or float32"
+                    )
 
     def step(self, params: Tree, grads: Tree, state: OptimizerState) -> tuple[Tree, OptimizerState]:
         """Take one step from `params`, as `SGD.step`; the arguments stay as they are."""
@@ -373,14 +396,20 @@ def _make_plain(
     for name in fractions:
         check_rate(name, getattr(optimizer, name))
     for name in others:
-        check_not_negative(name, getattr(optimizer, name))
+        check_finite_not_negative(name, getattr(optimizer, name))
     names = [*fractions, *others]
-    if not isinstance(optimizer, EMA) and not callable(optimizer.lr):
+    if not isinstance(optimizer, EMA) and not _is_schedule(optimizer.lr):
         _check_lr(optimizer.lr)
         names.append("lr")
     for name in names:
         object.__setattr__(optimizer, name, plain(getattr(optimizer, name)))
 
 
-def _check_lr(lr: float) -> float:
-    return check_number("lr", lr, "a number >= 0 or a schedule", is_not_negative)
+def _is_schedule(lr: Any) -> bool:
+    """Whether `lr` can be called for the rate; a class cannot."""
+    return callable(lr) and not isinstance(lr, type)
+
+
+def _check_lr(lr: Any) -> Any:
+    expected = f"a number >= 0 or a schedule, not infinity{suggest_call(lr)}"
+    return check_number("lr", lr, expected, is_finite_not_negative)

@@ -32,6 +32,20 @@ def generator(seed: RNG | int) -> RNG:
     )
 
 
+def check_generator(rng: RNG | None, purpose: str) -> RNG:
+    """`rng`, if it draws numbers; raise `ConventionError` for None, and for a seed.
+
+    A seed would give each layer that draws the same numbers.
+    """
+    if rng is None:
+        raise ConventionError(f"{purpose} in training needs rng, a numpy.random.Generator")
+    if not all(hasattr(rng, method) for method in ("random", "integers", "uniform")):
+        raise ConventionError(
+            f"rng is {rng!r}, expected a numpy.random.Generator: numpy.random.default_rng(seed)"
+        )
+    return rng
+
+
 def stream(seed: int, purpose: str) -> np.random.Generator:
     """A generator for one purpose, ``"shuffle"`` for example, independent of all others.
 

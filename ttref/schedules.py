@@ -7,7 +7,13 @@ the number of steps to a rate is a schedule too (`ttref.contracts.Schedule`).
 import math
 from dataclasses import dataclass
 
-from ttref.checks import check_finite, check_not_negative, check_positive
+from ttref.checks import (
+    check_count,
+    check_finite,
+    check_finite_not_negative,
+    check_finite_positive,
+    check_flag,
+)
 from ttref.errors import ConventionError
 
 
@@ -18,7 +24,7 @@ class Constant:
     rate: float
 
     def __post_init__(self) -> None:
-        check_not_negative("rate", self.rate)
+        check_finite_not_negative("rate", self.rate)
 
     def __call__(self, step: int) -> float:
         """The rate after `step` steps."""
@@ -44,9 +50,9 @@ class Step:
                 raise ConventionError(f"{name} is {values!r}, expected a sequence")
             object.__setattr__(self, name, tuple(values))
         for rate in self.rates:
-            check_not_negative("rate", rate)
+            check_finite_not_negative("rate", rate)
         for boundary in self.boundaries:
-            check_not_negative("boundary", boundary)
+            check_finite_not_negative("boundary", boundary)
         # One rate before each boundary, and one after the last.
         is_increasing = list(self.boundaries) == sorted(set(self.boundaries))
         if len(self.rates) != len(self.boundaries) + 1 or not is_increasing:
@@ -75,9 +81,10 @@ class Exponential:
     staircase: bool = True
 
     def __post_init__(self) -> None:
-        check_positive("rate", self.rate)
-        check_positive("decay", self.decay)
-        check_positive("period", self.period)
+        check_finite_positive("rate", self.rate)
+        check_finite_positive("decay", self.decay)
+        check_finite_positive("period", self.period)
+        check_flag("staircase", self.staircase)
 
     def __call__(self, step: int) -> float:
         """The rate after `step` steps."""
@@ -101,8 +108,8 @@ class Logspace:
     def __post_init__(self) -> None:
         for name in ("start", "stop"):
             check_finite(name, getattr(self, name))
-        check_positive("count", self.count)
-        check_positive("period", self.period)
+        check_count("count", self.count)
+        check_finite_positive("period", self.period)
 
     def __call__(self, step: int) -> float:
         """The rate after `step` steps."""
@@ -120,9 +127,9 @@ class Cosine:
     final: float = 0.0
 
     def __post_init__(self) -> None:
-        check_positive("rate", self.rate)
-        check_positive("steps", self.steps)
-        check_not_negative("final", self.final)
+        check_finite_positive("rate", self.rate)
+        check_finite_positive("steps", self.steps)
+        check_finite_not_negative("final", self.final)
 
     def __call__(self, step: int) -> float:
         """The rate after `step` steps."""

@@ -81,7 +81,10 @@ def load(path: str | PathLike[str], xp: Namespace | None = None) -> Tree:
         structure = about["structure"]
         is_intact = about["sha256"] == _digest(structure, arrays)
     except Exception as error:  # damaged bytes make parsers raise errors of many types
-        raise CheckpointError(f"{path} is damaged, or not a file of ttref ({error})") from None
+        reason = str(error)
+        if "pickle" in reason:  # NumPy's advice on them would let a file run any program
+            reason = "it holds pickled objects, which are not read: allow_pickle=False"
+        raise CheckpointError(f"{path} is damaged, or not a file of ttref ({reason})") from None
     if kind != FORMAT or version != VERSION:
         raise CheckpointError(
             f"{path} has format {kind} {version}, this ttref reads {FORMAT} {VERSION}; "

@@ -9,7 +9,7 @@ import pytest
 from ttref import compress, storage, tree, tt
 from ttref.cli import main
 from ttref.compress import choose_modes, read_weights, write_weights
-from ttref.errors import CheckpointError, ConventionError, ShapeError
+from ttref.errors import CheckpointError, ConventionError, ShapeError, TTRefError
 from ttref.layers import Conv2d, Dense, Sequential, TTConv2d, TTDense
 from ttref.optim import SGD
 from ttref.train import fit
@@ -249,3 +249,24 @@ def test_a_convolution_of_one_filter_keeps_its_form(tmp_path):
     y, _ = TTConv2d(1, (4, 4), (4, 4), row.ranks, bias=False).forward(params["c"], x)
     z, _ = Conv2d(1, 16, 16, bias=False).forward({"kernel": kernel}, x)
     assert y.shape == z.shape
+
+
+WEIGHTS = {"0": {"dense": {"kernel": np.ones((4, 4)), "bias": np.ones(4)}}}
+
+
+@pytest.mark.parametrize(
+    ("kernel", "message"),
+    [
+        (np.full((4, 4), np.nan), "the kernel of layer 0.dense holds a number that is not finite"),
+        (np.ones((4, 4), int), "the kernel of layer 0.dense has dtype int64, expected floating"),
+    ],
+)
+def test_weights_that_cannot_be_compressed_are_named(kernel, message):
+    params = {"0": {"dense": {"kernel": kernel}}}
+    with pytest.raises(TTRefError, match=message):
+        compress(params, max_rank=2)
+
+
+def test_names_are_not_taken_from_the_letters_of_a_text():
+    with pytest.raises(ConventionError, match=r"only is '0.dense', .* names: \['0.dense'\]"):
+        compress(WEIGHTS, max_rank=2, only="0.dense")

@@ -111,7 +111,7 @@ def test_a_folder_that_has_a_run_is_refused_without_resume(tmp_path, where):
     used = tmp_path / where / "checkpoint.npz"
     used.parent.mkdir(parents=True, exist_ok=True)
     used.write_bytes(b"a run")
-    expected = f"^{used} exists already; .*--resume.* or choose another --out$"
+    expected = rf"^{used} exists already; .*resume=True.* or choose another folder \(out=\)$"
     with pytest.raises(CheckpointError, match=expected):
         Trial("digits", Options(out=tmp_path))
     Trial("digits", Options(out=tmp_path, resume=True))
@@ -294,7 +294,7 @@ def test_a_shortened_run_says_so_and_a_full_one_does_not(tmp_path, capsys):
 def test_a_second_run_is_refused_and_leaves_the_first_as_it_was(finished):
     out, _ = finished
     before = contents(out)
-    with pytest.raises(CheckpointError, match=r"checkpoint\.npz exists already; .*--resume"):
+    with pytest.raises(CheckpointError, match=r"checkpoint\.npz exists already; .*resume=True"):
         run_digits(out, epochs=2)
     assert contents(out) == before
 

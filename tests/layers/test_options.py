@@ -195,6 +195,11 @@ BAD = [
     (lambda: Augment(flip=1), "flip is 1, expected True or False"),
     (lambda: BatchNorm(3, scale=None), "scale is None, expected True or False"),
     (lambda: Sequential(Flatten()), r"layers is Flatten\(\), expected a sequence of ttref Layers"),
+    (lambda: Sequential(Flatten(), Dense(3, 2)), r"layers is Flatten.*: Sequential\(\[a, b\]\)"),
+    (lambda: Sequential(Dense), "layers is <class .*Dense'>, expected a sequence of ttref Layers"),
+    (lambda: Sequential([Dense]), r"layer 0 is <class .*Dense'>, .*; call the class, Dense\(...\)"),
+    (lambda: Bidirectional(GRU), r"layer is <class .*; call the class, GRU\(...\)"),
+    (lambda: TimeDistributed(Dense), r"layer is <class .*; call the class, Dense\(...\)"),
     (lambda: Sequential([Flatten()], "ab"), "names is 'ab', expected 1 different names"),
     (lambda: Sequential([Flatten()] * 2, "ab"), "names is 'ab', expected 2 different names"),
     (lambda: Sequential([Flatten()] * 2, ["a", "a"]), r"names is \['a', 'a'\], expected 2 diff"),
@@ -206,6 +211,19 @@ BAD = [
 def test_a_wrong_option_is_refused_with_its_reason(wrong, message):
     with pytest.raises((ConventionError, ShapeError), match=message):
         wrong()
+
+
+@pytest.mark.parametrize("rng", [0, True, "0", np.random.RandomState(0)])
+def test_forward_takes_a_generator_and_no_seed(rng):
+    x = np.ones((2, 4, 4, 3))
+    for layer in (Dropout(0.5), Augment(), Sequential([Dropout(0.5), Dropout(0.5)])):
+        with pytest.raises(
+            ConventionError, match=r"rng is .*, expected a numpy.random.Generator: n"
+        ):
+            layer.forward(layer.init(0), x, train=True, rng=rng)
+    layer = GRU(3, 4, recurrent_dropout=0.5)
+    with pytest.raises(ConventionError, match=r"rng is .*, expected a numpy.random.Generator: n"):
+        layer.forward(layer.init(0), x[0], train=True, rng=rng)
 
 
 def test_an_unknown_option_is_no_keyword():

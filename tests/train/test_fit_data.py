@@ -17,7 +17,7 @@ from ttref.layers import (
     TimeDistributed,
     sequence_mask,
 )
-from ttref.optim import SGD
+from ttref.optim import SGD, Adam
 from ttref.rng import stream
 from ttref.train import Subset, evaluate, fit, predict
 
@@ -395,3 +395,14 @@ def test_a_source_scales_its_own_samples():
     net = Sequential([RNN(3, 2), Activation("identity")])
     with pytest.raises(ConventionError, match="a source scales its own samples"):
         fit(net, net.init(0), (Padded(), np.zeros(10, int)), SGD(0.1), 1, scale=0.5, **OPTIONS)
+
+
+def test_adam_is_refused_where_its_eps_is_zero():
+    x, labels = samples(12, "float16")
+    params = LINEAR.init(0, "float16")
+    message = r"eps=1e-08 of Adam is 0 in float16, .* make 0 / 0; use eps=1e-3, SGD or float32"
+    with pytest.raises(ConventionError, match=message):
+        fit(LINEAR, params, (x, labels), Adam(0.01), 1, **OPTIONS)
+    x[:, 0] = 0  # a gradient of 0
+    history = fit(LINEAR, params, (x, labels), Adam(0.01, eps=1e-3), 5, **OPTIONS)
+    assert all(np.isfinite(leaf).all() for leaf in tree.leaves(history.params))

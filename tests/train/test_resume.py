@@ -445,7 +445,9 @@ def test_the_refusal_says_what_the_setting_was_and_is(tools, tmp_path):
 def test_a_second_run_in_the_same_folder_is_refused_and_the_first_one_stays(tools, tmp_path):
     tools.train(SGD(0.1), 1, out=tmp_path)
     before, record = tools.files(tmp_path), []
-    pattern = rf"^{tmp_path / 'checkpoint.npz'} exists already; resume that run \(--resume\), or ch"
+    pattern = (
+        rf"^{tmp_path / 'checkpoint.npz'} exists already; resume that run \(resume=True\), or ch"
+    )
     with pytest.raises(CheckpointError, match=pattern):
         tools.train(tools.recording(SGD(0.1), record), out=tmp_path)
     assert tools.files(tmp_path) == before and not record

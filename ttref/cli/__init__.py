@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from ttref import __version__
 from ttref.cli import bench, check, compress, demo, info, oracle, train
 from ttref.cli.arguments import Parser
-from ttref.errors import DivergenceError, TTRefError
+from ttref.errors import DivergenceError, FolderInUseError, TTRefError
 
 COMMANDS = (demo, check, oracle, train, compress, bench, info)
 
@@ -36,6 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except DivergenceError as error:
         return _fail(error, 1)
+    except FolderInUseError as error:
+        return _fail(f"{error}; on the command line: --resume, or another --out", 2)
     except TTRefError as error:
         return _fail(error, 2)
     except OSError as error:

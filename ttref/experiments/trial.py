@@ -15,7 +15,7 @@ from ttref import storage
 from ttref.arrays import device_namespace, numpy_namespace
 from ttref.contracts import Array, Optimizer, Source, Tree
 from ttref.datasets.samples import Samples
-from ttref.errors import CheckpointError, DivergenceError
+from ttref.errors import CheckpointError, DivergenceError, FolderInUseError
 from ttref.experiments.options import Options
 from ttref.experiments.results import Row, results_table
 from ttref.layers import Layer, Sequential
@@ -70,8 +70,9 @@ class Trial:
         self.full_epochs: dict[str, int] = {}  # of each stage that was trained
         used = sorted(self.out.rglob(CHECKPOINT)) if self.out.exists() else []
         if used and not options.resume:
-            raise CheckpointError(
-                f"{used[0]} exists already; continue that run (--resume) or choose another --out"
+            raise FolderInUseError(
+                f"{used[0]} exists already; continue that run (resume=True) or choose another "
+                "folder (out=)"
             )
         self._check_same_run()
 
@@ -88,9 +89,9 @@ class Trial:
             raise CheckpointError(f"{path} is damaged, or not the results of an experiment")
         for name, value in self._identity().items():
             if theirs.get(name) != value:
-                raise CheckpointError(
+                raise FolderInUseError(
                     f"{path} is of a run whose {name} was {theirs.get(name)}, now it is {value}; "
-                    "choose another --out"
+                    "choose another folder (out=)"
                 )
 
     def _identity(self) -> dict[str, Any]:

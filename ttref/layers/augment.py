@@ -15,6 +15,7 @@ from ttref.checks import check_flag, check_number
 from ttref.contracts import Array, Cache, Tree
 from ttref.errors import ConventionError
 from ttref.layers.base import Layer
+from ttref.rng import check_generator
 
 
 @dataclass(frozen=True)
@@ -65,8 +66,7 @@ class Augment(Layer):
     ) -> tuple[Array, Cache]:
         if not train:
             return x, None
-        if rng is None:
-            raise ConventionError("augmentation in training needs rng, a numpy.random.Generator")
+        rng = check_generator(rng, "augmentation")
         xp = namespace(x)
         B = x.shape[0]
 

@@ -7,7 +7,7 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 
 from ttref.arrays import namespace
-from ttref.checks import check_choice
+from ttref.checks import check_choice, suggest_call
 from ttref.contracts import Array, Dtype, Namespace, Seed, Shape, Tree
 from ttref.errors import ConventionError
 from ttref.layers import recurrent_base
@@ -59,7 +59,10 @@ class Bidirectional(Layer):
     def __post_init__(self) -> None:
         check_choice("merge", self.merge, ("concat", "sum"))
         if not isinstance(self.layer, Recurrent):
-            raise ConventionError(f"layer is {self.layer!r}, expected a recurrent ttref Layer")
+            raise ConventionError(
+                f"layer is {self.layer!r}, expected a recurrent ttref Layer"
+                f"{suggest_call(self.layer)}"
+            )
         for option in ("go_backwards", "return_state", "stateful"):
             if getattr(self.layer, option):
                 raise ConventionError(f"{self.layer} has {option}=True; leave it out here")

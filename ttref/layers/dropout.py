@@ -8,9 +8,8 @@ from ttref import ops
 from ttref.arrays import plain
 from ttref.checks import check_rate
 from ttref.contracts import Array, Cache, Tree
-from ttref.errors import ConventionError
 from ttref.layers.base import Layer
-from ttref.rng import keep_mask
+from ttref.rng import check_generator, keep_mask
 
 
 @dataclass(frozen=True)
@@ -40,8 +39,7 @@ class Dropout(Layer):
     ) -> tuple[Array, Cache]:
         if not train or self.rate == 0:
             return x, None
-        if rng is None:
-            raise ConventionError("dropout in training needs rng, a numpy.random.Generator")
+        rng = check_generator(rng, "dropout")
         return ops.dropout.forward(params, x, keep_mask(rng, x.shape, self.rate, like=x))
 
     def backward(

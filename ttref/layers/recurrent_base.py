@@ -19,7 +19,7 @@ from ttref.fast.recurrence.activations import ACTIVATION_NAMES
 from ttref.layers import initializers
 from ttref.layers.masking import find_mask
 from ttref.layers.weighted import Weighted
-from ttref.rng import keep_mask
+from ttref.rng import check_generator, keep_mask
 
 FLAGS = (
     "bias",
@@ -303,8 +303,7 @@ class Recurrent(Weighted):
         rate = self.dropout if self.drop_input else 0
         if not train or not (rate or self.recurrent_dropout):
             return None, None
-        if rng is None:
-            raise ConventionError("dropout in training needs rng, a numpy.random.Generator")
+        rng = check_generator(rng, "dropout")
 
         # First the mask of x is drawn, then that of h.
         n, u = self.sizes

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from ttref import tree
+from ttref.checks import suggest_call
 from ttref.contracts import Array, Dtype, Namespace, Seed, Shape, Tree
 from ttref.errors import ConventionError, TTRefError
 from ttref.layers.base import Layer
@@ -293,11 +294,15 @@ class Sequential(Layer):
 def _as_layers(layers: Any) -> tuple[Layer, ...]:
     """Checked layers, as a tuple."""
     if isinstance(layers, Layer) or not hasattr(layers, "__iter__"):
-        raise ConventionError(f"layers is {layers!r}, expected a sequence of ttref Layers")
+        raise ConventionError(
+            f"layers is {layers!r}, expected a sequence of ttref Layers: Sequential([a, b])"
+        )
     layers = tuple(layers)
     for k, layer in enumerate(layers):
         if not isinstance(layer, Layer):
-            raise ConventionError(f"layer {k} is {layer!r}, expected a ttref Layer")
+            raise ConventionError(
+                f"layer {k} is {layer!r}, expected a ttref Layer{suggest_call(layer)}"
+            )
     return layers
 
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from ttref import contracts
 from ttref.arrays import check_shape
+from ttref.checks import suggest_call
 from ttref.contracts import Array, Dtype, Namespace, Seed, Shape, Tree
 from ttref.errors import ConventionError, ShapeError
 from ttref.fast.recurrence.inputs import number_rows, spread, take_rows
@@ -50,7 +51,9 @@ class TimeDistributed(Layer):
 
     def __post_init__(self) -> None:
         if not isinstance(self.layer, Layer):
-            raise ConventionError(f"layer is {self.layer!r}, expected a ttref Layer")
+            raise ConventionError(
+                f"layer is {self.layer!r}, expected a ttref Layer{suggest_call(self.layer)}"
+            )
 
     def __str__(self) -> str:
         return f"TimeDistributed({self.layer})"

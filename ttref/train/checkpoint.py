@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ttref import storage
 from ttref.contracts import Namespace
-from ttref.errors import CheckpointError, ConventionError
+from ttref.errors import CheckpointError, ConventionError, FolderInUseError
 from ttref.train.run_identity import RunIdentity
 from ttref.train.state import TrainingState
 
@@ -72,9 +72,9 @@ class RunFolder:
         except OSError as error:
             raise CheckpointError(f"{self.path} cannot be the folder of a run ({error})") from None
         if self.checkpoint.exists() and not resume:
-            raise CheckpointError(
-                f"{self.checkpoint} exists already; resume that run (--resume), "
-                "or choose another folder (--out)"
+            raise FolderInUseError(
+                f"{self.checkpoint} exists already; resume that run (resume=True), or choose "
+                "another folder (out=)"
             )
 
     def save(self, state: TrainingState) -> None:

@@ -232,6 +232,7 @@ def _prepare_samples(
     shape = (len(x), *x.shape) if isinstance(x, Source) else tuple(x.shape)
     if len(shape) < 2 or shape[0] == 0:
         raise ShapeError(f"x has shape {shape}, expected at least one sample, (B, ...)")
+    model.out_shape(shape[1:])  # raises unless the model takes samples of this shape
     if not isinstance(x, Source):
         check_samples(x, like, scale, model.padding_value)
         return x, shape

@@ -1,5 +1,6 @@
 """What a resumed run must have in common with the run that it continues."""
 
+import re
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -121,10 +122,11 @@ class RunIdentity:
         theirs: dict[str, str | None] = {**saved.get("identity", {}), **saved["settings"]}
         for name in dict.fromkeys([*ours, *theirs]):
             if theirs.get(name) != ours.get(name) and not self._is_accepted(name, theirs, ours):
+                before = _show(name, theirs.get(name, ABSENT), "other")
+                now = _show(name, ours.get(name, ABSENT), "these")
                 raise CheckpointError(
-                    f"cannot resume {path}: its {name} was {theirs.get(name, ABSENT)}, now it is "
-                    f"{ours.get(name, ABSENT)}; use the same settings or choose another folder"
-                    + self._remedy(name)
+                    f"cannot resume {path}: its {name} was {before}, now it is {now}; use "
+                    "the same settings or choose another folder" + self._remedy(name)
                 )
 
     def _is_accepted(
@@ -153,6 +155,12 @@ class RunIdentity:
         if name in self.settings and name not in DATA:
             return ""
         return f"; if it is the same after all, give it a name: identity={{{name!r}: 'a text'}}"
+
+
+def _show(name: str, text: str | None, which: str) -> str:
+    """The text of a part, in which words take the place of a checksum."""
+    content = "code" if name.endswith(CODE) else "weights" if name == "start" else "values"
+    return re.sub("CRC-32 [0-9a-f]{8}", f"{which} {content}", str(text))
 
 
 def is_within(name: str, outer: str) -> bool:

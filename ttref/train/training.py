@@ -7,7 +7,7 @@ import numpy as np
 
 from ttref import ops, tree
 from ttref.arrays import describe, holds_objects, namespace
-from ttref.checks import check_count, check_not_negative, check_positive
+from ttref.checks import check_count, check_not_negative, check_positive, suggest_call
 from ttref.contracts import Loss, Optimizer, Tree
 from ttref.errors import ConventionError, DtypeError
 from ttref.layers import Layer
@@ -82,20 +82,15 @@ class Training:
 def check_model(model: Layer, params: Tree, optimizer: Optimizer) -> None:
     """Raise unless these are a layer with parameters that can be trained, and an optimiser."""
     if not isinstance(model, Layer):
-        raise ConventionError(f"model is {model!r}, expected a ttref Layer{_made(model)}")
+        raise ConventionError(f"model is {model!r}, expected a ttref Layer{suggest_call(model)}")
     if not tree.leaves(params):
         raise ConventionError(f"{model} has no parameters, so there is nothing to train")
     for name in ("init", "advance", "lr"):
         if not hasattr(optimizer, name) or isinstance(optimizer, type):
             raise ConventionError(
-                f"optimizer is {optimizer!r}, expected SGD or Adam{_made(optimizer)}"
+                f"optimizer is {optimizer!r}, expected SGD or Adam{suggest_call(optimizer)}"
             )
     check_parameters(params)
-
-
-def _made(value: object) -> str:
-    """What to do with a class where an instance is expected, as the end of a sentence."""
-    return f"; call the class, {value.__name__}(...)" if isinstance(value, type) else ""
 
 
 def check_parameters(params: Tree) -> None:
