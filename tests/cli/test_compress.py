@@ -264,9 +264,9 @@ WEIGHTS = {"0": {"dense": {"kernel": np.ones((4, 4)), "bias": np.ones(4)}}}
 def test_weights_that_cannot_be_compressed_are_named(kernel, message):
     params = {"0": {"dense": {"kernel": kernel}}}
     with pytest.raises(TTRefError, match=message):
-        compress(params, max_rank=2)
+        compress.compress(params, max_rank=2)
 
 
 def test_names_are_not_taken_from_the_letters_of_a_text():
     with pytest.raises(ConventionError, match=r"only is '0.dense', .* names: \['0.dense'\]"):
-        compress(WEIGHTS, max_rank=2, only="0.dense")
+        compress.compress(WEIGHTS, max_rank=2, only="0.dense")
