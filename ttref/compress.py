@@ -16,9 +16,11 @@ from ttref.errors import CheckpointError, ConventionError, DataError, DtypeError
 from ttref.layers import TTConv2d, TTDense
 from ttref.ops.tt_conv2d import join_filters
 from ttref.train import checkpoint
+from ttref.tt.decompose import vector_norm
 from ttref.tt.full import full
 
 KIND = "ttref weights"
+TRAIN = ("cores", "filters")  # parameters of a layer that is a tensor train already
 MODE = 5  # the size that `choose_modes` aims at
 
 Modes: TypeAlias = tuple[Sequence[int], Sequence[int]]
@@ -26,15 +28,20 @@ Modes: TypeAlias = tuple[Sequence[int], Sequence[int]]
 
 
 class CompressedLayer(NamedTuple):
-    """How one layer was compressed."""
+    """How one layer was compressed, or which matrix was kept because no rule covers it."""
 
-    layer: str  # its name
-    in_modes: tuple[int, ...]
+    layer: str  # its name; of a matrix that no rule covers, the name of that parameter
+    in_modes: tuple[int, ...]  # of a matrix that no rule covers: none
     out_modes: tuple[int, ...]
     ranks: tuple[int, ...] | None  # None: the layer was kept as it is
     before: int  # numbers of the matrix or kernel
     after: int  # numbers of the tensor train
     error: float  # relative, in the Frobenius norm
+
+    @property
+    def is_covered(self) -> bool:
+        """Whether it is a kernel, which this module knows how to compress."""
+        return bool(self.in_modes)
 
 
 class Bounds(NamedTuple):
@@ -56,7 +63,8 @@ def compress(
     Parameters
     ----------
     params : tree of arrays
-        Each dict in it with a ``"kernel"``, of shape (N, M) or (kh, kw, C, S), is a layer.
+        Each dict in it with a ``"kernel"``, of shape (N, M) or (kh, kw, C, S), is a layer. All its
+        other entries stay as they are.
     max_rank : int, optional
     rel_error : float, optional
         Bound on each layer's relative error in the Frobenius norm; exactly one of the two.
@@ -72,6 +80,8 @@ def compress(
         With ``"cores"``, and ``"filters"`` of a convolution, in place of ``"kernel"``: the
         parameters of `TTDense` and `TTConv2d`.
     rows : list of CompressedLayer
+        One for each layer, and one for each other array of two axes or more that stays as it is,
+        such as the recurrent matrix of a GRU.
 
     Raises
     ------
@@ -90,22 +100,26 @@ def compress(
     def visit(node: Tree, name: str) -> Tree:
         """Compress the layers below a node of the tree."""
         if not isinstance(node, tree.BRANCH):
+            if getattr(node, "ndim", 0) >= 2 and _matches(name, only):
+                rows.append(_kept(name, (), (), node))
             return node
-        if _has_kernel(node) and any(fnmatchcase(name, pattern) for pattern in only):
-            row, weights = _compress_layer(node, name, unused_modes.pop(name, None), bounds)
+        if not isinstance(node, dict):
+            return tuple([visit(value, _join(name, k)) for k, value in enumerate(node)])
+        rest = {key: value for key, value in node.items() if key not in TRAIN}
+        found = {key: value for key, value in node.items() if key in TRAIN}
+        if _has_kernel(node) and _matches(name, only):
+            row, weights = _compress_kernel(rest.pop("kernel"), name, unused_modes, bounds)
             rows.append(row)
-            return weights
-        items = node.items() if isinstance(node, dict) else enumerate(node)
-        visited = {key: visit(value, f"{name}.{key}".lstrip(".")) for key, value in items}
-        return visited if isinstance(node, dict) else tuple(visited.values())
+            found |= weights
+        return found | {key: visit(value, _join(name, key)) for key, value in rest.items()}
 
     result = visit(params, "")
-    if not rows:
+    if not any(row.is_covered for row in rows):
         raise ConventionError(
             f"the weights have no full matrix or kernel to compress in layers {' or '.join(only)}"
         )
     if unused_modes:
-        names = ", ".join(row.layer for row in rows)
+        names = ", ".join(row.layer for row in rows if row.is_covered)
         raise ConventionError(
             f"modes are given for {', '.join(unused_modes)}, the layers are {names}"
         )
@@ -168,14 +182,33 @@ def _has_kernel(node: Tree) -> TypeGuard[dict[str, Array]]:
     return isinstance(node, dict) and getattr(node.get("kernel"), "ndim", 0) in (2, 4)
 
 
-def _compress_layer(
-    weights: dict[str, Array], name: str, modes: Modes | None, bounds: Bounds
+def _join(name: str, key: object) -> str:
+    """The name of a branch of the node called `name`."""
+    return f"{name}.{key}" if name else str(key)
+
+
+def _matches(name: str, patterns: Sequence[str]) -> bool:
+    """Whether one of the patterns covers a layer, or the layer of a parameter."""
+    layer, _, _ = name.rpartition(".")
+    return any(fnmatchcase(name, p) or fnmatchcase(layer, p) for p in patterns)
+
+
+def _kept(
+    name: str, in_modes: tuple[int, ...], out_modes: tuple[int, ...], array: Array
+) -> CompressedLayer:
+    """The row of an array that stays as it is."""
+    size = math.prod(array.shape)
+    return CompressedLayer(name, in_modes, out_modes, None, size, size, 0.0)
+
+
+def _compress_kernel(
+    kernel: Array, name: str, given: dict[str, Modes], bounds: Bounds
 ) -> tuple[CompressedLayer, dict[str, Any]]:
-    """Compress the weights of the layer called `name`."""
+    """The row of the layer called `name`, and what stands for its kernel; takes its modes."""
     # Modes.
-    kernel = weights["kernel"]
     N, M = kernel.shape[-2:]
-    in_modes, out_modes = map(tuple, modes or choose_modes(N, M))
+    modes = given.pop(name) if name in given else choose_modes(N, M)
+    in_modes, out_modes = map(tuple, modes)
     products = (math.prod(in_modes), math.prod(out_modes))
     if products != (N, M) or len(in_modes) != len(out_modes):
         raise ShapeError(
@@ -192,26 +225,23 @@ def _compress_layer(
         raise DataError(f"the kernel of layer {name} holds a number that is not finite")
     kind = TTConv2d if kernel.ndim == 4 else TTDense
     layer, compressed = kind.from_dense(
-        kernel, in_modes, out_modes, bounds.max_rank, bounds.rel_error, weights.get("bias")
+        kernel, in_modes, out_modes, bounds.max_rank, bounds.rel_error
     )
     # The smaller one of the two.
-    before = math.prod(kernel.shape)
-    after = tree.size(compressed) - tree.size(weights.get("bias", ()))
-    if after >= before:
-        return CompressedLayer(name, in_modes, out_modes, None, before, before, 0.0), weights
+    after = tree.size(compressed)
+    if after >= math.prod(kernel.shape):
+        return _kept(name, in_modes, out_modes, kernel), {"kernel": kernel}
     error = _relative_error(kernel, compressed)
     ranks = layer.structure.ranks
-    row = CompressedLayer(name, in_modes, out_modes, ranks, before, after, error)
-    return row, compressed
+    before = math.prod(kernel.shape)
+    return CompressedLayer(name, in_modes, out_modes, ranks, before, after, error), compressed
 
 
 def _relative_error(kernel: Array, compressed: dict[str, Any]) -> float:
     """``||kernel - train|| / ||kernel||``, 0 of a zero kernel."""
-    xp = namespace(kernel)
-    norm = xp.linalg.vector_norm
     matrix, _ = join_filters(compressed, kernel.shape[:2])
-    difference = xp.reshape(full(matrix["cores"]), kernel.shape) - kernel
-    return float(norm(difference)) / (float(norm(kernel)) or 1)
+    difference = namespace(kernel).reshape(full(matrix["cores"]), kernel.shape) - kernel
+    return float(vector_norm(difference)) / (float(vector_norm(kernel)) or 1)
 
 
 def _factor(size: int, d: int) -> list[int]:

@@ -10,7 +10,7 @@ from ttref import compress, storage, tree, tt
 from ttref.cli import main
 from ttref.compress import choose_modes, read_weights, write_weights
 from ttref.errors import CheckpointError, ConventionError, ShapeError, TTRefError
-from ttref.layers import Conv2d, Dense, Sequential, TTConv2d, TTDense
+from ttref.layers import GRU, LSTM, RNN, Conv2d, Dense, Sequential, TTConv2d, TTDense
 from ttref.optim import SGD
 from ttref.train import fit
 
@@ -49,6 +49,8 @@ def test_modes_are_choose_modes():
     assert choose_modes(128, 10) == ([16, 8], [2, 5])
 
 
+GATES = {RNN: 1, GRU: 3, LSTM: 4}
+
 # Weights
 
 
@@ -67,6 +69,44 @@ def test_trains_are_found_again():
     assert after["conv1"]["bias"] is before["conv1"]["bias"]
     TTConv2d(3, [4, 4], [4, 4], [2, 2, 1]).forward(after["conv1"], np.zeros((1, 3, 3, 16)))
     TTDense([4] * 3, [4] * 3, 2, bias=False).forward(after["fc1"], np.zeros((1, 64)))
+
+
+@pytest.mark.parametrize("layer", [RNN, GRU, LSTM])
+def test_what_stands_beside_a_kernel_is_kept_and_named(layer):
+    before = {"rnn": layer(64, 16).init(0, "float64"), "more": {"table": np.ones((3, 4))}}
+    before["rnn"]["kernel"] = train_of_rank(*choose_modes(64, 16 * GATES[layer]), 2)
+    before["rnn"]["inner"] = {"kernel": train_of_rank((4, 4, 4), (4, 4, 4), 2), "gain": np.ones(3)}
+    after, rows = compress.compress(before, rel_error=1e-9)
+    named = {row.layer: row for row in rows}
+    assert list(named) == ["rnn", "rnn.recurrent", "rnn.inner", "more.table"]
+    assert max(named["rnn"].ranks) == max(named["rnn.inner"].ranks) == 2
+    for name in ("rnn.recurrent", "more.table"):
+        assert not named[name].is_covered
+        assert named[name].before == named[name].after
+    found = tree.flatten(after)
+    for name, value in tree.flatten(before).items():
+        if not name.endswith("kernel"):
+            assert found.pop(name) is value
+    assert {name.rpartition(".")[0] for name in found} == {"rnn.cores", "rnn.inner.cores"}
+
+
+def test_a_train_is_not_compressed_again_and_kernels_of_other_axes_are_named():
+    params, _ = compress.compress(weights(), rel_error=1e-9)
+    params["conv3"] = {"kernel": np.ones((3, 4, 5)), "bias": np.ones(5)}
+    params["fc2"] = {"kernel": train_of_rank((4, 4, 4), (4, 4, 4), 2)}
+    after, rows = compress.compress(params, max_rank=2)
+    assert [row.layer for row in rows] == ["conv3.kernel", "fc2"]
+    assert after["conv3"]["kernel"] is params["conv3"]["kernel"]
+    assert after["fc1"]["cores"][0] is params["fc1"]["cores"][0]
+
+
+def test_the_command_names_what_it_keeps(tmp_path, capsys):
+    write_weights(tmp_path / "w.npz", {"gru": GRU(64, 16).init(0)})
+    assert main(["compress", str(tmp_path / "w.npz"), "--max-rank", "2"]) == 0
+    shown = capsys.readouterr().out
+    assert "kept as they are, because only kernels are compressed: gru.recurrent" in shown
+    kept = read_weights(tmp_path / "compressed.npz")["gru"]
+    assert set(kept) == {"cores", "recurrent", "bias"}
 
 
 @pytest.mark.parametrize("rank", [1, 2, 5])
@@ -102,7 +142,7 @@ def test_the_relative_error_is_bounded(bound):
 def test_a_layer_that_would_grow_is_kept():
     params = {"fc1": {"kernel": np.random.default_rng(0).standard_normal((16, 10))}}
     same, (row,) = compress.compress(params, rel_error=0)
-    assert same["fc1"] is params["fc1"]
+    assert same["fc1"]["kernel"] is params["fc1"]["kernel"]
     assert (row.ranks, row.before, row.after, row.error) == (None, 160, 160, 0.0)
 
 

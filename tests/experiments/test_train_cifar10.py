@@ -337,7 +337,7 @@ def test_a_tensor_train_in_the_file_makes_one_of_the_layer(tmp_path):
     params = net.init(0, "float64")
     modes = {"conv1": ((2, 2), (3, 2)), "fc1": ((3, 2), (2, 2))}
     small, rows = compress.compress(params, max_rank=2, modes=modes)
-    assert [row.ranks for row in rows] == [(2, 2, 1), (1, 2, 1)]
+    assert [row.ranks for row in rows if row.is_covered] == [(2, 2, 1), (1, 2, 1)]
     trained, loaded, names = load_layers(net, params, write(tmp_path, small), ["*"], "float64")
     assert names == [PIXELS, "conv1", "fc1"]
     assert trained.layers[1::2] == (

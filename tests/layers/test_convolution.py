@@ -7,7 +7,7 @@ from tests.amounts import amounts
 from ttref import ops, tree
 from ttref.arithmetic import running
 from ttref.arrays import to_numpy
-from ttref.errors import ConventionError, RankError, ShapeError
+from ttref.errors import ConventionError, DtypeError, RankError, ShapeError
 from ttref.layers import (
     Activation,
     AvgPool2d,
@@ -291,3 +291,41 @@ BAD = [
 def test_what_does_not_fit_is_refused_with_its_reason(wrong, error, message):
     with pytest.raises(error, match=message):
         wrong()
+
+
+K4 = np.ones((3, 3, 4, 4))
+FROM_DENSE = {
+    "dense": (lambda **o: TTDense.from_dense(np.ones((4, 4)), [2, 2], [2, 2], **o)),
+    "conv1d": (lambda **o: TTConv1d.from_dense(K4[0], [2, 2], [2, 2], **o)),
+    "conv2d": (lambda **o: TTConv2d.from_dense(K4, [2, 2], [2, 2], **o)),
+}
+
+
+@pytest.mark.parametrize("make", FROM_DENSE.values(), ids=FROM_DENSE)
+@pytest.mark.parametrize(
+    ("bias", "words"),
+    [
+        (np.ones(3), r"bias has shape \(3,\), expected \(4,\)"),
+        (True, r"bias has shape \(\), expected \(4,\)"),
+        ("one", "bias has dtype"),
+        (np.ones(4, "float32"), "bias has dtype float32, expected that of the weights, float64"),
+        ([1, 2, 3, 4], "bias has dtype int64, expected that of the weights, float64"),
+    ],
+)
+def test_a_bias_that_does_not_fit_is_refused(make, bias, words):
+    with pytest.raises((ShapeError, DtypeError), match=words):
+        make(bias=bias)
+    layer, params = make(bias=np.arange(4.0))
+    layer.check_params(params)
+
+
+@pytest.mark.parametrize("kind", [TTConv1d, TTConv2d])
+@pytest.mark.parametrize("axes", [1, 2, 3, 4, 5])
+def test_a_kernel_with_another_number_of_axes_is_refused(kind, axes):
+    kernel = np.ones((3,) * (axes - 2) + (4, 4)) if axes > 1 else np.ones(4)
+    if axes == {TTConv1d: 3, TTConv2d: 4}[kind]:
+        layer, params = kind.from_dense(kernel, [2, 2], [2, 2], 2)
+        layer.check_params(params)
+        return
+    with pytest.raises(ShapeError, match=r"kernel has shape .* expected \(any, .*4, 4\)"):
+        kind.from_dense(kernel, [2, 2], [2, 2], 2)

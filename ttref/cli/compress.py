@@ -73,8 +73,14 @@ def run(options: argparse.Namespace) -> int:
     )
     write_weights(out, params)
     print(compression_table(rows))
+    others = [row.layer for row in rows if not row.is_covered]
+    if others:
+        print(f"kept as they are, because only kernels are compressed: {', '.join(others)}")
     if all(row.ranks is None for row in rows):
-        print("no layer became smaller; allow a larger error (--rel-error) or bound the ranks")
+        print(
+            "nothing was compressed: no layer became smaller; allow a larger error (--rel-error) "
+            "or bound the ranks"
+        )
     print(f"weights: {out}")
     return 0
 

@@ -9,11 +9,12 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ttref import contracts, fast, ops, tt
-from ttref.arrays import check_shape, namespace
+from ttref.arrays import check_numeric, check_shape, namespace
 from ttref.checks import check_choice, check_count
 from ttref.contracts import Array, Modes, Ranks, Shape, Tree
 from ttref.errors import RankError, ShapeError
 from ttref.layers.convolution import Convolution, Windows, xavier
+from ttref.layers.weighted import with_bias
 from ttref.ops.tt_conv2d import split_filters
 from ttref.ops.windows import Sizes, as_pair
 from ttref.tt.check import Structure, as_ranks, as_structure
@@ -217,6 +218,8 @@ class TTConv2d(TTConvolution):
             With filters and cores of one root mean square.
         """
         check_choice("form", form, ("full", "sweep"))
+        kernel = check_numeric("kernel", kernel)
+        check_shape("kernel", kernel, (None, None, *_sizes(in_modes, out_modes)))
         ranks, params = _decompose(kernel, in_modes, out_modes, max_rank, rel_error)
         layer = cls(
             kernel.shape[:2],
@@ -230,7 +233,7 @@ class TTConv2d(TTConvolution):
             form=form,
             initializer=initializer,
         )
-        return layer, params if bias is None else params | {"bias": bias}
+        return layer, with_bias(params, kernel, bias, kernel.shape[-1])
 
     @cached_property
     def windows(self) -> Windows:
@@ -295,7 +298,9 @@ class TTConv1d(TTConvolution):
     ) -> tuple["TTConv1d", dict[str, Any]]:
         """As `TTConv2d.from_dense`, for a kernel of shape ``(kw, C, S)``."""
         check_choice("form", form, ("full", "sweep"))
-        ranks, params = _decompose(kernel, in_modes, out_modes, max_rank, rel_error)
+        kernel = check_numeric("kernel", kernel)
+        check_shape("kernel", kernel, (None, *_sizes(in_modes, out_modes)))
+        ranks, params = _decompose(kernel[None], in_modes, out_modes, max_rank, rel_error)
         layer = cls(
             kernel.shape[0],
             in_modes,
@@ -308,7 +313,7 @@ class TTConv1d(TTConvolution):
             form=form,
             initializer=initializer,
         )
-        return layer, params if bias is None else params | {"bias": bias}
+        return layer, with_bias(params, kernel, bias, kernel.shape[-1])
 
     @cached_property
     def windows(self) -> Windows:
@@ -348,6 +353,12 @@ def _as_ranks(ranks: Ranks, d: int) -> tuple[int, ...]:
     return as_ranks((1, *found), d + 1)[1:]
 
 
+def _sizes(in_modes: Modes, out_modes: Modes) -> tuple[int, int]:
+    """``(C, S)`` of these modes."""
+    structure = as_structure(in_modes, out_modes, 1)
+    return prod(structure.in_modes), prod(structure.out_modes)
+
+
 def _decompose(
     kernel: Array,
     in_modes: Modes,
@@ -355,12 +366,10 @@ def _decompose(
     max_rank: int | Modes | None,
     rel_error: float | None,
 ) -> tuple[tuple[int, ...], dict[str, Any]]:
-    """Ranks and parameters of a dense kernel's TT-SVD."""
+    """Ranks and parameters of the TT-SVD of a dense kernel, shape ``(kh, kw, C, S)``."""
     # The matrix (kh kw C, S), pixels being its first mode.
-    C = prod(in_modes)
-    S = prod(out_modes)
-    check_shape("kernel", kernel, (None,) * (kernel.ndim - 2) + (C, S))
-    kernel_size = (1, *kernel.shape[:-2])[-2:]
+    kernel_size = kernel.shape[:2]
+    C, S = kernel.shape[2:]
     pixels = prod(kernel_size)
     matrix = namespace(kernel).reshape(kernel, (pixels * C, S))
     W = tt.from_dense(matrix, (pixels, *in_modes), (1, *out_modes), max_rank, rel_error)
@@ -369,5 +378,5 @@ def _decompose(
     ranks = W.ranks[1:]
     if pixels * ranks[0] > 1:
         return ranks, split_filters({"cores": W.balance().cores}, (*kernel_size, ranks[0]))
-    filters, first, *others = W.cores
+    filters, first, *others = W.balance().cores
     return ranks, {"cores": tt.TTMatrix([filters[0, 0, 0, 0] * first, *others]).balance().cores}

@@ -7,10 +7,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from ttref.arrays import check_numeric
 from ttref.checks import check_choice
 from ttref.contracts import Array, Cores, Modes, Ranks, Tree
 from ttref.fast import tt_linear
 from ttref.layers.affine import Affine
+from ttref.layers.weighted import with_bias
 from ttref.tt.check import Structure, as_structure, core_shapes
 from ttref.tt.init import INITIALIZERS
 from ttref.tt.matrix import from_dense
@@ -100,11 +102,12 @@ class TTDense(Affine):
         params : dict
             With cores of one root mean square.
         """
+        matrix = check_numeric("matrix", matrix)
         W = from_dense(matrix, in_modes, out_modes, max_rank, rel_error).balance()
+        params = with_bias({"cores": W.cores}, matrix, bias, W.shape[1])
         has_bias = bias is not None
         layer = cls(in_modes, out_modes, W.ranks, has_bias, activation, initializer, bias_init)
-        params = {"cores": W.cores}
-        return layer, params | {"bias": bias} if has_bias else params
+        return layer, params
 
     def __str__(self) -> str:
         n, m = self.sizes
