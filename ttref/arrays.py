@@ -95,6 +95,12 @@ def describe(x: Any) -> str:
     return f"{x.dtype} array of shape {tuple(x.shape)}"
 
 
+def check_array(name: str, x: Any) -> None:
+    """Raise `DtypeError` unless `x` is an array; a list is none."""
+    if not is_array_api_obj(x):
+        raise DtypeError(f"{name} is a {describe(x)}, expected an array")
+
+
 def check_shape(name: str, x: Any, expected: Shape) -> None:
     """Raise `ShapeError` unless `x` is an array of shape `expected`; None stands for any size."""
     shape = getattr(x, "shape", None)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ttref.arrays import check_numeric, check_shape, holds_objects, namespace, to_numpy
-from ttref.checks import check_choice
+from ttref.checks import check_choice, suggest_call
 from ttref.contracts import Array, Cache, Loss
 from ttref.errors import ConventionError, DataError, ShapeError
 from ttref.fast import softmax_cross_entropy as _softmax
@@ -99,10 +99,13 @@ def get_loss(loss: str | Loss) -> Loss:
     if isinstance(loss, str):
         check_choice("loss", loss, LOSSES)
         return LOSSES[loss]
-    if not all(callable(getattr(loss, name, None)) for name in ("forward", "backward")):
+    if isinstance(loss, type) or not all(
+        callable(getattr(loss, name, None)) for name in ("forward", "backward")
+    ):
         raise ConventionError(
             f"loss is {loss!r}, expected one of {', '.join(map(repr, LOSSES))}, or an object with "
             "forward(prediction, target, sample_weight) and backward(dloss, cache)"
+            f"{suggest_call(loss)}"
         )
     return loss
 

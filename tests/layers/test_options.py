@@ -34,7 +34,7 @@ from ttref import (
     TTDense,
     tree,
 )
-from ttref.errors import ConventionError, RankError, ShapeError
+from ttref.errors import ConventionError, DtypeError, RankError, ShapeError
 from ttref.layers.base import shape_of
 
 AFFINE = {"bias": False, "activation": "relu", "initializer": "he", "bias_init": 0.5}
@@ -224,6 +224,16 @@ def test_forward_takes_a_generator_and_no_seed(rng):
     layer = GRU(3, 4, recurrent_dropout=0.5)
     with pytest.raises(ConventionError, match=r"rng is .*, expected a numpy.random.Generator: n"):
         layer.forward(layer.init(0), x[0], train=True, rng=rng)
+
+
+@over_layers
+def test_a_list_in_the_place_of_an_array_is_refused(layer):
+    if type(layer) is Layer:
+        return
+    with pytest.raises(
+        (ShapeError, DtypeError), match=r"x is a list \[\[1.0\]\], expected an array"
+    ):
+        layer.forward(layer.init(0), [[1.0]], train=True, rng=np.random.default_rng(0))
 
 
 def test_an_unknown_option_is_no_keyword():

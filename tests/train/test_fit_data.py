@@ -369,6 +369,14 @@ BAD = [
         DtypeError,
         "parameter bias.0 is",
     ),
+    ({"params": None}, DtypeError, "params is a NoneType None, expected an array"),
+    ({"loss": AbsoluteError}, ConventionError, r"call the class, AbsoluteError\(...\)"),
+    (
+        {"l2": {"kernel": np.inf}},
+        ConventionError,
+        "l2 rate of kernel is inf, expected a number >= 0",
+    ),
+    ({"resume": "yes"}, ConventionError, "resume is 'yes', expected True or False"),
     ({"optimizer": SGD}, ConventionError, r"optimizer is <class .*SGD'>, expected .*SGD\(...\)"),
     (
         {"model": Dense},

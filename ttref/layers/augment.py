@@ -10,7 +10,7 @@ import numpy as np
 from array_api_compat import device
 
 from ttref import ops
-from ttref.arrays import namespace, plain
+from ttref.arrays import check_array, namespace, plain
 from ttref.checks import check_flag, check_number
 from ttref.contracts import Array, Cache, Tree
 from ttref.errors import ConventionError
@@ -64,6 +64,7 @@ class Augment(Layer):
     def forward(
         self, params: Tree, x: Array, train: bool = False, rng: np.random.Generator | None = None
     ) -> tuple[Array, Cache]:
+        check_array("x", x)
         if not train:
             return x, None
         rng = check_generator(rng, "augmentation")

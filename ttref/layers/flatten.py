@@ -6,7 +6,7 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 
-from ttref.arrays import check_shape, namespace
+from ttref.arrays import check_array, check_shape, namespace
 from ttref.contracts import Array, Shape, Tree
 from ttref.layers.base import Layer
 from ttref.layers.masking import clear_padding
@@ -38,6 +38,7 @@ class Flatten(Layer):
         mask: Array | None = None,
     ) -> tuple[Array, Cache]:
         """As `Layer.forward`, for x of shape (B, T, ...) if there is a `mask`, (B, T)."""
+        check_array("x", x)
         if mask is not None:
             check_mask(mask, x.shape[:2])
             x = clear_padding(x, mask)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from os import PathLike
 
 from ttref.arrays import namespace, plain
-from ttref.checks import check_count
+from ttref.checks import check_count, check_flag
 from ttref.contracts import Loss, Optimizer, Tree
 from ttref.errors import CheckpointError
 from ttref.layers import Layer
@@ -126,6 +126,8 @@ def fit(
     """
     # Check everything before anything is written.
     check_count("epochs", epochs)
+    for name, flag in {"resume": resume, "progress": progress, "graph": graph}.items():
+        check_flag(name, flag)
     average = None if ema is None else EMA(ema)
     check_model(model, params, optimizer)
     samples, others = hold_out(data, validation, seed)

@@ -7,7 +7,7 @@ import numpy as np
 
 from ttref import ops, tree
 from ttref.arrays import describe, holds_objects, namespace
-from ttref.checks import check_count, check_not_negative, check_positive, suggest_call
+from ttref.checks import check_count, check_finite_not_negative, check_positive, suggest_call
 from ttref.contracts import Loss, Optimizer, Tree
 from ttref.errors import ConventionError, DtypeError
 from ttref.layers import Layer
@@ -48,7 +48,7 @@ class Training:
         if not isinstance(self.l2, dict | None):
             raise ConventionError(f"l2 is {self.l2!r}, expected a dict from parameter to rate")
         for name, rate in (self.l2 or {}).items():
-            check_not_negative(f"the l2 rate of {name}", rate)
+            check_finite_not_negative(f"the l2 rate of {name}", rate)
         ops.l2.forward(params, self.l2 or {})
         # Clipping and early stopping.
         if self.clip_norm is not None:
@@ -105,7 +105,8 @@ def check_parameters(params: Tree) -> None:
     first = next(iter(named))
     for name, leaf in named.items():
         if not hasattr(leaf, "dtype") or not hasattr(leaf, "shape"):
-            raise DtypeError(f"parameter {name} is a {describe(leaf)}, expected an array")
+            called = f"parameter {name}" if name else "params"
+            raise DtypeError(f"{called} is a {describe(leaf)}, expected an array")
         is_real = not holds_objects(leaf) and namespace(leaf).isdtype(leaf.dtype, "real floating")
         if not is_real:
             raise DtypeError(
