@@ -20,6 +20,7 @@ from ttref.train.data import (
 )
 from ttref.train.source import Reader
 from ttref.train.sums import BatchScore, collect, compute_means, count_right, new_sums
+from ttref.train.training import check_parameters
 
 
 def evaluate(
@@ -56,6 +57,7 @@ def evaluate(
         If the arguments do not fit each other.
     """
     check_count("batch_size", batch_size)
+    check_parameters(params)
     checked = prepare_data(model, params, data, loss, scale)
     return evaluate_checked(model, params, checked, loss, batch_size)
 
@@ -107,6 +109,7 @@ def predict(
         If x is not what `fit` takes.
     """
     check_count("batch_size", batch_size)
+    check_parameters(params)
     scaling = None
     leaves = tree.leaves(params)
     if not isinstance(x, Source) and leaves:

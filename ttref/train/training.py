@@ -102,7 +102,7 @@ def check_parameters(params: Tree) -> None:
         Names the first leaf that is not.
     """
     named = tree.flatten(params)
-    first = next(iter(named))
+    first = next(iter(named), "")
     for name, leaf in named.items():
         if not hasattr(leaf, "dtype") or not hasattr(leaf, "shape"):
             called = f"parameter {name}" if name else "params"
