@@ -1,5 +1,7 @@
 """Masks of padding through networks: a padded sequence gives what the sequence alone gives."""
 
+from fractions import Fraction
+
 import array_api_strict
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from ttref.layers import (
     Dense,
     Dropout,
     Flatten,
+    GlobalAvgPool1d,
     Layer,
     Standardize,
     TTConv1d,
@@ -45,7 +48,7 @@ GATED = [
     TTGRU(*MODES, **EXACT, **GATES),
 ]
 LAST = RNN(UNITS, UNITS, activation="relu")
-ENDS = [LAST, Bidirectional(LAST), Sequential([LAST, Dense(UNITS, 2)])]
+ENDS = [LAST, GlobalAvgPool1d(), Bidirectional(LAST), Sequential([LAST, Dense(UNITS, 2)])]
 
 
 @st.composite
@@ -82,7 +85,7 @@ def check(problem):
 
     y, cache = net.forward(params, x, **options)
     out_mask = net.out_mask(mask)
-    dy = integers(rng, *y.shape)
+    dy = 12 * integers(rng, *y.shape)  # every number of steps divides it
     if out_mask is not None:
         dy[~out_mask] = 0
     dparams, dx = net.backward(dy, cache)
@@ -149,6 +152,11 @@ NETS = {
         RNN(UNITS, UNITS, mask_value=NAN),
         Dense(UNITS, 2),
     ],
+    "mean over time": [
+        GRU(UNITS, UNITS, mask_value=-2, return_sequences=True),
+        GlobalAvgPool1d(),
+        Dense(UNITS, 2),
+    ],
     "flattened": [
         GRU(UNITS, UNITS, mask_value=0, return_sequences=True),
         Flatten(),
@@ -188,6 +196,24 @@ def test_the_mask_value_is_looked_for_in_the_input_of_the_network(net):
     assert np.array_equal(y, expected)
     found = tree.leaves(net.backward(y, cache))
     assert all(map(np.array_equal, found, tree.leaves(net.backward(y, expected_cache))))
+
+
+def test_the_mean_over_time_and_its_gradient_are_exact_on_integers():
+    layer = GlobalAvgPool1d()
+    x = np.arange(2 * 3 * 2).reshape(2, 3, 2).astype(object)
+    dy = np.asarray([[2, 4], [6, 3]], object)
+    y, cache = layer.forward({}, x)
+    _, dx = layer.backward(dy, cache)
+    assert y.tolist() == [[2, 3], [8, 9]]
+    assert dx.tolist() == [[[Fraction(v, 3) for v in row]] * 3 for row in dy.tolist()]
+    y, cache = layer.forward({}, x, mask=np.asarray([[True, False, True], [False] * 3]))
+    _, dx = layer.backward(dy, cache)
+    assert y.tolist() == [[2, 3], [0, 0]]
+    assert dx.tolist() == [[[1, 2], [0, 0], [1, 2]], [[0, 0]] * 3]
+    with pytest.raises(ShapeError, match="the mean over no steps is undefined"):
+        layer.forward({}, x[:, :0])
+    with pytest.raises(ShapeError, match=r"takes samples of shape \(T, C\), got \(5,\)"):
+        layer.out_shape((5,))
 
 
 def test_batch_norm_does_not_count_padding():

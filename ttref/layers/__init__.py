@@ -10,7 +10,7 @@ from ttref.layers.dense import Dense
 from ttref.layers.dropout import Dropout
 from ttref.layers.flatten import Flatten
 from ttref.layers.masking import sequence_mask
-from ttref.layers.pooling import AvgPool2d, GlobalAvgPool2d, MaxPool2d
+from ttref.layers.pooling import AvgPool2d, GlobalAvgPool1d, GlobalAvgPool2d, MaxPool2d
 from ttref.layers.recurrent import GRU, LSTM, RNN
 from ttref.layers.recurrent_base import Recurrent
 from ttref.layers.sequential import Sequential
@@ -36,6 +36,7 @@ __all__ = [
     "Dense",
     "Dropout",
     "Flatten",
+    "GlobalAvgPool1d",
     "GlobalAvgPool2d",
     "Layer",
     "MaxPool2d",
