@@ -1,11 +1,12 @@
 """Checks of options and sizes at the public border; `ttref.arrays` has those of arrays."""
 
 import math
+import operator
 import os
 from collections.abc import Callable, Collection, Iterable
 from difflib import get_close_matches
 from functools import cache
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any
 
 from ttref.errors import ConventionError, ShapeError
@@ -114,18 +115,30 @@ def _is_rate(value: Any) -> bool:
     return 0 <= value < 1
 
 
+def as_integer(value: Any) -> int | None:
+    """`value` as an int, if it is an integer, or an array that holds one and has no axes."""
+    if isinstance(value, bool | str):
+        return None
+    try:
+        return operator.index(value)
+    except TypeError:
+        return None
+
+
 def check_count(name: str, value: Any, error: type[ValueError] = ConventionError) -> int:
     """`value` as an int, if it is a positive integer."""
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
+    count = as_integer(value)
+    if count is None or count < 1:
         raise error(f"{name} is {value!r}, expected a positive integer")
-    return int(value)
+    return count
 
 
 def check_index(name: str, value: Any) -> int:
     """`value` as an int, if it is a non-negative integer."""
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < 0:
+    index = as_integer(value)
+    if index is None or index < 0:
         raise ConventionError(f"{name} is {value!r}, expected a non-negative integer")
-    return int(value)
+    return index
 
 
 def check_memory(what: str, numbers: int, itemsize: int = 8) -> None:

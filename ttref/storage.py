@@ -148,6 +148,16 @@ def _encode(tree: Tree, arrays: dict[str, Array], name: str) -> Json:
         return {"tuple": [_encode(v, arrays, f"{name}.{k}") for k, v in enumerate(tree)]}
     if tree is None or isinstance(tree, bool | int | float | str):
         return {"value": tree}
+    if isinstance(tree, np.ma.MaskedArray):
+        raise CheckpointError(
+            f"{name} is a masked array, whose mask would be lost; save its data and its mask as "
+            "two arrays"
+        )
+    if hasattr(tree, "cores"):
+        raise CheckpointError(
+            f'{name} is a {type(tree).__name__}; save its cores, {{"cores": W.cores}}, and make it '
+            "again by TTMatrix(cores)"
+        )
     array = _as_plain_numpy(tree)
     if array is None:
         kind = getattr(tree, "dtype", type(tree).__name__)

@@ -128,10 +128,10 @@ def test_modes_of_the_identity_are_checked(modes):
     [
         (0, "rank is 0, expected a positive integer"),
         (np.int64(-2), r"rank is np.int64\(-2\), expected a positive integer"),
-        (2.0, "ranks is 2.0, expected a sequence of positive integers"),
+        (2.0, "rank is 2.0, expected a positive integer"),
         (True, "rank is True, expected a positive integer"),
         ("abcd", "ranks is 'abcd', expected a sequence of positive integers"),
-        (None, "ranks is None, expected a sequence of positive integers"),
+        (None, "rank is None, expected a positive integer"),
         ((1, None, 2, 1), r"ranks is \(1, None, 2, 1\), expected a sequence"),
         ((1, 2.5, 2, 1), r"ranks is \(1, 2.5, 2, 1\), expected a sequence"),
         ((1, 2, 0, 1), r"ranks is \(1, 2, 0, 1\), expected one or more positive integers"),

@@ -623,9 +623,15 @@ def test_a_ragged_max_rank_is_named():
         FLOATS.round(max_rank=[[1], [1, 2]])
 
 
-def test_an_array_of_no_axes_is_neither_a_max_rank_nor_a_sequence_of_them():
-    with pytest.raises(RankError, match=r"max_rank is array\(2\), expected positive integers"):
-        FLOATS.round(max_rank=np.array(2))
+@pytest.mark.parametrize("rank", [np.array(2), np.int8(2), np.array([2, 2])], ids=repr)
+def test_integers_of_numpy_are_ranks(rank):
+    assert max(FLOATS.round(max_rank=rank).ranks) == 2
+
+
+@pytest.mark.parametrize("rank", [np.array(2.0), 2.0, True, np.True_, "2", [2, 2.0]], ids=repr)
+def test_what_is_no_integer_is_no_rank(rank):
+    with pytest.raises(RankError, match=r"max_rank is .*, expected positive integers"):
+        FLOATS.round(max_rank=rank)
 
 
 def test_the_sequence_of_no_bounds_is_accepted_where_there_is_no_bond():

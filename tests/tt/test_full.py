@@ -47,7 +47,7 @@ def test_an_entry_is_that_of_the_full_matrix_by_flat_negative_and_tuple_index(dr
     full = W.full()
     for row, column in zip(rng.integers(0, N, 8), rng.integers(0, M, 8), strict=True):
         j = tuple(map(int, np.unravel_index(row, W.in_modes)))
-        i = list(map(int, np.unravel_index(column, W.out_modes)))
+        i = tuple(map(int, np.unravel_index(column, W.out_modes)))
         j_negative = tuple(k - n for k, n in zip(j, W.in_modes, strict=True))
         for index in itertools.product((row, int(row) - N, j, j_negative), (column, column - M, i)):
             assert W[index] == full[row, column]

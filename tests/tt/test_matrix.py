@@ -80,7 +80,7 @@ def test_a_train_cannot_be_changed_and_shares_its_arrays():
             ShapeError,
             r"right factor has shape \(7, 2\), expected \(6, any\)",
         ),
-        (lambda: W @ np.ones(6), ShapeError, r"right factor has shape \(6,\), expected \(6, any\)"),
+        (lambda: W @ np.ones(7), ShapeError, r"right factor has shape \(7,\), expected \(6,\)"),
         (lambda: W @ 3, ShapeError, r"right factor has shape \(\), expected \(6, any\)"),
         (lambda: W @ "a", DtypeError, "right factor has dtype <U1, expected numbers"),
         (lambda: W @ [[1, 2], [3]], DtypeError, "right factor is not a rectangular array"),
@@ -89,7 +89,7 @@ def test_a_train_cannot_be_changed_and_shares_its_arrays():
             ShapeError,
             r"left factor has shape \(2, 6\), expected \(any, 10\)",
         ),
-        (lambda: np.ones(10) @ W, ShapeError, r"left factor has shape \(10,\), expected"),
+        (lambda: np.ones(9) @ W, ShapeError, r"left factor has shape \(9,\), expected \(10,\)"),
         (lambda: [[None] * 10] @ W, DtypeError, r"left factor holds None at \(0, 0\), expected"),
         (lambda: W * np.ones(2), ConventionError, r"\* scales by a number; use @ for the matrix"),
         (lambda: np.ones(2) * W, ConventionError, r"\* scales by a number; use @ for the matrix"),
@@ -112,19 +112,20 @@ def test_operands_that_do_not_fit_are_named(operation, error, message):
         operation()
 
 
-@pytest.mark.parametrize(
-    "operation", [lambda: W + 1, lambda: 1 - W, lambda: W - np.ones((10, 6)), lambda: W / 2]
-)
+@pytest.mark.parametrize("operation", [lambda: W + 1, lambda: 1 - W, lambda: 2 / W])
 def test_operations_that_a_train_does_not_have_are_type_errors(operation):
-    with pytest.raises(TypeError, match=r"unsupported operand|does not support ufuncs"):
+    with pytest.raises(TypeError, match="unsupported operand"):
         operation()
 
 
 @pytest.mark.parametrize(
     "index, error, message",
     [
-        (3, ShapeError, r"index is 3, expected W\[row, column\]"),
-        ((1, 2, 3), ShapeError, r"index is \(1, 2, 3\), expected W\[row, column\]"),
+        (
+            (1, 2, 3),
+            ShapeError,
+            r"index has 3 parts, expected W\[row, column\] of integers, slices",
+        ),
         ((10, 0), IndexError, r"row 10 is outside 0\.\.9"),
         ((-11, 0), IndexError, r"row -11 is outside 0\.\.9"),
         ((0, 6), IndexError, r"column 6 is outside 0\.\.5"),
@@ -142,12 +143,12 @@ def test_indices_that_do_not_fit_are_named(index, error, message):
 
 
 @pytest.mark.parametrize(
-    "index", ["a", None, slice(0, 1), 0.5, ("a", 0), (0, None), (0.5, 0)], ids=repr
+    "index", ["a", None, ..., True, 0.5, [[0]], [0.5], ("a", 0), (0, None), (0.5, 0)], ids=repr
 )
 def test_indices_that_are_not_integers_are_named(index):
-    with pytest.raises(ShapeError, match=r"row is .*, expected an integer, or a tuple of them"):
+    with pytest.raises(ShapeError, match=r"row is .*, expected (an integer, or a tuple|W\[row)"):
         W[index, 0]
-    with pytest.raises(ShapeError, match=r"column is .*, expected an integer, or a tuple of them"):
+    with pytest.raises(ShapeError, match=r"column is .*, expected (an integer, or a tuple|W\[row)"):
         W[0, index]
 
 

@@ -3,14 +3,13 @@
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
-from numbers import Integral
 from typing import Any, ClassVar
 
 import numpy as np
 
 from ttref import contracts, fast, ops, tt
 from ttref.arrays import check_numeric, check_shape, namespace
-from ttref.checks import check_choice, check_count
+from ttref.checks import as_integer, check_choice, check_count
 from ttref.contracts import Array, Modes, Ranks, Shape, Tree
 from ttref.errors import RankError, ShapeError
 from ttref.layers.convolution import Convolution, Windows, xavier
@@ -343,7 +342,7 @@ class TTConv1d(TTConvolution):
 
 def _as_ranks(ranks: Ranks, d: int) -> tuple[int, ...]:
     """``(r_0, ..., r_{d-1}, 1)``; an int r stands for all but the last."""
-    is_one = isinstance(ranks, Integral) and not isinstance(ranks, bool)
+    is_one = as_integer(ranks) is not None
     found: Any = (*(ranks,) * d, 1) if is_one else ranks
     is_sequence = hasattr(found, "__len__") and not isinstance(found, str | dict)
     if not is_sequence or len(found) != d + 1 or found[-1] != 1:

@@ -6,13 +6,14 @@ would wrap around become wider (`integers`). Floating-point numbers overflow or 
 the result does (`scaling`).
 """
 
+from fractions import Fraction
 from math import prod
 from typing import Any
 
 import numpy as np
 
 from ttref.arrays import holds_objects, namespace, plain
-from ttref.contracts import Array, Cores
+from ttref.contracts import Array, Cores, Dtype
 from ttref.tt.integers import are_fixed, bound_of_train, largest, widened
 from ttref.tt.scaling import level, normalized, restrained, shift, spread
 
@@ -44,8 +45,27 @@ def _block_diagonal(a: Array, b: Array) -> Array:
 def scale(cores: Cores, factor: Any) -> tuple[Array, ...]:
     """Factor * A: the first core takes it; the others take its dtype, if that is a wider one."""
     first = _scaled(cores[0], factor)
-    rest = (c if c.dtype == first.dtype else namespace(c).astype(c, first.dtype) for c in cores[1:])
-    return (first, *rest)
+    return (first, *_converted(cores[1:], first.dtype))
+
+
+def _converted(cores: Cores, dtype: Dtype) -> list[Array]:
+    """The cores, in another dtype if they are not in it."""
+    return [c if c.dtype == dtype else namespace(c).astype(c, dtype) for c in cores]
+
+
+def divide(cores: Cores, divisor: Any) -> tuple[Array, ...]:
+    """A / divisor; a quotient of Python's integers is a fraction."""
+    first = cores[0]
+    if holds_objects(first):
+        quotient = np.frompyfunc(lambda v: _quotient(v, plain(divisor)), 1, 1)(first)
+    else:
+        quotient = first / divisor
+    return (quotient, *_converted(cores[1:], quotient.dtype))
+
+
+def _quotient(value: Any, divisor: Any) -> Any:
+    is_whole = isinstance(value, int) and isinstance(divisor, int)
+    return Fraction(value, divisor) if is_whole else value / divisor
 
 
 def _scaled(core: Array, factor: Any) -> Array:

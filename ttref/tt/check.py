@@ -1,11 +1,10 @@
 """What makes a sequence of arrays a TT-matrix: checked where cores enter, trusted afterwards."""
 
 import math
-from numbers import Integral
 from typing import Any, NamedTuple, NoReturn
 
 from ttref.arrays import check_numeric, namespace
-from ttref.checks import check_count
+from ttref.checks import as_integer, check_count
 from ttref.contracts import Array, Cores, Modes, Ranks
 from ttref.errors import DtypeError, RankError, ShapeError
 
@@ -81,7 +80,7 @@ def as_ranks(ranks: Ranks, d: int) -> tuple[int, ...]:
     >>> as_ranks(4, 3)
     (1, 4, 4, 1)
     """
-    if isinstance(ranks, Integral):
+    if as_integer(ranks) is not None or not hasattr(ranks, "__iter__"):
         return (1, *[check_count("rank", ranks, RankError)] * (d - 1), 1)
     found = _positive_integers("ranks", ranks, RankError)
     if len(found) != d + 1:
@@ -124,11 +123,12 @@ def max_ranks(in_modes: Modes, out_modes: Modes) -> tuple[int, ...]:
 
 def _positive_integers(name: str, values: Any, error: type[ShapeError]) -> tuple[int, ...]:
     try:
-        result = tuple(v.__index__() for v in values)
-        if any(isinstance(v, bool) for v in values):
-            raise TypeError
-    except (TypeError, AttributeError):
-        raise error(f"{name} is {values!r}, expected a sequence of positive integers") from None
-    if not result or any(v < 1 for v in result):
+        found = [as_integer(value) for value in values]
+    except TypeError:  # it has no elements, as a number
+        found = [None]
+    result = tuple(value for value in found if value is not None)
+    if len(result) != len(found):
+        raise error(f"{name} is {values!r}, expected a sequence of positive integers")
+    if not result or min(result) < 1:
         raise error(f"{name} is {result}, expected one or more positive integers")
     return result

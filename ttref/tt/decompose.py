@@ -7,13 +7,12 @@ error below ``eps ||A||``. The roundoff of the sweep itself, about ``10 d u ||A|
 
 import math
 from collections.abc import Sequence
-from numbers import Integral
 from typing import Any
 
 import numpy as np
 
 from ttref.arrays import check_numeric, describe, is_floating, namespace, to_numpy
-from ttref.checks import check_number
+from ttref.checks import as_integer, check_number
 from ttref.contracts import Array, Cores, Modes
 from ttref.errors import ConventionError, DataError, InexactError, RankError, ShapeError
 from ttref.tt.scaling import exponent_of, level, normalized, shift, spread
@@ -180,7 +179,12 @@ def _root_mean_square(core: Array) -> tuple[float, int]:
 def truncated_svd(matrix: Array, max_rank: int | None, budget: float) -> tuple[Array, Array]:
     """``(U, S V^H)`` of `max_rank`, or of the smallest rank that discards at most `budget`."""
     xp = namespace(matrix)
-    u, s, vh = xp.linalg.svd(matrix, full_matrices=False)
+    try:
+        u, s, vh = xp.linalg.svd(matrix, full_matrices=False)
+    except np.linalg.LinAlgError as error:
+        raise DataError(
+            f"the SVD of an unfolding of {tuple(matrix.shape)} failed: {error}"
+        ) from None
     rank = _numerical_rank(to_numpy(s), budget)
     rank = rank if max_rank is None else min(rank, max_rank)
     return u[:, :rank], s[:rank, None] * vh[:rank, :]
@@ -210,20 +214,17 @@ def _rank_bounds(max_rank: int | Sequence[int] | None, d: int) -> list[int | Non
     """One bound, or None, for each of the d - 1 bonds."""
     several = hasattr(max_rank, "__len__") and getattr(max_rank, "shape", None) != ()
     given: list[Any] = list(max_rank) if several else [max_rank]  # type: ignore[arg-type]
-    for bound in given:
-        if bound is not None and not _is_count(bound):
+    bounds = [None if bound is None else as_integer(bound) for bound in given]
+    for bound, value in zip(bounds, given, strict=True):
+        if value is not None and (bound is None or bound < 1):
             raise RankError(f"max_rank is {max_rank!r}, expected positive integers")
     if not several:
-        return given * (d - 1)
-    if len(given) != d - 1:
+        return bounds * (d - 1)
+    if len(bounds) != d - 1:
         raise RankError(
-            f"max_rank {max_rank} has {len(given)} entries, expected {d - 1} (or one int)"
+            f"max_rank {max_rank} has {len(bounds)} entries, expected {d - 1} (or one int)"
         )
-    return given
-
-
-def _is_count(value: Any) -> bool:
-    return not isinstance(value, bool) and isinstance(value, Integral) and int(value) >= 1
+    return bounds
 
 
 def vector_norm(x: Array) -> Array:

@@ -19,7 +19,7 @@ def element(cores: Cores, j: Sequence[int], i: Sequence[int]) -> Array:
     """One entry, the product of d small matrices; `j` and `i` are sequences of d mode indices."""
     xp = namespace(*cores)
     indices = zip(cores, j, i, strict=True)
-    slices, exponent = _prepared([core[:, jk, ik, :][:, None, None, :] for core, jk, ik in indices])
+    slices, exponent = prepared([core[:, jk, ik, :][:, None, None, :] for core, jk, ik in indices])
     state = xp.ones((1, 1), dtype=slices[0].dtype)
     for matrix in slices:
         state, moved = restrained(xp.matmul(state, matrix[:, 0, 0, :]))
@@ -38,7 +38,7 @@ def full(cores: Cores) -> Array:
     xp = namespace(*cores)
     rows, columns = (prod([core.shape[axis] for core in cores]) for axis in (1, 2))
     check_memory(f"the whole {rows} x {columns} matrix", rows * columns)
-    cores, exponent = _prepared(cores)
+    cores, exponent = prepared(cores)
     state = xp.reshape(cores[0], cores[0].shape[1:])  # N M a
     for core in cores[1:]:  # NMa,ajib->NjMib
         N, M, _ = state.shape
@@ -49,7 +49,7 @@ def full(cores: Cores) -> Array:
     return shift(state[:, :, 0], exponent)
 
 
-def _prepared(cores: Cores) -> tuple[tuple[Array, ...], int]:
+def prepared(cores: Cores) -> tuple[tuple[Array, ...], int]:
     """``(cores, e)``: ``2 ** e`` times these, of which no product wraps around or underflows."""
     if are_fixed(*cores):
         return widened(bound_of_train(cores), *cores), 0

@@ -1,17 +1,18 @@
 """`TTMatrix`: an N x M matrix held as d canonical cores, checked once, never changed."""
 
 import math
-import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ttref.arrays import check_numeric, check_shape, describe, is_number, namespace
+import numpy as np
+
+from ttref.arrays import check_numeric, check_shape, describe, is_number, namespace, to_numpy
 from ttref.contracts import Array, Dtype, Modes
 from ttref.errors import ConventionError, ShapeError
-from ttref.tt import algebra, decompose
+from ttref.tt import algebra, decompose, equality, numpy_protocol, selection
 from ttref.tt.check import as_cores, as_structure
-from ttref.tt.full import element, full
+from ttref.tt.full import full
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -42,7 +43,7 @@ class TTMatrix:
     """
 
     cores: Sequence
-    __array_ufunc__ = None  # so that NumPy leaves `array @ W` and `scalar * W` to this class
+    __hash__ = None  # type: ignore[assignment]  # as an array: == compares values
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "cores", as_cores(self.cores))
@@ -98,18 +99,68 @@ class TTMatrix:
         return full(self.cores)
 
     def __getitem__(self, index: Any) -> Any:
-        """Entry ``W[row, column]``; row and column are integers, or tuples of d mode indices."""
-        if not isinstance(index, tuple) or len(index) != 2:
-            raise ShapeError(f"index is {index!r}, expected W[row, column]")
-        j = _mode_indices("row", index[0], self.in_modes)
-        i = _mode_indices("column", index[1], self.out_modes)
-        return element(self.cores, j, i)
+        """Entries, rows or columns, as of a NumPy matrix; see the examples.
+
+        Parameters
+        ----------
+        index : int, slice, list or array, or a pair of them
+            ``W[i, j]``, ``W[i, :]``, ``W[:, j]``, ``W[[0, 2], :]``, ``W[2:4]``; two lists are pairs
+            of indices. A tuple of d integers in the place of a row or column is its mode indices.
+
+        Returns
+        -------
+        number or array
+            Dense. Only the wanted rows, or the wanted columns, are computed.
+
+        Raises
+        ------
+        ShapeError, IndexError
+            If the index means nothing, or is outside the matrix.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from ttref import tt
+        >>> W = tt.eye([2, 3])
+        >>> W[4]
+        array([0., 0., 0., 0., 1., 0.])
+        >>> W[[0, 5], 4:]
+        array([[0., 0.],
+               [0., 1.]])
+        >>> W[(1, 2), (1, 2)], W[[0, 1], [0, 0]]
+        (np.float64(1.0), array([1., 0.]))
+        """
+        return selection.select(self.cores, index)
+
+    def __eq__(self, other: object) -> bool:
+        """Whether both are the same matrix of the same modes, exactly, whatever the cores."""
+        if not isinstance(other, TTMatrix):
+            return NotImplemented
+        if (self.in_modes, self.out_modes) != (other.in_modes, other.out_modes):
+            return False
+        return equality.are_equal(self.cores, other.cores)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        """The whole matrix, for ``np.asarray(W)``; a `ShapeError` if it exceeds the memory."""
+        if copy is False:
+            raise ConventionError("copy=False is given, but the dense matrix is always a new array")
+        return np.asarray(to_numpy(self.full()), dtype=dtype)
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
+        return numpy_protocol.call_ufunc(ufunc, method, inputs, options)
+
+    def __array_function__(self, function: Any, types: Any, args: Any, options: Any) -> Any:
+        return numpy_protocol.call_function(function, args, options)
 
     def __add__(self, other: "TTMatrix") -> "TTMatrix":
         if not isinstance(other, TTMatrix):
             return NotImplemented
         self._check_same_modes("add", other)
         return TTMatrix(algebra.add(self.cores, other.cores))
+
+    def __radd__(self, other: Any) -> "TTMatrix":
+        """``0 + W``, with which ``sum`` begins."""
+        return self if is_number(other) and np.ndim(other) == 0 and other == 0 else NotImplemented
 
     def __neg__(self) -> "TTMatrix":
         return self * -1
@@ -124,8 +175,15 @@ class TTMatrix:
 
     __rmul__ = __mul__
 
+    def __truediv__(self, divisor: Any) -> "TTMatrix":
+        if getattr(divisor, "shape", ()) != () or not is_number(divisor):
+            raise ConventionError("/ divides by a number")
+        if divisor == 0:
+            raise ConventionError("a TTMatrix is divided by zero; expected another number")
+        return TTMatrix(algebra.divide(self.cores, divisor))
+
     def __matmul__(self, other: Any) -> Any:
-        """The product with a `TTMatrix` (ranks multiply) or with a dense (M, K) array."""
+        """The product with a `TTMatrix` (ranks multiply), a dense (M, K) array or an (M,) one."""
         if isinstance(other, TTMatrix):
             if self.out_modes != other.in_modes:
                 raise ShapeError(
@@ -134,14 +192,20 @@ class TTMatrix:
                 )
             return TTMatrix(algebra.product(self.cores, other.cores))
         other = check_numeric("right factor", other)
-        check_shape("right factor", other, (self.shape[1], None))
         xp = namespace(other)
+        if other.ndim == 1:
+            check_shape("right factor", other, (self.shape[1],))
+            return algebra.apply(algebra.transpose(self.cores), other[None, :])[0, :]
+        check_shape("right factor", other, (self.shape[1], None))
         transposed = algebra.apply(algebra.transpose(self.cores), xp.permute_dims(other, (1, 0)))
         return xp.permute_dims(transposed, (1, 0))
 
     def __rmatmul__(self, other: Array) -> Array:
-        """The product of a dense (B, N) array with this matrix."""
+        """The product of a dense (B, N) array, or an (N,) one, with this matrix."""
         other = check_numeric("left factor", other)
+        if other.ndim == 1:
+            check_shape("left factor", other, (self.shape[0],))
+            return algebra.apply(self.cores, other[None, :])[0, :]
         check_shape("left factor", other, (None, self.shape[0]))
         return algebra.apply(self.cores, other)
 
@@ -216,31 +280,3 @@ def from_dense(
     matrix = check_numeric("matrix", matrix)
     check_shape("matrix", matrix, (math.prod(in_modes), math.prod(out_modes)))
     return TTMatrix(decompose.decompose_matrix(matrix, in_modes, out_modes, max_rank, rel_error))
-
-
-def _mode_indices(name: str, index: Any, modes: tuple[int, ...]) -> tuple[int, ...]:
-    """Tuple of d mode indices from a flat index (C order) or from such a tuple."""
-    if isinstance(index, tuple | list):
-        if len(index) != len(modes):
-            raise ShapeError(f"{name} {index} has {len(index)} indices, expected {len(modes)}")
-        indices = [_integer(name, k) for k in index]
-        if not all(-n <= k < n for k, n in zip(indices, modes, strict=True)):
-            raise IndexError(f"{name} {index} is outside the modes {modes}")
-        return tuple(k % n for k, n in zip(indices, modes, strict=True))
-    flat = _integer(name, index)
-    size = math.prod(modes)
-    if not -size <= flat < size:
-        raise IndexError(f"{name} {flat} is outside 0..{size - 1}")
-    indices = []
-    flat %= size
-    for n in reversed(modes):
-        flat, k = divmod(flat, n)
-        indices.append(k)
-    return tuple(reversed(indices))
-
-
-def _integer(name: str, index: Any) -> int:
-    try:
-        return operator.index(index)
-    except TypeError:
-        raise ShapeError(f"{name} is {index!r}, expected an integer, or a tuple of them") from None
