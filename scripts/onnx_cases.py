@@ -45,6 +45,7 @@ def published_cases() -> list[NodeCase]:
         module.expect = keep
         for name in sorted(vars(exporter)):
             if name.startswith("export"):
+                np.random.seed(0)  # noqa: NPY002 (as onnx.backend.test.case.base does)
                 getattr(exporter, name)()
     return found
 
@@ -63,7 +64,8 @@ def passes(case: NodeCase, problem: Problem) -> bool:
     """Whether the outputs of a node are those of the case, within ONNX's tolerance."""
     found = run(problem)
     return all(
-        np.allclose(found[name], expected, rtol=RTOL, atol=ATOL)
+        found[name].shape == expected.shape
+        and np.allclose(found[name], expected, rtol=RTOL, atol=ATOL)
         for name, expected in case.outputs.items()
     )
 
@@ -106,10 +108,15 @@ the bias of the input, of the state, or both are dropped, the peepholes are read
 dropped, or the reset acts after the product in place of before it, or conversely. The right cell
 passes all cases. A case notices a wrong cell if the wrong cell fails it.
 
-Most of the published cases have weights that are all equal, so that no order can be seen. Several
-have one step and start from zeros, so that the state's weights have no effect. This is no defect of
-ONNX: its cases are made to show each attribute of a node once, and a runtime has further tests of
-its own. It says what a runtime knows that has passed these cases only.
+Together the published cases notice {noticed} of the {cells} wrong cells. In every one of these
+cases but `test_gru_seq_length`, the weights of a direction are all equal, so that no order can be
+seen.
+Several cases have one step and start from zeros, so that the state's weights have no effect.
+`test_gru_seq_length` has random weights, drawn from ONNX's own seed. Its inputs go up to 18, so
+that most gates are close to 0 or 1, and the state's weights change little.
+
+This is no defect of ONNX: its cases are made to show each attribute of a node once, and a runtime
+has further tests of its own. It says what a runtime knows that has passed these cases only.
 
 Below the published cases stand cases of this script: two steps of two sequences with normal random
 weights, two different biases, initial states and, for LSTM, peepholes.
@@ -132,12 +139,18 @@ def page_text(record: dict[str, Any]) -> str:
         cells=len(cells),
         lstm_orders=orders.count("LSTM"),
         gru_orders=orders.count("GRU"),
+        noticed=len(noticed_together(record)),
         table=table(record, cells),
     )
 
 
+def noticed_together(record: dict[str, Any]) -> list[tuple[str, ...]]:
+    """Operator, kind and name of the wrong cells that some published case notices."""
+    return sorted({(c["operator"], *pair) for c in record["published"] for pair in c["noticed"]})
+
+
 def table(record: dict[str, Any], cells: Sequence[WrongCell]) -> str:
-    """A row for each case, and one for the published cases together."""
+    """A row for each case, and rows for the published cases together."""
     kinds = list(dict.fromkeys(cell.kind for cell in cells))
 
     def row(name: str, operators: Sequence[str], noticed: Sequence[Sequence[str]]) -> list[Any]:
@@ -148,10 +161,12 @@ def table(record: dict[str, Any], cells: Sequence[WrongCell]) -> str:
         return [name, *parts, f"{len(noticed)} of {len(asked)}"]
 
     rows = [row(c["case"], [c["operator"]], c["noticed"]) for c in record["published"]]
-    for operator in dict.fromkeys(cell.operator for cell in cells):
-        of = [c for c in record["published"] if c["operator"] == operator]
-        together = {tuple(pair) for c in of for pair in c["noticed"]}
-        rows.append(row(f"**all published cases of {operator}**", [operator], sorted(together)))
+    together = noticed_together(record)
+    operators = list(dict.fromkeys(cell.operator for cell in cells))
+    for operator in operators:
+        of_operator = [cell for cell in together if cell[0] == operator]
+        rows.append(row(f"**all published cases of {operator}**", [operator], of_operator))
+    rows.append(row("**all published cases**", operators, together))
     rows += [row(c["case"], [c["operator"]], c["noticed"]) for c in record["own"]]
     return markdown(["case", *kinds, "all"], rows)
 

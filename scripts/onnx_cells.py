@@ -28,19 +28,31 @@ class Problem(NamedTuple):
 
 
 def run(problem: Problem) -> Arrays:
-    """All outputs of a node."""
-    operator, inputs, attributes = problem
-    is_batch_first = attributes.get("layout", 0) == 1
-    x = np.swapaxes(inputs["X"], 0, 1) if is_batch_first else inputs["X"]
-    lengths = inputs.get("sequence_lens")
+    """All outputs of a node.
+
+    Raises
+    ------
+    ValueError
+        If a sequence is shorter than X.
+    """
+    # With layout 1 the axis of the sequences stands first in inputs and outputs.
+    is_batch_first = problem.attributes.get("layout", 0) == 1
+    if is_batch_first:
+        by_sequence = [n for n in ("X", "initial_h", "initial_c") if n in problem.inputs]
+        turned = {name: np.swapaxes(problem.inputs[name], 0, 1) for name in by_sequence}
+        problem = with_inputs(problem, **turned)
+    x = problem.inputs["X"]
+    lengths = problem.inputs.get("sequence_lens")
     if lengths is not None and np.any(lengths != len(x)):
-        raise ValueError("sequence_lens holds another length than that of X")
-    direction = attributes.get("direction", "forward")
+        raise ValueError(
+            f"sequence_lens is {lengths.tolist()}, expected {len(x)} for each, as X has"
+        )
+    direction = problem.attributes.get("direction", "forward")
     is_reverse = {"forward": [False], "reverse": [True], "bidirectional": [False, True]}[direction]
     runs = [run_direction(problem, x, k, back) for k, back in enumerate(is_reverse)]
     y = np.stack([np.stack(h) for h, _ in runs], axis=1)  # T, directions, B, H
     last = {"Y_h": [h[0 if r else -1] for (h, _), r in zip(runs, is_reverse, strict=True)]}
-    if operator == "LSTM":
+    if problem.operator == "LSTM":
         last["Y_c"] = [c for _, c in runs]
     outputs = {"Y": y} | {name: np.stack(states) for name, states in last.items()}
     if not is_batch_first:

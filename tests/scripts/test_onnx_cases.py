@@ -3,6 +3,7 @@
 import json
 import sys
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -81,6 +82,56 @@ def test_a_cell_reads_the_input_backwards_and_in_both_directions():
     )
 
 
+@pytest.mark.parametrize("operator", GATES)
+def test_a_batch_first_node_computes_what_a_time_first_one_does(operator):
+    first = random_problem(operator)
+    turned = {
+        name: np.swapaxes(first.inputs[name], 0, 1)
+        for name in ("X", "initial_h", "initial_c")
+        if name in first.inputs
+    }
+    expected = run(first)
+    found = run(Problem(operator, first.inputs | turned, first.attributes | {"layout": 1}))
+    assert np.array_equal(found.pop("Y"), np.transpose(expected["Y"], (2, 0, 1, 3)))
+    for name, state in found.items():
+        assert np.array_equal(state, np.swapaxes(expected[name], 0, 1))
+
+
+def test_sequences_shorter_than_the_input_are_refused():
+    problem = random_problem("LSTM")
+    lengths = {"sequence_lens": np.array([2, 1])}
+    with pytest.raises(
+        ValueError, match=r"sequence_lens is \[2, 1\], expected 2 for each, as X has"
+    ):
+        run(problem._replace(inputs=problem.inputs | lengths))
+
+
+def test_published_cases_are_drawn_from_the_seed_of_onnx(monkeypatch):
+    def operator(name):
+        def export():
+            node = SimpleNamespace(op_type=name, attribute=[], input=["X", ""], output=["", "Y_h"])
+            drawn = np.random.standard_normal(3)  # noqa: NPY002 (as the cases of onnx do)
+            module.expect(node, inputs=[drawn], outputs=[-drawn], name=f"test_{name}")
+
+        module = ModuleType(name.lower())
+        exporter = SimpleNamespace(export_defaults=export, export_later=export)
+        setattr(module, name, exporter)
+        return module
+
+    package = "onnx.backend.test.case.node"
+    names = package.split(".")
+    for k in range(len(names)):
+        monkeypatch.setitem(sys.modules, ".".join(names[: k + 1]), ModuleType(names[k]))
+    sys.modules[package].lstm = operator("LSTM")
+    sys.modules[package].gru = operator("GRU")
+    cases = onnx_cases.published_cases()
+    drawn = np.random.RandomState(0).standard_normal(3)
+    assert [case.problem.operator for case in cases] == ["LSTM", "LSTM", "GRU", "GRU"]
+    for case in cases:
+        assert np.array_equal(case.problem.inputs["X"], drawn)
+        assert np.array_equal(case.outputs["Y_h"], -drawn)
+
+
 def test_there_are_43_wrong_cells_and_the_random_cases_notice_all():
     cells = wrong_cells()
     assert len({(c.operator, c.kind, c.name) for c in cells}) == len(cells) == 43
@@ -93,6 +144,33 @@ def test_a_case_that_fails_the_right_cell_is_refused():
     wrong = case._replace(outputs={"Y_h": case.outputs["Y_h"] * 1.01})
     with pytest.raises(ValueError, match="random LSTM fails the right cell, expected that it"):
         onnx_cases.noticed_by(wrong)
+
+
+def test_outputs_of_another_shape_do_not_pass():
+    case = onnx_cases.own_cases()[0]
+    repeated = case._replace(outputs={"Y_h": np.repeat(case.outputs["Y_h"], 2, axis=0)})
+    assert onnx_cases.passes(case, case.problem)
+    assert not onnx_cases.passes(repeated, case.problem)
+
+
+def test_the_table_adds_what_the_cases_of_both_operators_notice():
+    dropped = ["bias dropped", "Wb"]  # of LSTM and of GRU: two wrong cells
+    record = {
+        "version": "1",
+        "published": [
+            {"case": "a", "operator": "LSTM", "noticed": [dropped]},
+            {"case": "b", "operator": "LSTM", "noticed": [dropped, ["peepholes", "dropped"]]},
+            {"case": "c", "operator": "GRU", "noticed": [dropped]},
+        ],
+        "own": [],
+    }
+    page = onnx_cases.page_text(record)
+    rows = [[cell.strip() for cell in row.split("|")[1:-1]] for row in page.splitlines()]
+    ends = {row[0]: row[-1] for row in rows if row}
+    assert ends["**all published cases of LSTM**"] == "2 of 33"
+    assert ends["**all published cases of GRU**"] == "1 of 10"
+    assert ends["**all published cases**"] == "3 of 43"
+    assert "Together the published cases notice 3 of the 43 wrong cells." in page
 
 
 def test_the_page_is_that_of_the_record():
