@@ -16,7 +16,7 @@ from ttref.arrays import check_shape, namespace
 from ttref.contracts import Array
 from ttref.ops.weighting import (
     entry_weights,
-    leave_out,
+    leave_out_weightless,
     multiply_where_positive,
     total_weight,
 )
@@ -44,8 +44,8 @@ def forward(
     check_shape("target", target, logits.shape)
     weights = entry_weights(logits, sample_weight, class_mask)
     if weights is not None:
-        logits = leave_out(logits, weights != 0)
-        target = leave_out(target, weights != 0)
+        logits = leave_out_weightless(logits, weights)
+        target = leave_out_weightless(target, weights)
     total = total_weight(logits, weights)
     terms = multiply_where_positive(target, F.softplus(-logits))
     terms = terms + multiply_where_positive(1 - target, F.softplus(logits))

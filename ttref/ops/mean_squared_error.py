@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from ttref import functions as F
 from ttref.arrays import check_shape, namespace
 from ttref.contracts import Array
-from ttref.ops.weighting import entry_weights, leave_out, total_weight
+from ttref.ops.weighting import entry_weights, leave_out_weightless, total_weight
 
 
 class Cache(NamedTuple):
@@ -46,8 +46,8 @@ def forward(
     check_shape("target", target, prediction.shape)
     weights = entry_weights(prediction, sample_weight, class_mask)
     if weights is not None:
-        prediction = leave_out(prediction, weights != 0)
-        target = leave_out(target, weights != 0)
+        prediction = leave_out_weightless(prediction, weights)
+        target = leave_out_weightless(target, weights)
     residual = prediction - target
     total = total_weight(prediction, weights)
     terms = residual * residual if weights is None else weights * residual * residual

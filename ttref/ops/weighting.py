@@ -61,6 +61,13 @@ def leave_out(x: Array, counts: Array) -> Array:
     return xp.where(counts, x, xp.zeros_like(x))
 
 
+def leave_out_weightless(x: Array, weights: Array) -> Array:
+    """`x` with zeros where a weight is 0; exact numbers, which need not compare, stay."""
+    if holds_objects(x) or holds_objects(weights):
+        return x
+    return leave_out(x, weights != 0)
+
+
 def multiply_where_positive(weights: Array, x: Array) -> Array:
     """``weights * x``, and 0 where a weight is 0 and x is infinite."""
-    return weights * leave_out(x, weights != 0)
+    return weights * leave_out_weightless(x, weights)
