@@ -94,7 +94,9 @@ def test_normalisation_equals_the_reference_within_roundings(shape, names, seed,
         np.testing.assert_allclose(value, expected[name], rtol=0, atol=100 * 2.0**-53)
     for name in ("mean", "var", "deviation"):
         value = getattr(cache_found, name)
-        np.testing.assert_allclose(value, getattr(cache_of_op, name), rtol=50 * 2.0**-53)
+        # A mean of numbers of both signs may be far smaller than they are.
+        expected_value = getattr(cache_of_op, name)
+        np.testing.assert_allclose(value, expected_value, rtol=0, atol=100 * 2.0**-53)
 
 
 @pytest.mark.parametrize("kind", ["float32", "float64", object])
