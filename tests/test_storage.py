@@ -304,9 +304,9 @@ def test_a_file_rewritten_without_a_change_is_read(small):
 
 def test_a_newer_version_is_refused_as_such(small):
     path = small[0]
-    rewritten(path, lambda about: about.update(version=2))
+    rewritten(path, lambda about: about.update(version=3))
     assert read_or_refusal(path) == (
-        f"{path} has format ttref-tree 2, this ttref reads ttref-tree 1; "
+        f"{path} has format ttref-tree 3, this ttref reads ttref-tree up to 2; "
         "use the ttref that wrote it, or a newer one"
     )
 
@@ -314,7 +314,7 @@ def test_a_newer_version_is_refused_as_such(small):
 def test_another_format_is_refused(small):
     path = small[0]
     rewritten(path, lambda about: about.update(format="numpy-tree"))
-    assert "has format numpy-tree 1, this ttref reads ttref-tree 1" in read_or_refusal(path)
+    assert "has format numpy-tree 2, this ttref reads ttref-tree up to 2" in read_or_refusal(path)
 
 
 @pytest.mark.parametrize(
@@ -333,6 +333,61 @@ def test_a_consistent_zip_with_other_contents_is_refused(small, change, arrays):
     rewritten(path, change, **arrays)
     assert read_or_refusal(path) == (
         f"{path} is damaged: its contents do not have the checksum it states"
+    )
+
+
+def reverse(about):
+    """Turn the order of the keys around in a file's structure."""
+    about["structure"]["dict"] = dict(reversed(about["structure"]["dict"].items()))
+
+
+def test_the_checksum_covers_the_order_of_keys(small):
+    path = small[0]
+    rewritten(path, reverse)
+    assert "is damaged: its contents do not have the checksum" in read_or_refusal(path)
+
+
+def as_version_1(about):
+    about["version"] = 1
+    with np.load(about.pop("path")) as members:
+        arrays = {name: members[name] for name in members.files if name != "about"}
+    about["sha256"] = storage._digest(about["structure"], arrays, 1)
+
+
+def test_a_file_of_version_1_is_read(small):
+    path, tree, _ = small
+    rewritten(path, lambda about: about.update(version=1))
+    assert "checksum" in read_or_refusal(path)  # that of version 2 is none of version 1
+    rewritten(path, lambda about: (about.update(path=path), as_version_1(about)))
+    assert_same(tree, storage.load(path))
+
+
+WRONG_STRUCTURES = {
+    "a member that is not there": {"dict": {"w": {"array": "other"}}},
+    "a member twice": {"tuple": [{"array": "0.tree.w"}, {"array": "0.tree.w"}]},
+    "a member that is left out": {"dict": {"step": {"value": 3}}},
+    "no name": {"array": ["0.tree.w"]},
+    "two kinds": {"dict": {}, "tuple": []},
+    "no kind": {},
+    "another kind": {"object": "0.tree.w"},
+    "a list for a dict": {"dict": []},
+    "a dict for a tuple": {"tuple": {}},
+    "a value that is a dict": {"value": {"array": "0.tree.w"}},
+    "no structure": 3,
+    "None": None,
+}
+
+
+@pytest.mark.parametrize("name", WRONG_STRUCTURES)
+def test_a_structure_that_is_none_is_refused_though_its_checksum_is_right(small, name):
+    path = small[0]
+    with np.load(path) as members:
+        arrays = {name: members[name] for name in members.files if name != "about"}
+    structure = WRONG_STRUCTURES[name]
+    digest = storage._digest(structure, arrays, storage.VERSION)
+    rewritten(path, lambda about: about.update(structure=structure, sha256=digest))
+    assert read_or_refusal(path) == (
+        f"{path} is damaged: its structure is not that of a tree with its arrays"
     )
 
 

@@ -165,12 +165,13 @@ def read_weights(path: str | PathLike[str], xp: Namespace | None = None) -> Tree
     """
     saved = storage.load(path, xp)
     kind = saved.get("kind") if isinstance(saved, dict) else None
-    if kind == KIND:
+    kind = kind if isinstance(kind, str) else None
+    if kind == KIND and "params" in saved:
         return saved["params"]
-    if kind != checkpoint.KIND:
+    run = saved.get("run") if kind == checkpoint.KIND else None
+    if not isinstance(run, dict) or run.get("params") is None:
         raise CheckpointError(f"{path} holds no weights: it is neither of training nor of compress")
-    run = saved["run"]
-    return run["params"] if run["average"] is None else run["average"]
+    return run["params"] if run.get("average") is None else run["average"]
 
 
 def write_weights(path: str | PathLike[str], params: Tree) -> None:

@@ -3,6 +3,10 @@
 In the npz each array leaf is a member of its own, and the member ``about`` is JSON: format and
 version, the tree's structure with its plain values, and a SHA-256 over structure and arrays.
 A file that is cut off, altered, pickled or of a newer version is refused.
+
+The checksum of version 2 covers the order of the keys of dicts; that of version 1 did not. Files of
+both versions are read. Whoever relies on the order of a tree from elsewhere compares it with the
+tree that is expected, as the resuming of a run does.
 """
 
 import hashlib
@@ -25,7 +29,8 @@ from ttref.errors import CheckpointError
 from ttref.paths import is_stream
 
 FORMAT = "ttref-tree"
-VERSION = 1
+VERSION = 2
+READ_VERSIONS = (1, 2)
 
 Json: TypeAlias = dict[str, Any]
 """The structure of a tree as JSON: one pair of a kind, ``"dict"``, ``"tuple"``, ``"array"`` or
@@ -51,7 +56,7 @@ def save(path: str | PathLike[str], tree: Tree) -> None:
     arrays: dict[str, Array] = {}
     try:
         structure = _encode(tree, arrays, "tree")
-        digest = _digest(structure, arrays)
+        digest = _digest(structure, arrays, VERSION)
     except ValueError as error:  # a text or a number that JSON cannot hold
         if isinstance(error, CheckpointError):
             raise
@@ -79,20 +84,30 @@ def load(path: str | PathLike[str], xp: Namespace | None = None) -> Tree:
         kind = about["format"]
         version = about["version"]
         structure = about["structure"]
-        is_intact = about["sha256"] == _digest(structure, arrays)
+        is_intact = about["sha256"] == _digest(structure, arrays, version)
     except Exception as error:  # damaged bytes make parsers raise errors of many types
         reason = str(error)
         if "pickle" in reason:  # NumPy's advice on them would let a file run any program
             reason = "it holds pickled objects, which are not read: allow_pickle=False"
         raise CheckpointError(f"{path} is damaged, or not a file of ttref ({reason})") from None
-    if kind != FORMAT or version != VERSION:
+    if kind != FORMAT or isinstance(version, bool) or version not in READ_VERSIONS:
         raise CheckpointError(
-            f"{path} has format {kind} {version}, this ttref reads {FORMAT} {VERSION}; "
-            "use the ttref that wrote it, or a newer one"
+            f"{path} has format {kind!s:.40} {version!s:.40}, this ttref reads {FORMAT} up to "
+            f"{VERSION}; use the ttref that wrote it, or a newer one"
         )
     if not is_intact:
         raise CheckpointError(f"{path} is damaged: its contents do not have the checksum it states")
-    return _decode(structure, arrays, xp or numpy_namespace)
+    used: set[str] = set()
+    try:
+        tree = _decode(structure, arrays, xp or numpy_namespace, used)
+        is_whole = used == set(arrays)
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
+        is_whole = False
+    if not is_whole:
+        raise CheckpointError(
+            f"{path} is damaged: its structure is not that of a tree with its arrays"
+        )
+    return tree
 
 
 @contextmanager
@@ -179,19 +194,28 @@ def _as_plain_numpy(x: Array) -> np.ndarray | None:
     return array if is_own and array.dtype.kind in "biufc" else None
 
 
-def _decode(structure: Json, arrays: Mapping[str, Array], xp: Namespace) -> Tree:
+def _decode(structure: Json, arrays: Mapping[str, Array], xp: Namespace, used: set[str]) -> Tree:
+    """The tree; the names of its arrays, each of which stands there once, go into `used`."""
     (pair,) = structure.items()
     kind, content = pair
-    if kind == "dict":
-        return {k: _decode(v, arrays, xp) for k, v in content.items()}
-    if kind == "tuple":
-        return tuple(_decode(v, arrays, xp) for v in content)
-    return xp.asarray(arrays[content]) if kind == "array" else content
+    if kind == "dict" and isinstance(content, dict):
+        return {k: _decode(v, arrays, xp, used) for k, v in content.items()}
+    if kind == "tuple" and isinstance(content, list):
+        return tuple(_decode(v, arrays, xp, used) for v in content)
+    if kind == "array" and content not in used and arrays[content].dtype.kind in "biufc":
+        used.add(content)
+        return xp.asarray(arrays[content])
+    if kind == "value" and not isinstance(content, dict | list):
+        return content
+    raise ValueError(f"{kind} is no kind of a node")
 
 
-def _digest(structure: Json, arrays: Mapping[str, Array]) -> str:
+def _digest(structure: Json, arrays: Mapping[str, Array], version: int) -> str:
     """SHA-256 of the structure and of every array's name, dtype, shape and bytes in C order."""
-    digest = hashlib.sha256(json.dumps(structure, sort_keys=True).encode())
+    text = json.dumps(structure, sort_keys=version == 1)
+    digest = hashlib.sha256(
+        text.encode() if version == 1 else f"{FORMAT} {version} {text}".encode()
+    )
     for name in sorted(arrays):
         array = arrays[name]
         digest.update(f"{name} {array.dtype.str} {array.shape}".encode())

@@ -1,15 +1,19 @@
 """The folder of a training run: its checkpoint and its history file."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import fields
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 from ttref import storage
-from ttref.contracts import Namespace
+from ttref.arrays import namespace
 from ttref.errors import CheckpointError, ConventionError, FolderInUseError
 from ttref.train.run_identity import RunIdentity
+from ttref.train.saved_run import SavedRun, check_entries, refuse
 from ttref.train.state import TrainingState
+from ttref.train.training import Training
 
 CHECKPOINT = "checkpoint.npz"
 HISTORY = "history.jsonl"
@@ -37,25 +41,30 @@ class RunFolder:
         """Path of the checkpoint, where there is a folder."""
         return self.path and self.path / CHECKPOINT
 
-    def resume(self, xp: Namespace) -> TrainingState | None:
-        """Load the saved state; None where there is none yet.
+    def resume(self, start: TrainingState, training: Training) -> TrainingState | None:
+        """Load the saved state; None where there is none yet. Nothing is written.
+
+        Parameters
+        ----------
+        start : TrainingState
+            The state before the first step.
+        training : Training
 
         Raises
         ------
         CheckpointError
-            If the file is damaged, or of a run with other settings.
+            If the file is damaged, of a run with other settings, or holds what no run can be.
         """
-        if self.identity is None or self.path is None or self.checkpoint is None:
+        path = self.checkpoint
+        if self.identity is None or path is None or not path.exists():
             return None
-        if not self.checkpoint.exists():
-            return None
-        saved = storage.load(self.checkpoint, xp)
-        if not isinstance(saved, dict) or saved.get("kind") != KIND:
-            raise CheckpointError(f"{self.checkpoint} is not a checkpoint of a training run")
-        self.identity.check(saved, self.checkpoint)
-        state = TrainingState(**{f.name: saved["run"][f.name] for f in fields(TrainingState)})
-        _save_history(self.path, state)  # a crash may have come between the two files
-        return state
+        saved = storage.load(path, namespace(start.vectors["params"]))
+        kind = saved.get("kind") if isinstance(saved, dict) else None
+        if not isinstance(kind, str) or kind != KIND:
+            raise CheckpointError(f"{path} is not a checkpoint of a training run")
+        _check_texts(path, saved)
+        self.identity.check(saved, path)
+        return SavedRun(path, saved["run"], start, training).read()
 
     def prepare(self, resume: bool) -> None:
         """Make the folder.
@@ -84,10 +93,25 @@ class RunFolder:
         run = {f.name: getattr(state, f.name) for f in fields(TrainingState)}
         contents = {"kind": KIND, **self.identity.contents(), "run": run}
         storage.save(self.checkpoint, contents)
-        _save_history(self.path, state)
+        self.save_history(state)
+
+    def save_history(self, state: TrainingState) -> None:
+        """Write the history; where a run is resumed, as a crash may have come before it."""
+        if self.path is None:
+            return
+        lines = "".join(json.dumps(row) + "\n" for row in state.rows)
+        with storage.atomic_write(self.path / HISTORY) as file:
+            file.write(lines.encode())
 
 
-def _save_history(path: Path, state: TrainingState) -> None:
-    lines = "".join(json.dumps(row) + "\n" for row in state.rows)
-    with storage.atomic_write(path / HISTORY) as file:
-        file.write(lines.encode())
+def _check_texts(path: Path, saved: Mapping[str, Any]) -> None:
+    """Raise unless the checkpoint has a run, and texts by which it is told."""
+    names = ("kind", "settings", "identity", "run")
+    known = tuple(name for name in names if name != "identity" or name in saved)
+    check_entries(path, "content", saved, known)
+    for name in ("settings", "identity"):
+        texts = saved.get(name, {})
+        if not isinstance(texts, dict) or not all(
+            isinstance(text, str | None) for text in texts.values()
+        ):
+            refuse(path, name, "something else", "a dict of texts")

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from os import PathLike
 
-from ttref.arrays import namespace, plain
+from ttref.arrays import plain
 from ttref.checks import check_count, check_flag
 from ttref.contracts import Loss, Optimizer, Tree
 from ttref.errors import CheckpointError
@@ -155,6 +155,8 @@ def fit(
     folder = RunFolder(out, who)
     state = _start(training, params, seed, folder, resume)
     _check_not_beyond(epochs, state, folder)
+    if state.epoch:
+        folder.save_history(state)
     # Train.
     keep_freed_memory()
     one_by_one = Stepper(training, state.params)
@@ -169,7 +171,7 @@ def _start(
     """The state before the first step, or that of the run in the folder if it is resumed."""
     state = training.start(params, stream(seed, "shuffle and dropout"))
     folder.prepare(resume)
-    return folder.resume(namespace(state.vectors["params"])) or state
+    return folder.resume(state, training) or state
 
 
 def _train_epochs(
