@@ -91,7 +91,7 @@ def is_floating(x: Array) -> bool:
 def describe(x: Any) -> str:
     """`x` in the words of an error message: ``float32 array of shape (2, 3)``."""
     if not is_array_api_obj(x):
-        return f"{type(x).__name__} {x!r:.60}"
+        return f"{type(x).__name__} {' '.join(repr(x).split()):.60}"
     return f"{x.dtype} array of shape {tuple(x.shape)}"
 
 

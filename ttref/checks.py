@@ -19,8 +19,9 @@ def check_choice(name: str, value: Any, choices: Collection[Any]) -> None:
     except (TypeError, ValueError):  # a list has no hash, an array no truth value
         is_known = False
     if not is_known:
+        found = " ".join(repr(value).split())[:60]
         raise ConventionError(
-            f"{name} is {value!r}, expected one of {', '.join(map(repr, choices))}"
+            f"{name} is {found}, expected one of {', '.join(map(repr, choices))}"
             f"{suggest(value, choices)}"
         )
 

@@ -13,7 +13,7 @@ Dimension key
 from collections.abc import Sequence
 from typing import NamedTuple, TypeAlias
 
-from ttref import contracts, ops, tree
+from ttref import border, contracts, ops, tree
 from ttref.arrays import check_shape, describe, namespace
 from ttref.cells.cell import (
     PARAMETERS,
@@ -52,6 +52,7 @@ class Cache(NamedTuple):
     truncate: int | None
 
 
+@border.explained("params", "x")
 def forward(
     cell: Cell,
     params: Params,
@@ -142,6 +143,7 @@ def forward(
     )
 
 
+@border.backward
 def backward(
     cotangents: tuple[Array | None, Sequence[Array] | None],
     cache: Cache,
@@ -244,6 +246,10 @@ def check_arguments(
     """Raise unless the arguments of `forward` fit."""
     check_shape("x", x, (None, None, None))
     check_recurrent(cell, params)
+    for role in ("activation", "recurrent_activation"):
+        name = getattr(cell, role, None)
+        if isinstance(name, str) and name not in ops.activation.HOLOMORPHIC:
+            border.check_real("x", x, name)
     B, T, N = x.shape
     shape = B, params["recurrent"].shape[0]
     if state is not None:

@@ -125,13 +125,6 @@ def test_prepared_cores_are_merged_once(monkeypatch):
     assert len(calls) == len(prepared.groups)
 
 
-def test_mixed_dtypes_give_what_the_reference_gives():
-    cores = tuple(np.ones(shape, "float32") for shape in ((1, 2, 2, 2), (2, 2, 2, 1)))
-    params = {"cores": cores, "bias": np.ones(4)}
-    x, dy = np.ones((3, 4), "float32"), np.ones((3, 4))
-    assert same(run(tt_linear, params, x, dy), run(ops.tt_linear, params, x, dy))
-
-
 def test_no_argument_is_written():
     """The bias is added in place, and parts are written into one array: of the layer's own."""
     rng = np.random.default_rng(0)

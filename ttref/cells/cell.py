@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ttref import contracts, ops
+from ttref import border, contracts, ops
 from ttref.arrays import check_shape, namespace
 from ttref.checks import check_choice
 from ttref.contracts import Array, Cache, Operator, Params
@@ -42,6 +42,15 @@ class Cell:
 
     gates: ClassVar[int]  # g
     states: ClassVar[int]  # arrays of a state: (h,) or (h, c)
+
+    def __init_subclass__(cls) -> None:
+        """Let both passes of each cell explain arguments that they cannot take."""
+        for name, guard in (
+            ("forward", border.explained("params", "p")),
+            ("backward", border.backward),
+        ):
+            if name in vars(cls):
+                setattr(cls, name, guard(vars(cls)[name]))
 
     def __post_init__(self) -> None:
         check_activation("activation", self.activation)
@@ -125,6 +134,7 @@ class Cell:
         check_shape("p", p, (None, self.gates * u))
         check_state("state", self, state, (p.shape[0], u))
         check_recurrent_mask(self, recurrent_mask, (p.shape[0], u))
+        border.check_alike(p, "p", {"params": params, "state": state})
 
 
 def check_activation(name: str, activation: str | Operator) -> None:

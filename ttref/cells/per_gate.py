@@ -6,7 +6,7 @@ as wide; there the gates share all other cores. Cost: g times that of one TT-mat
 
 from typing import NamedTuple
 
-from ttref import contracts, ops
+from ttref import border, contracts, ops
 from ttref.arrays import check_shape, namespace
 from ttref.cells.cell import join, split
 from ttref.contracts import Array, Operator, Tree
@@ -22,6 +22,7 @@ class Cache(NamedTuple):
     has_bias: bool
 
 
+@border.explained("params", "x")
 def forward(params: Tree, x: Array, op: Operator = ops.tt_linear) -> tuple[Array, Cache]:
     """Apply a TT-matrix for each gate to a batch of vectors.
 
@@ -64,6 +65,7 @@ def forward(params: Tree, x: Array, op: Operator = ops.tt_linear) -> tuple[Array
     return y, Cache(tuple(caches), op, y.shape, "bias" in params)
 
 
+@border.backward
 def backward(dy: Array, cache: Cache, input_gradient: bool = True) -> tuple[Tree, Array | None]:
     """Pull the cotangent of y, shape (B, g u), back to ``(dparams, dx)``.
 

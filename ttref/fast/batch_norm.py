@@ -20,6 +20,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from ttref import border
 from ttref.arrays import check_shape
 from ttref.contracts import Array, Params
 from ttref.machine.blocks import in_blocks, is_fast
@@ -30,12 +31,13 @@ Result = TypeVar("Result")
 
 
 @own_blas_threads()
+@border.forward("params", "x", is_complex=False)
 def forward(params: Params, x: Array, epsilon: float) -> tuple[Array, batch_norm.Cache]:
     """Compute what `ttref.ops.batch_norm.forward` does."""
     n = prod(x.shape[:-1])
     if not is_fast(x, *params.values()) or n == 0:
         return batch_norm.forward(params, x, epsilon)
-    of_batch = batch_norm.check(params, x)
+    of_batch = batch_norm.check(params, x, epsilon)
     rows = x.reshape(n, -1)  # (n, C)
     centred = np.empty_like(rows)
 
@@ -69,6 +71,7 @@ def forward(params: Params, x: Array, epsilon: float) -> tuple[Array, batch_norm
 
 
 @own_blas_threads()
+@border.backward
 def backward(dy: Array, cache: batch_norm.Cache) -> tuple[dict[str, Array], Array]:
     """Pull the cotangent `dy` of y back to ``(dparams, dx)``."""
     if not cache.of_batch or not is_fast(dy, cache.centred):

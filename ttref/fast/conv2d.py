@@ -30,6 +30,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 from array_api_compat import is_cupy_array
 
+from ttref import border
 from ttref.arrays import check_shape, namespace
 from ttref.contracts import Array, Namespace, Params
 from ttref.machine import threads
@@ -66,6 +67,7 @@ class Overlap(NamedTuple):
 
 
 @own_blas_threads()
+@border.forward("params", "x")
 def forward(
     params: Params,
     x: Array,
@@ -110,6 +112,7 @@ def forward(
 
 
 @own_blas_threads()
+@border.backward
 def backward(
     dy: Array, cache: Cache, input_gradient: bool = True
 ) -> tuple[dict[str, Array], Array | None]:

@@ -9,6 +9,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from ttref import border
 from ttref.arrays import check_shape
 from ttref.contracts import Array, Kind, Params
 from ttref.machine import threads
@@ -19,6 +20,7 @@ from ttref.machine.products import ModeProduct, mode_product_seconds
 from ttref.ops import linear
 
 
+@border.forward("params", "x")
 def forward(params: Params, x: Array) -> tuple[Array, linear.Cache]:
     """Compute what `ttref.ops.linear.forward` does."""
     kernel = params["kernel"]
@@ -38,6 +40,7 @@ def forward(params: Params, x: Array) -> tuple[Array, linear.Cache]:
     return y, linear.Cache(x, kernel, bias is not None)
 
 
+@border.backward
 def backward(
     dy: Array, cache: linear.Cache, input_gradient: bool = True
 ) -> tuple[dict[str, Array], Array | None]:

@@ -14,6 +14,7 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
+from ttref import border
 from ttref.arrays import check_shape
 from ttref.contracts import Array, Dtype, Params
 from ttref.machine.blocks import in_blocks, is_fast
@@ -48,6 +49,7 @@ class Offset(NamedTuple):
     pixels: Index  # that they see
 
 
+@border.forward("params", "x", is_complex=False)
 def forward(
     params: Params,
     x: Array,
@@ -86,6 +88,7 @@ def forward(
     return y, Cache(first, axes, x.dtype)
 
 
+@border.backward
 def backward(dy: Array, cache: Cache | max_pool.Cache) -> tuple[dict[str, Array], Array]:
     """Pull the cotangent `dy` of y back to ``({}, dx)``."""
     if not isinstance(cache, Cache):

@@ -15,7 +15,7 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
-from ttref import ops
+from ttref import border, ops
 from ttref.arrays import check_shape, namespace
 from ttref.contracts import Array
 from ttref.machine import cuda_kernels
@@ -36,6 +36,7 @@ Terms: TypeAlias = tuple[Array, Array]
 """The loss of each sample, shape (B,), and its gradient by the logits, (B, C)."""
 
 
+@border.forward("logits", "labels", main="logits", is_complex=False)
 def forward(
     logits: Array,
     labels: Array,
@@ -61,6 +62,7 @@ def forward(
     return xp.sum(sample_weight * terms) / total, Cache(slope, sample_weight[:, None], total)
 
 
+@border.backward
 def backward(dloss: Array, cache: Cache | ops.softmax_cross_entropy.Cache) -> Array:
     """Pull the cotangent of the loss back to the logits."""
     if not isinstance(cache, Cache):

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from math import prod
 from typing import NamedTuple
 
+from ttref import border
 from ttref.contracts import Array, Params, Tree
 from ttref.errors import ShapeError
 from ttref.fast import conv2d
@@ -31,6 +32,7 @@ class Cache(NamedTuple):
 
 
 @own_blas_threads()
+@border.forward("params", "x")
 def forward(
     params: Params,
     x: Array,
@@ -71,6 +73,7 @@ def forward(
 
 
 @own_blas_threads()
+@border.backward
 def backward(
     dy: Array, cache: Cache | tt_conv2d_full.Cache, input_gradient: bool = True
 ) -> tuple[dict[str, Tree], Array | None]:

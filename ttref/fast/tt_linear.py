@@ -28,8 +28,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ttref.arrays import check_shape, namespace
+from ttref import border
+from ttref.arrays import check_shape, describe, namespace
 from ttref.contracts import Array, Cores, Params, Tree
+from ttref.errors import ConventionError
 from ttref.fast.tt_plan.merging import MergedGroup, merge, pull_back_to_cores
 from ttref.fast.tt_plan.plan import Plan
 from ttref.fast.tt_plan.work import CutAxes, Part, Work, plan_work
@@ -110,6 +112,7 @@ def prepare(cores: Cores | Prepared, batch: int) -> Prepared:
     return Prepared(cores, plan, _merge_groups(functions, cores, plan))
 
 
+@border.forward("params", "x")
 def forward(params: Params, x: Array, plan: Plan | None = None) -> tuple[Array, Cache]:
     """Compute what `ttref.ops.tt_linear.forward` does.
 
@@ -134,6 +137,8 @@ def forward(params: Params, x: Array, plan: Plan | None = None) -> tuple[Array, 
         states.
     """
     keep_freed_memory()
+    if plan is not None and not isinstance(plan, Plan):
+        raise ConventionError(f"plan is a {describe(plan)}, expected a Plan or None")
     cores = params["cores"]
     bias = params.get("bias")
     prepared = None
@@ -155,6 +160,7 @@ def forward(params: Params, x: Array, plan: Plan | None = None) -> tuple[Array, 
         return _forward(functions, work, cores, bias, x, prepared)
 
 
+@border.backward
 def backward(
     dy: Array, cache: Cache, input_gradient: bool = True
 ) -> tuple[dict[str, Tree], Array | None]:

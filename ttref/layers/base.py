@@ -8,7 +8,7 @@ from typing import Any, ClassVar, NoReturn
 
 import numpy as np
 
-from ttref import tree
+from ttref import border, tree
 from ttref.contracts import Array, Cache, Dtype, Namespace, Seed, Shape, Tree
 from ttref.errors import ConventionError, ShapeError
 from ttref.identity import attributes
@@ -27,6 +27,12 @@ class Layer:
 
     statistics: ClassVar[tuple[str, ...]] = ()  # names of parameters that no gradient trains
     takes_mask: ClassVar[bool] = False  # whether `forward` takes ``mask=``
+
+    def __init_subclass__(cls) -> None:
+        """Let the passes of each layer explain arguments that they cannot take."""
+        for name, guard in (("forward", border.layer), ("backward", border.backward)):
+            if name in vars(cls):
+                setattr(cls, name, guard(vars(cls)[name]))
 
     def config(self) -> dict[str, Any]:
         """What tells this layer from others of its class, by name: its fields and attributes.

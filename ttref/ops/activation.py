@@ -7,6 +7,7 @@ written so that no digit is lost to cancellation in either tail.
 
 from typing import Any, NamedTuple
 
+from ttref import border
 from ttref import functions as F
 from ttref.arrays import check_shape
 from ttref.checks import check_choice
@@ -49,6 +50,10 @@ BACKWARD = {
 }
 
 
+HOLOMORPHIC = ("identity", "tanh")  # and so defined on complex numbers too
+
+
+@border.forward("params", "x")
 def forward(params: Params, x: Array, kind: str, alpha: Any = None) -> tuple[Array, Cache]:
     """Apply the activation `kind` elementwise.
 
@@ -68,10 +73,13 @@ def forward(params: Params, x: Array, kind: str, alpha: Any = None) -> tuple[Arr
     cache : Cache
     """
     check_choice("activation", kind, FORWARD)
+    if kind not in HOLOMORPHIC and hasattr(x, "dtype"):
+        border.check_real("x", x, kind)
     y = FORWARD[kind](x, alpha)
     return y, Cache(kind, alpha, x, y)
 
 
+@border.backward
 def backward(dy: Array, cache: Cache) -> tuple[dict[str, Array], Array]:
     """Pull the cotangent `dy` of y back to ``({}, dx)``."""
     check_shape("dy", dy, cache.x.shape)

@@ -6,6 +6,7 @@ TensorFlow.
 
 from typing import Any, NamedTuple
 
+from ttref import border
 from ttref import functions as F
 from ttref.arrays import check_shape, namespace
 from ttref.contracts import Array, Params
@@ -21,6 +22,7 @@ class Cache(NamedTuple):
     y_shape: tuple  # (B, H_out, W_out, C)
 
 
+@border.forward("params", "x")
 def forward(
     params: Params, x: Array, kernel: Sizes, strides: Sizes = 1, padding: str = "VALID"
 ) -> tuple[Array, Cache]:
@@ -32,6 +34,7 @@ def forward(
     return F.divide(total, count), Cache(count, axes, total.shape)
 
 
+@border.backward
 def backward(dy: Array, cache: Cache) -> tuple[dict[str, Array], Array]:
     """Pull the cotangent `dy` of y back to ``({}, dx)``."""
     check_shape("dy", dy, cache.y_shape)

@@ -13,8 +13,9 @@ Dimension key
 from math import prod
 from typing import Any, NamedTuple
 
+from ttref import border
 from ttref import functions as F
-from ttref.arrays import check_shape, namespace
+from ttref.arrays import check_shape, describe, is_number, namespace
 from ttref.contracts import Array, Params
 from ttref.errors import ConventionError, ShapeError
 
@@ -31,6 +32,7 @@ class Cache(NamedTuple):
     of_batch: bool  # whether mean and var are functions of x
 
 
+@border.forward("params", "x", is_complex=False)
 def forward(params: Params, x: Array, epsilon: Any) -> tuple[Array, Cache]:
     """Normalise each channel.
 
@@ -55,7 +57,9 @@ def forward(params: Params, x: Array, epsilon: Any) -> tuple[Array, Cache]:
     ConventionError
         If one of mean and var is given without the other.
     """
-    of_batch = check(params, x)
+    if not is_number(epsilon):
+        raise ConventionError(f"epsilon is a {describe(epsilon)}, expected a number")
+    of_batch = check(params, x, epsilon)
     mean = _mean(x) if of_batch else params["mean"]
     centred = x - mean
     var = _mean(centred * centred) if of_batch else params["var"]
@@ -69,6 +73,7 @@ def forward(params: Params, x: Array, epsilon: Any) -> tuple[Array, Cache]:
     return y, Cache(centred, deviation, scale, mean, var, "offset" in params, of_batch)
 
 
+@border.backward
 def backward(dy: Array, cache: Cache) -> tuple[dict[str, Array], Array]:
     """Pull the cotangent `dy` of y back to ``(dparams, dx)``.
 
@@ -90,8 +95,10 @@ def backward(dy: Array, cache: Cache) -> tuple[dict[str, Array], Array]:
     return dparams, dx + F.divide(dmean + 2 * cache.centred * dvar, _count(dx))
 
 
-def check(params: Params, x: Array) -> bool:
-    """Whether the statistics are those of the batch; raise if parameters do not fit."""
+def check(params: Params, x: Array, epsilon: Any) -> bool:
+    """Whether the statistics are those of the batch; raise if the arguments do not fit."""
+    if not is_number(epsilon):
+        raise ConventionError(f"epsilon is a {describe(epsilon)}, expected a number")
     names = {"scale", "offset", "mean", "var"} & params.keys()
     if ("mean" in names) != ("var" in names):
         raise ConventionError(f"parameters are {sorted(names)}: mean and var go together")

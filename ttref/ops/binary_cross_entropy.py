@@ -11,6 +11,7 @@ the target says so. Weights as in `mean_squared_error`.
 
 from typing import Any, NamedTuple
 
+from ttref import border
 from ttref import functions as F
 from ttref.arrays import check_shape, namespace
 from ttref.contracts import Array
@@ -31,6 +32,7 @@ class Cache(NamedTuple):
     total: Any  # number
 
 
+@border.forward("logits", "target", main="logits", is_complex=False)
 def forward(
     logits: Array,
     target: Array,
@@ -53,6 +55,7 @@ def forward(
     return loss, Cache(logits, target, weights, total)
 
 
+@border.backward
 def backward(dloss: Array, cache: Cache) -> Array:
     """Pull the cotangent of the loss back to the logits."""
     z = cache.logits

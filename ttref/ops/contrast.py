@@ -6,6 +6,7 @@ is linear and deterministic.
 
 from typing import Any, NamedTuple
 
+from ttref import border
 from ttref import functions as F
 from ttref.arrays import check_shape, namespace
 from ttref.contracts import Array, Params
@@ -19,6 +20,7 @@ class Cache(NamedTuple):
     x_shape: tuple  # (B, H, W, C)
 
 
+@border.forward("params", "x")
 def forward(params: Params, x: Array, factor: Array) -> tuple[Array, Cache]:
     """Scale the contrast of images (B, H, W, C) by `factor` (B,); `params` is empty."""
     windows.check_images(x)
@@ -27,6 +29,7 @@ def forward(params: Params, x: Array, factor: Array) -> tuple[Array, Cache]:
     return _scaled(x, factor), Cache(factor, x.shape)
 
 
+@border.backward
 def backward(dy: Array, cache: Cache) -> tuple[dict[str, Array], Array]:
     """Pull the cotangent `dy` of y back to ``({}, dx)``: the operator is its own adjoint."""
     check_shape("dy", dy, cache.x_shape)

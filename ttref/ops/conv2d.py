@@ -15,6 +15,7 @@ Dimension key
 from math import prod
 from typing import Any, NamedTuple
 
+from ttref import border
 from ttref.arrays import check_shape, namespace
 from ttref.contracts import Array, Params
 from ttref.ops import windows
@@ -31,6 +32,7 @@ class Cache(NamedTuple):
     has_bias: bool
 
 
+@border.forward("params", "x")
 def forward(
     params: Params, x: Array, strides: Sizes = 1, padding: str = "SAME", dilation: Sizes = 1
 ) -> tuple[Array, Cache]:
@@ -77,6 +79,7 @@ def forward(
     return xp.reshape(y, y_shape), Cache(kernel, x, axes, y_shape, "bias" in params)
 
 
+@border.backward
 def backward(
     dy: Array, cache: Cache, input_gradient: bool = True
 ) -> tuple[dict[str, Any], Array | None]:

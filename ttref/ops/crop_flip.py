@@ -8,6 +8,7 @@ so the operator is linear and deterministic; its adjoint moves back.
 
 from typing import Any, NamedTuple
 
+from ttref import border
 from ttref.arrays import check_shape, namespace
 from ttref.contracts import Array, Params
 from ttref.ops import windows
@@ -21,6 +22,7 @@ class Cache(NamedTuple):
     x_shape: tuple  # (B, H, W, C)
 
 
+@border.forward("params", "x")
 def forward(params: Params, x: Array, moves: Array, flips: Array) -> tuple[Array, Cache]:
     """Move and mirror images (B, H, W, C) by integers `moves` (B, 2) and `flips` (B,), 0 or 1."""
     windows.check_images(x)
@@ -32,6 +34,7 @@ def forward(params: Params, x: Array, moves: Array, flips: Array) -> tuple[Array
     return y, Cache(moves, flips, x.shape)
 
 
+@border.backward
 def backward(dy: Array, cache: Cache) -> tuple[dict[str, Array], Array]:
     """Pull the cotangent `dy` of y back to ``({}, dx)``."""
     check_shape("dy", dy, cache.x_shape)

@@ -6,6 +6,7 @@
 
 from typing import Any, NamedTuple
 
+from ttref import border
 from ttref.arrays import check_shape
 from ttref.contracts import Array, Params
 
@@ -16,12 +17,14 @@ class Cache(NamedTuple):
     mask: Any  # shape of x
 
 
+@border.forward("params", "x")
 def forward(params: Params, x: Array, mask: Array) -> tuple[Array, Cache]:
     """Multiply `x` by `mask`, of the same shape; `params` is empty."""
     check_shape("mask", mask, x.shape)
     return x * mask, Cache(mask)
 
 
+@border.backward
 def backward(dy: Array, cache: Cache) -> tuple[dict[str, Array], Array]:
     """Pull the cotangent `dy` of y back to ``({}, dx)``."""
     check_shape("dy", dy, cache.mask.shape)

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from ttref import tree
-from ttref.arrays import namespace
+from ttref import border, tree
+from ttref.arrays import describe, namespace
 from ttref.contracts import Array, Tree
 from ttref.errors import ConventionError
 
@@ -16,6 +16,7 @@ class Cache(NamedTuple):
     rate_of: dict[str, Any]  # by the name of a leaf
 
 
+@border.explained("params")
 def forward(params: Tree, rates: Mapping[str, Any]) -> tuple[Array, Cache]:
     """Compute the penalty.
 
@@ -36,6 +37,8 @@ def forward(params: Tree, rates: Mapping[str, Any]) -> tuple[Array, Cache]:
     ConventionError
         If a name is not in the tree, or two names cover the same leaf.
     """
+    if not isinstance(rates, Mapping):
+        raise ConventionError(f"rates is a {describe(rates)}, expected a dict from name to number")
     leaves = tree.flatten(params)
     rate_of = {}
     for name, rate in rates.items():
@@ -45,12 +48,14 @@ def forward(params: Tree, rates: Mapping[str, Any]) -> tuple[Array, Cache]:
         for leaf in covered:
             if leaf in rate_of:
                 raise ConventionError(f"l2 covers parameter {leaf!r} twice")
+            border.check_real(leaf, leaves[leaf], "the penalty")
             rate_of[leaf] = rate
     terms = [r * namespace(leaves[p]).sum(leaves[p] * leaves[p]) for p, r in rate_of.items()]
     penalty = sum(terms[1:], start=terms[0]) if terms else 0
     return penalty, Cache(params, rate_of)
 
 
+@border.backward
 def backward(dpenalty: Array, cache: Cache) -> Tree:
     """Pull the cotangent of the penalty back to `dparams`, zero where no rate is given."""
 

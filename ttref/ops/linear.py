@@ -6,6 +6,7 @@ twice that backward.
 
 from typing import Any, NamedTuple
 
+from ttref import border
 from ttref.arrays import check_shape, namespace
 from ttref.contracts import Array, Params
 
@@ -18,6 +19,7 @@ class Cache(NamedTuple):
     has_bias: bool
 
 
+@border.forward("params", "x")
 def forward(params: Params, x: Array) -> tuple[Array, Cache]:
     """Apply ``x W + b``.
 
@@ -47,6 +49,7 @@ def forward(params: Params, x: Array) -> tuple[Array, Cache]:
     return y, Cache(x, kernel, "bias" in params)
 
 
+@border.backward
 def backward(
     dy: Array, cache: Cache, input_gradient: bool = True
 ) -> tuple[dict[str, Any], Array | None]:

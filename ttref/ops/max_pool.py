@@ -6,6 +6,7 @@ gradient, as in TensorFlow, torch and JAX. Padding takes no part.
 
 from typing import NamedTuple
 
+from ttref import border
 from ttref import functions as F
 from ttref.arrays import check_shape, namespace
 from ttref.contracts import Array, Params
@@ -22,6 +23,7 @@ class Cache(NamedTuple):
     y_shape: tuple  # (B, H_out, W_out, C)
 
 
+@border.forward("params", "x", is_complex=False)
 def forward(
     params: Params, x: Array, kernel: Sizes, strides: Sizes = 1, padding: str = "VALID"
 ) -> tuple[Array, Cache]:
@@ -59,6 +61,7 @@ def forward(
     return largest, Cache(tuple(larger), axes, largest.shape)
 
 
+@border.backward
 def backward(dy: Array, cache: Cache) -> tuple[dict[str, Array], Array]:
     """Pull the cotangent `dy` of y back to ``({}, dx)``."""
     check_shape("dy", dy, cache.y_shape)

@@ -8,6 +8,7 @@ the sample, or the entry, out.
 
 from typing import Any, NamedTuple
 
+from ttref import border
 from ttref import functions as F
 from ttref.arrays import check_shape, namespace
 from ttref.contracts import Array
@@ -22,6 +23,7 @@ class Cache(NamedTuple):
     total: Any  # number
 
 
+@border.forward("prediction", "target", main="prediction", is_complex=False)
 def forward(
     prediction: Array,
     target: Array,
@@ -55,6 +57,7 @@ def forward(
     return loss, Cache(residual, weights, total)
 
 
+@border.backward
 def backward(dloss: Array, cache: Cache) -> Array:
     """Pull the cotangent of the loss back to the prediction."""
     slope = 2 * cache.residual

@@ -2,6 +2,7 @@
 
 from typing import Any, NamedTuple
 
+from ttref import border
 from ttref import functions as F
 from ttref.arrays import check_shape, namespace
 from ttref.contracts import Array, Params
@@ -13,6 +14,7 @@ class Cache(NamedTuple):
     y: Any  # shape of x
 
 
+@border.forward("params", "x", is_complex=False)
 def forward(params: Params, x: Array) -> tuple[Array, Cache]:
     """Apply softmax along the last axis of `x`; `params` is empty. Finite for any finite `x`."""
     xp = namespace(x)
@@ -21,6 +23,7 @@ def forward(params: Params, x: Array) -> tuple[Array, Cache]:
     return y, Cache(y)
 
 
+@border.backward
 def backward(dy: Array, cache: Cache) -> tuple[dict[str, Array], Array]:
     """Pull the cotangent `dy` of y back to ``({}, dx)``."""
     check_shape("dy", dy, cache.y.shape)

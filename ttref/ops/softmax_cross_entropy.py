@@ -11,6 +11,7 @@ A class mask takes classes out: they get no probability and no gradient. So does
 
 from typing import Any, NamedTuple
 
+from ttref import border
 from ttref import functions as F
 from ttref.arrays import check_shape, namespace
 from ttref.contracts import Array
@@ -31,6 +32,7 @@ class Cache(NamedTuple):
     total: Any  # sum of the weights, or B
 
 
+@border.forward("logits", "labels", main="logits", is_complex=False)
 def forward(
     logits: Array,
     labels: Array,
@@ -112,6 +114,7 @@ def _leave_out(
     return logits, labels
 
 
+@border.backward
 def backward(dloss: Array, cache: Cache) -> Array:
     """Pull the cotangent of the loss back to the logits."""
     p, target, weights, total = cache

@@ -13,6 +13,7 @@ docs/derivations/tt_conv.md.
 
 from typing import Any, NamedTuple
 
+from ttref import border
 from ttref.arrays import check_shape, namespace
 from ttref.contracts import Array, Params
 from ttref.ops import tt_linear, windows
@@ -29,6 +30,7 @@ class Cache(NamedTuple):
     y_shape: tuple  # (B, H_out, W_out, S)
 
 
+@border.forward("params", "x")
 def forward(
     params: Params,
     x: Array,
@@ -78,6 +80,7 @@ def forward(
     return namespace(x).reshape(y, y_shape), cache
 
 
+@border.backward
 def backward(
     dy: Array, cache: Cache, input_gradient: bool = True
 ) -> tuple[dict[str, Any], Array | None]:

@@ -7,6 +7,7 @@ a batch of images the kernel costs little.
 
 from typing import Any, NamedTuple
 
+from ttref import border
 from ttref.arrays import namespace
 from ttref.contracts import Array, Params
 from ttref.ops import conv2d, tt_conv2d, tt_linear, windows
@@ -21,6 +22,7 @@ class Cache(NamedTuple):
     conv: conv2d.Cache
 
 
+@border.forward("params", "x")
 def forward(
     params: Params,
     x: Array,
@@ -43,6 +45,7 @@ def forward(
     return y, Cache(filters_shape, affine_cache, cache)
 
 
+@border.backward
 def backward(
     dy: Array, cache: Cache, input_gradient: bool = True
 ) -> tuple[dict[str, Any], Array | None]:

@@ -17,6 +17,7 @@ Dimension key
 from math import prod
 from typing import Any, NamedTuple
 
+from ttref import border
 from ttref.arrays import check_shape, namespace
 from ttref.contracts import Array, Params
 from ttref.tt.check import check_cores
@@ -32,6 +33,7 @@ class Cache(NamedTuple):
     has_bias: bool
 
 
+@border.forward("params", "x")
 def forward(params: Params, x: Array) -> tuple[Array, Cache]:
     """Apply a TT-matrix to a batch of vectors.
 
@@ -79,6 +81,7 @@ def forward(params: Params, x: Array) -> tuple[Array, Cache]:
     return y, Cache(cores, tuple(states), x.shape, y_shape, "bias" in params)
 
 
+@border.backward
 def backward(
     dy: Array, cache: Cache, input_gradient: bool = True
 ) -> tuple[dict[str, Any], Array | None]:

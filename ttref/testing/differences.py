@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ttref import storage, tree
+from ttref import border, storage, tree
 from ttref.arithmetic import ball, running
 from ttref.arithmetic.dual import lift as dual
 from ttref.arithmetic.dual import tangent
@@ -287,7 +287,8 @@ def _largest_curvature(line: Line, t: Any) -> float:
 def _complex_forward(line: Line) -> Array:
     """``f(x + i h v)``, all inputs complex."""
     try:
-        y, _ = line.case.forward(line.at(1j * IMAGINARY_STEP, lambda x: x.astype(complex)))
+        with border.complex_steps():
+            y, _ = line.case.forward(line.at(1j * IMAGINARY_STEP, lambda x: x.astype(complex)))
     except TypeError as error:
         raise Inapplicable(f"forward takes no complex arrays: {error}") from None
     return np.asarray(y)

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ttref import tree
+from ttref import border, tree
 from ttref.arrays import check_shape, namespace
 from ttref.cells import PARAMETERS
 from ttref.cells.cell import check_state
@@ -65,6 +65,7 @@ class Cache(NamedTuple):
     truncate: int | None
 
 
+@border.explained("params", "x")
 def forward(
     cell: Cell,
     params: Params,
@@ -128,6 +129,7 @@ def forward(
     return (ys, state), Cache(cell, step, inputs, params, checkpoints, zero, truncate)
 
 
+@border.backward
 def backward(
     cotangents: tuple[Array | None, Sequence[Array] | None],
     cache: Cache,

@@ -9,6 +9,7 @@ import warnings
 
 import numpy as np
 
+from ttref import border
 from ttref.errors import UndecidableError
 from ttref.testing.black_box.lines import Line, Prober
 from ttref.testing.black_box.search import FACTOR, Limits
@@ -44,7 +45,8 @@ class ComplexStep:
         with warnings.catch_warnings():
             warnings.simplefilter("error", np.exceptions.ComplexWarning)
             try:
-                y = pair.call_f(pair.arguments.place(x, complex))
+                with border.complex_steps():
+                    y = pair.call_f(pair.arguments.place(x, complex))
                 imaginary = [np.imag(v).ravel() for _, v in walk(y) if kind_of(v) == "complex"]
                 real = any(kind_of(v) == "real" for _, v in walk(y))
             except Exception as error:
