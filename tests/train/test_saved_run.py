@@ -120,7 +120,9 @@ INNER = [
 ]
 
 
-@pytest.mark.parametrize(("keys", "value"), INNER, ids=lambda part: str(part)[:40])
+@pytest.mark.parametrize(
+    ("keys", "value"), INNER, ids=lambda part: getattr(part, "__name__", str(part))[:40]
+)
 def test_numbers_that_no_run_can_have_are_refused_by_name(tools, path, keys, value):
     change(path, ("run", *keys), value)
     assert_refused(tools, path, "is not a checkpoint of this training: its run." + str(keys[0]))
