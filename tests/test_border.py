@@ -198,6 +198,59 @@ def test_the_argument_that_is_wrong_is_named(call, error, words):
         call()
 
 
+W = np.ones((2, 4), np.float32)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: ops.linear.forward(params={"kernel": np.ones((4, 3))}, x=W),
+        lambda: ops.linear.forward({"kernel": np.ones((4, 3))}, x=W),
+        lambda: layers.Dense(4, 3).forward(layers.Dense(4, 3).init(0, "float64"), x=W),
+        lambda: ops.dropout.forward({}, W, np.ones((2, 4))),
+        lambda: ops.dropout.forward({}, W, mask=np.ones((2, 4))),
+        lambda: ops.mean_squared_error.forward(W, W, np.ones(2)),
+        lambda: ops.mean_squared_error.forward(W, W, sample_weight=np.ones(2)),
+        lambda: ops.softmax_cross_entropy.forward(W, np.array([0, 1]), np.ones(2)),
+        lambda: ops.softmax_cross_entropy.forward(W, np.ones((2, 4)) / 4),
+        lambda: ops.linear.backward(
+            dy=np.ones((2, 3)), cache=ops.linear.forward({"kernel": W.T @ W[:, :3]}, W)[1]
+        ),
+        lambda: layers.GRU(4, 2).forward(
+            layers.GRU(4, 2).init(0), W[:, None, :], state=(np.ones((2, 2)),)
+        ),
+        lambda: cells.RNNCell().forward(
+            {"recurrent": np.ones((2, 2), np.float32)}, (np.ones((2, 2)),), W[:, :2]
+        ),
+    ],
+)
+def test_every_array_of_a_call_is_compared_also_by_its_name(call):
+    with pytest.raises(DtypeError, match=r"dtype float(32|64), but .* has float(64|32); give all"):
+        call()
+
+
+def test_labels_masks_and_selections_have_dtypes_of_their_own():
+    labels = np.array([0, 1])
+    loss, _ = ops.softmax_cross_entropy.forward(W, labels, class_mask=np.ones(4))
+    assert loss.dtype == np.float32
+    mask = np.ones((2, 1), bool)
+    y, _ = layers.GRU(4, 2).forward(layers.GRU(4, 2).init(0), W[:, None, :], mask=mask)
+    assert y.dtype == np.float32
+
+
+class Own(layers.Layer):
+    """A layer of one's own, whose errors are its own."""
+
+    def forward(self, params, x, train=False, rng=None):
+        raise ValueError("the rate is too high")
+
+
+def test_an_error_of_ones_own_layer_is_raised_as_it_is():
+    with pytest.raises(ValueError, match=r"^the rate is too high$") as found:
+        Own().forward({}, W)
+    assert not isinstance(found.value, TTRefError)
+
+
 # complex numbers
 
 Z = generator(3).integers(-4, 5, (2, 4)) + 1j * generator(4).integers(-4, 5, (2, 4))

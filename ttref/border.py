@@ -15,10 +15,17 @@ from contextvars import ContextVar
 from typing import Any, NoReturn, TypeVar
 
 import numpy as np
-from array_api_compat import is_array_api_obj
 
 from ttref import tree
-from ttref.arrays import check_numeric, check_shape, describe, holds_objects, is_number, namespace
+from ttref.arrays import (
+    check_array,
+    check_numeric,
+    check_shape,
+    describe,
+    holds_objects,
+    is_number,
+    namespace,
+)
 from ttref.contracts import Array
 from ttref.errors import ConventionError, DtypeError, ShapeError, TTRefError
 
@@ -28,82 +35,8 @@ TUPLES = ("cotangents", "dstate")  # of arrays
 MISTAKES = (TypeError, AttributeError, LookupError, ValueError, ArithmeticError)
 NUMBERS = "biufc"  # kinds of NumPy's dtypes; object arrays are looked at one by one
 _takes_steps = ContextVar("takes_steps", default=False)
-LABELS = ("labels", "target")  # arguments that may be integers beside floats
-
-
-def forward(*names: str, main: str = "x", is_complex: bool = True) -> Callable[[F], F]:
-    """Decorator of a forward pass whose first arguments have these names.
-
-    Parameters
-    ----------
-    names : str
-    main : str
-        The one whose library and dtype the others must have.
-    is_complex : bool
-        Whether complex numbers are taken.
-    """
-    place = names.index(main)
-
-    def decorate(function: F) -> F:
-        label = _label(function)
-
-        @functools.wraps(function)
-        def guarded(*args: Any, **options: Any) -> Any:
-            try:
-                result = function(*args, **options)  # first, for it knows the shapes
-                if len(args) >= len(names):
-                    x = args[place]
-                    others = {n: a for n, a in zip(names, args, strict=False) if n != main}
-                    if not is_complex:
-                        check_real(main, x, label)
-                    check_alike(x, main, others)
-                return result
-            except TTRefError:
-                raise
-            except MISTAKES as error:
-                explain(function, names, args, options, error)
-                raise
-
-        return typing.cast(F, guarded)
-
-    return decorate
-
-
-def backward(function: F) -> F:
-    """Decorator of a backward pass ``(dy, cache, ...)``, or of such a method.
-
-    The cache must be of the class that it is annotated with.
-    """
-    parameters = list(inspect.signature(function).parameters)
-    first = 1 if parameters[0] == "self" else 0
-    names = parameters[first : first + 2]
-    if len(names) < 2:  # it takes any arguments, and checks them itself
-        return function
-    expected: list[tuple[type, ...]] = []  # found at the first call, when all classes are there
-
-    @functools.wraps(function)
-    def guarded(*args: Any, **options: Any) -> Any:
-        try:
-            if len(args) < first + 2:
-                return function(*args, **options)
-            if not expected:
-                expected.append(_classes(function, names[1]))
-            dy, cache = args[first : first + 2]
-            if names[0] in SCALARS and hasattr(dy, "shape"):
-                check_shape(names[0], dy, ())
-            if expected[0] and not isinstance(cache, expected[0]):
-                _refuse_cache(function, cache)
-            result = function(*args, **options)
-            if hasattr(dy, "dtype") and isinstance(cache, tuple):
-                _check_cotangent(dy, names[0], cache)
-            return result
-        except TTRefError:
-            raise
-        except MISTAKES as error:
-            explain(function, (names[0],), args, options, error)
-            raise
-
-    return typing.cast(F, guarded)
+SELECT = ("class_mask",)  # arguments that only select, whatever their dtype
+COMPUTE = ("params", "state", "x")  # arguments whose integers must be those of x, too
 
 
 def explained(*names: str) -> Callable[[F], F]:
@@ -125,18 +58,81 @@ def explained(*names: str) -> Callable[[F], F]:
     return decorate
 
 
-def layer(function: F) -> F:
-    """Decorator of the method ``forward(self, params, x, ...)`` of a layer."""
-    guarded = explained("params", "x")(function)
+def forward(*names: str, main: str = "x", is_complex: bool = True) -> Callable[[F], F]:
+    """Decorator of a forward pass whose first arguments have these names.
+
+    Parameters
+    ----------
+    names : str
+    main : str
+        The one whose library and dtype all others must have, those that follow included.
+    is_complex : bool
+        Whether complex numbers are taken.
+    """
+
+    def decorate(function: F) -> F:
+        label = _label(function)
+        every = tuple(inspect.signature(function).parameters)
+
+        @functools.wraps(function)
+        def checked(*args: Any, **options: Any) -> Any:
+            result = function(*args, **options)  # first, for it knows the shapes
+            others = dict(zip(every, args, strict=False)) | options
+            x = others.pop(main)
+            if not is_complex:
+                check_real(main, x, label)
+            check_alike(x, main, others)
+            return result
+
+        return explained(*names)(typing.cast(F, checked))
+
+    return decorate
+
+
+def backward(function: F) -> F:
+    """Decorator of a backward pass ``(dy, cache, ...)``, or of such a method.
+
+    The cache must be of the class that it is annotated with.
+    """
+    every = tuple(inspect.signature(function).parameters)
+    names = every[1:3] if every[0] == "self" else every[:2]
+    if len(names) < 2:  # it takes any arguments, and checks them itself
+        return function
+    expected: list[tuple[type, ...]] = []  # found at the first call, when all classes are there
 
     @functools.wraps(function)
     def checked(*args: Any, **options: Any) -> Any:
-        result = guarded(*args, **options)
-        if len(args) > 2 and (type(args[2]) is not np.ndarray or args[2].dtype.kind not in NUMBERS):
-            check_plain("x", args[2])
+        given = dict(zip(every, args, strict=False)) | options
+        if not given.keys() >= set(names):
+            return function(*args, **options)  # which raises
+        if not expected:
+            expected.append(_classes(function, names[1]))
+        dy = given[names[0]]
+        cache = given[names[1]]
+        if names[0] in SCALARS and hasattr(dy, "shape"):
+            check_shape(names[0], dy, ())
+        if expected[0] and not isinstance(cache, expected[0]):
+            _refuse_cache(function, cache)
+        result = function(*args, **options)
+        if hasattr(dy, "dtype") and isinstance(cache, tuple):
+            _check_cotangent(dy, names[0], cache)
         return result
 
-    return typing.cast(F, checked)
+    return explained(names[0])(typing.cast(F, checked))
+
+
+def layer(function: F) -> F:
+    """Decorator of the method ``forward(self, params, x, ...)`` of a layer."""
+
+    @functools.wraps(function)
+    def checked(*args: Any, **options: Any) -> Any:
+        result = function(*args, **options)
+        x = args[2] if len(args) > 2 else options["x"]
+        if type(x) is not np.ndarray or x.dtype.kind not in NUMBERS:
+            check_plain("x", x)
+        return result
+
+    return explained("params", "x")(typing.cast(F, checked))
 
 
 def check_alike(x: Array, name: str, others: Mapping[str, Any]) -> None:
@@ -146,6 +142,8 @@ def check_alike(x: Array, name: str, others: Mapping[str, Any]) -> None:
     if kind is not np.ndarray or dtype.kind not in NUMBERS:
         check_plain(name, x)
     for other, value in others.items():
+        if other in SELECT:
+            continue
         for part in value.values() if type(value) is dict else (value,):
             for leaf in part if type(part) is tuple else (part,):
                 if type(leaf) is kind and leaf.dtype is dtype:  # NumPy has each dtype once
@@ -183,13 +181,11 @@ def _compare(name: str, x: Array, other: str, value: Any, leaf: Array) -> None:
         raise DtypeError(f"{name} and {what} are of different array libraries: {error}") from None
     if x.dtype == leaf.dtype or holds_objects(x) or holds_objects(leaf) or _takes_steps.get():
         return
-    numbers = ("real floating", "complex floating")
-    if other == "cache":  # what was saved beside floats: masks, indices
-        is_checked = xp.isdtype(leaf.dtype, numbers)
-    elif other in LABELS or name in LABELS:
-        is_checked = xp.isdtype(leaf.dtype, numbers) and xp.isdtype(x.dtype, numbers)
-    else:
+    floats = ("real floating", "complex floating")
+    if other in COMPUTE:
         is_checked = not xp.isdtype(leaf.dtype, "bool")
+    else:  # labels, indices and masks may be integers beside floats
+        is_checked = xp.isdtype(leaf.dtype, floats) and xp.isdtype(x.dtype, floats)
     if is_checked:
         raise DtypeError(
             f"{name} has dtype {x.dtype}, but {what} has {leaf.dtype}; give all arrays of a call "
@@ -209,8 +205,7 @@ def _name_of(name: str, value: Any, leaf: Any) -> str:
 
 def check_plain(name: str, x: Any) -> None:
     """Raise `DtypeError` if `x` is no array, or one that computes in a way of its own."""
-    if not is_array_api_obj(x):
-        raise DtypeError(f"{name} is a {describe(x)}, expected an array")
+    check_array(name, x)
     if isinstance(x, np.matrix | np.ma.MaskedArray):
         raise DtypeError(
             f"{name} is a {type(x).__name__} of NumPy, whose products and sums mean something "
@@ -285,7 +280,8 @@ def explain(
     if names[-1] in given and len(names) > 1:
         others = {name: given[name] for name in names[:-1] if name in given}
         check_alike(given[names[-1]], names[-1], others)
-    if isinstance(error, IndexError | ValueError):  # NumPy's words on shapes
+    is_ours = function.__module__.startswith("ttref.")  # somebody's own layer has own words
+    if is_ours and isinstance(error, IndexError | ValueError):  # NumPy's words on shapes
         shapes = {name: tuple(v.shape) for name, v in given.items() if hasattr(v, "shape")}
         found = ", ".join(f"{name} of shape {shape}" for name, shape in shapes.items())
         reason = " ".join(str(error).split())

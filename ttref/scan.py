@@ -259,6 +259,9 @@ def check_arguments(
     if input_mask is not None:
         check_shape("input_mask", input_mask, (B, N))
     check_recurrent_mask(cell, recurrent_mask, shape)
+    parts = {"params": params, "state": state}
+    masks = {"input_mask": input_mask, "recurrent_mask": recurrent_mask}
+    border.check_alike(x, "x", parts | masks)
     if truncate is not None:
         check_count("truncate", truncate)
 

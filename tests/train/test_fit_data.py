@@ -142,17 +142,31 @@ def samples(count=12, dtype="float64"):
 
 @pytest.mark.parametrize("class_weight", [{1: 3}, [1.0, 3.0], np.asarray([1, 3])])
 @pytest.mark.parametrize("hot", [False, True])
-def test_weights_of_classes_are_weights_of_their_samples(class_weight, hot):
-    x, labels = samples()
-    weight = np.arange(12) % 3 / 1
-    params = LINEAR.init(0, "float64")
-    target = np.eye(2)[labels] if hot else labels
-    for own in (None, weight):
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_weights_of_classes_are_weights_of_their_samples(class_weight, hot, dtype):
+    x, labels = samples(dtype=dtype)
+    weight = np.arange(12) % 3
+    params = LINEAR.init(0, dtype)
+    target = np.eye(2, dtype=dtype)[labels] if hot else labels
+    for own in (None, weight, weight.astype(dtype)):
         data = (x, target) if own is None else (x, target, own)
         found = fit(LINEAR, params, data, SGD(0.1), 2, class_weight=class_weight, **OPTIONS)
         factor = np.where(labels == 1, 3.0, 1.0) * (1 if own is None else own)
+        factor = factor.astype(dtype)
         expected = fit(LINEAR, params, (x, target, factor), SGD(0.1), 2, **OPTIONS)
         assert same(found.params, expected.params)
+
+
+def test_a_sample_of_weight_zero_may_have_any_label_beside_weights_of_classes():
+    x, labels = samples()
+    weight = np.arange(12.0) % 3
+    target = np.eye(2)[labels]
+    params = LINEAR.init(0, "float64")
+    options = {"class_weight": [1, 3], **OPTIONS}
+    expected = fit(LINEAR, params, (x, target, weight), SGD(0.1), 2, **options)
+    target = np.where(weight[:, None] > 0, target, np.nan)
+    found = fit(LINEAR, params, (x, target, weight), SGD(0.1), 2, **options)
+    assert same(found.params, expected.params)
 
 
 def test_a_class_of_weight_zero_is_left_out():

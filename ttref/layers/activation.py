@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ttref import ops
-from ttref.arrays import check_array, plain
+from ttref.arrays import plain
 from ttref.checks import check_choice, check_finite
 from ttref.contracts import Array, Cache, Tree
 from ttref.fast import activation
@@ -65,7 +65,6 @@ class Activation(Layer):
     def forward(
         self, params: Tree, x: Array, train: bool = False, rng: np.random.Generator | None = None
     ) -> tuple[Array, Cache]:
-        check_array("x", x)
         if self.name == "softmax":
             return ops.softmax.forward(params, x)
         return activation.forward(params, x, self.name, self._alpha)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ttref import ops
-from ttref.arrays import check_array, plain
+from ttref.arrays import plain
 from ttref.checks import check_rate
 from ttref.contracts import Array, Cache, Tree
 from ttref.layers.base import Layer
@@ -37,7 +37,6 @@ class Dropout(Layer):
     def forward(
         self, params: Tree, x: Array, train: bool = False, rng: np.random.Generator | None = None
     ) -> tuple[Array, Cache]:
-        check_array("x", x)
         if not train or self.rate == 0:
             return x, None
         rng = check_generator(rng, "dropout")

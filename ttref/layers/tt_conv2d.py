@@ -217,8 +217,7 @@ class TTConv2d(TTConvolution):
             With filters and cores of one root mean square.
         """
         check_choice("form", form, ("full", "sweep"))
-        kernel = check_numeric("kernel", kernel)
-        check_shape("kernel", kernel, (None, None, *_sizes(in_modes, out_modes)))
+        kernel = _check_kernel(kernel, 2, in_modes, out_modes)
         ranks, params = _decompose(kernel, in_modes, out_modes, max_rank, rel_error)
         layer = cls(
             kernel.shape[:2],
@@ -297,8 +296,7 @@ class TTConv1d(TTConvolution):
     ) -> tuple["TTConv1d", dict[str, Any]]:
         """As `TTConv2d.from_dense`, for a kernel of shape ``(kw, C, S)``."""
         check_choice("form", form, ("full", "sweep"))
-        kernel = check_numeric("kernel", kernel)
-        check_shape("kernel", kernel, (None, *_sizes(in_modes, out_modes)))
+        kernel = _check_kernel(kernel, 1, in_modes, out_modes)
         ranks, params = _decompose(kernel[None], in_modes, out_modes, max_rank, rel_error)
         layer = cls(
             kernel.shape[0],
@@ -352,10 +350,13 @@ def _as_ranks(ranks: Ranks, d: int) -> tuple[int, ...]:
     return as_ranks((1, *found), d + 1)[1:]
 
 
-def _sizes(in_modes: Modes, out_modes: Modes) -> tuple[int, int]:
-    """``(C, S)`` of these modes."""
+def _check_kernel(kernel: Array, axes: int, in_modes: Modes, out_modes: Modes) -> Array:
+    """`kernel` as an array, if it has so many axes of a window and channels of these modes."""
+    kernel = check_numeric("kernel", kernel)
     structure = as_structure(in_modes, out_modes, 1)
-    return prod(structure.in_modes), prod(structure.out_modes)
+    channels = prod(structure.in_modes), prod(structure.out_modes)
+    check_shape("kernel", kernel, (None,) * axes + channels)
+    return kernel
 
 
 def _decompose(

@@ -63,18 +63,8 @@ def forward(
     takes_part = None if class_mask is None else check_class_mask(class_mask, logits) == 1
     logits, labels = _leave_out(logits, labels, sample_weight, takes_part)
 
-    # logits relative to the largest one of the classes that take part
     classes = xp.arange(logits.shape[1])
-    candidates = logits
-    if takes_part is not None:
-        candidates = xp.where(takes_part, logits, -xp.inf)
-    largest = classes == xp.argmax(candidates, axis=-1, keepdims=True)
-    s = logits - xp.sum(xp.where(largest, logits, 0), axis=-1, keepdims=True)
-    if takes_part is None:
-        powers = F.exp(s)
-    else:
-        s = xp.where(takes_part, s, s * 0)
-        powers = xp.where(takes_part, F.exp(s), 0)
+    largest, s, powers = _relative_to_largest(logits, takes_part)
 
     # the softmax, its sum without the largest term being `rest`
     rest = xp.where(largest, powers * 0, powers)
@@ -96,6 +86,19 @@ def forward(
     total = xp.sum(sample_weight)
     weights = xp.expand_dims(sample_weight, axis=1)
     return xp.sum(sample_weight * terms) / total, Cache(probabilities, target, weights, total)
+
+
+def _relative_to_largest(logits: Array, takes_part: Array | None) -> tuple[Array, Array, Array]:
+    """Where the largest logit is of the classes that take part, logits minus it, and their exp."""
+    xp = namespace(logits)
+    candidates = logits if takes_part is None else xp.where(takes_part, logits, -xp.inf)
+    classes = xp.arange(logits.shape[1])
+    largest = classes == xp.argmax(candidates, axis=-1, keepdims=True)
+    s = logits - xp.sum(xp.where(largest, logits, 0), axis=-1, keepdims=True)
+    if takes_part is None:
+        return largest, s, F.exp(s)
+    s = xp.where(takes_part, s, s * 0)
+    return largest, s, xp.where(takes_part, F.exp(s), 0)
 
 
 def _leave_out(

@@ -2,11 +2,10 @@
 
 import math
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
-from array_api_compat import device
 
 from ttref import tree
 from ttref.arrays import (
@@ -25,15 +24,11 @@ from ttref.identity import Identity, identify
 from ttref.layers import Layer
 from ttref.layers.masking import clear_padding, find_mask
 from ttref.losses import are_labels, check_targets, check_weights, convert_integers, get_loss
-from ttref.rng import stream
-from ttref.train.source import Reader, Subset
+from ttref.train.class_weights import ClassWeight, weigh_classes
+from ttref.train.source import Reader
 
 Samples: TypeAlias = tuple[Array | Source, Array] | tuple[Array | Source, Array, Array | None]
 """``(x, target)`` or ``(x, target, sample_weight)``, as `fit` and `evaluate` take them."""
-
-
-ClassWeight: TypeAlias = Mapping[int, float] | Sequence[float]
-"""Factors of the weights of samples: by the number of a class, 1 for those not named, or of all."""
 
 
 class Scaling(NamedTuple):
@@ -174,7 +169,7 @@ def prepare_data(
         If they do not.
     """
     get_loss(loss)
-    x, target, weight = _as_parts(data)
+    x, target, weight = as_parts(data)
     like = find_like(params, x)
     x, shape = _prepare_samples(model, params, x, like, scale)
     scaling = None if scale is None else Scaling(plain(scale), like.dtype)
@@ -189,7 +184,7 @@ def prepare_data(
         weight = leave_out_padding(find_loss_mask(model, samples), weight, like)
     # The target and what its samples count for.
     if class_weight is not None:
-        weight = _weigh_classes(class_weight, loss, target, weight, known)
+        weight = weigh_classes(class_weight, loss, target, weight, known, like)
     if isinstance(loss, str):
         check_targets(loss, target, known, weight)
     else:
@@ -198,7 +193,7 @@ def prepare_data(
     return Data(x, target, weight, scaling, padded)
 
 
-def _as_parts(data: Any) -> tuple[Any, Array, Array | None]:
+def as_parts(data: Any) -> tuple[Any, Array, Array | None]:
     """Samples, targets and weights, as arrays or a source."""
     if not isinstance(data, tuple | list) or len(data) not in (2, 3):
         raise DataError("data is not (x, target) or (x, target, sample_weight)")
@@ -239,56 +234,6 @@ def _prepare_samples(
     if scale is not None:
         raise ConventionError("scale is of arrays of integers; a source scales its own samples")
     return Reader.for_params(x, params), shape
-
-
-def hold_out(
-    data: Samples, validation: Samples | float | None, seed: int
-) -> tuple[Samples, Samples | None]:
-    """Samples for training and for validation, which may be a share of `data`, drawn at random.
-
-    Raises
-    ------
-    ConventionError, DataError
-        If the share is not in (0, 1), or one of the parts would have no samples.
-    """
-    if not isinstance(validation, float | int | np.number | str):
-        return data, validation
-    check_number("validation", validation, "data, or a share of them in (0, 1)", _is_share)
-    parts = _as_parts(data)
-    samples = len(parts[0]) if isinstance(parts[0], Source) else parts[0].shape[0]
-    for part in parts[1:]:
-        if part is not None and part.shape[:1] != (samples,):
-            raise ShapeError(
-                f"x has {samples} samples, a part beside it shape {tuple(part.shape)}; expected "
-                "as many of each"
-            )
-    count = round(samples * validation)
-    if not 0 < count < samples:
-        raise DataError(
-            f"validation={validation} of {samples} samples is {count}; expected at least one "
-            "in each part"
-        )
-    order = stream(seed, "validation").permutation(samples)
-    return _take_samples(parts, order[count:]), _take_samples(parts, order[:count])
-
-
-def _is_share(value: Any) -> bool:
-    return 0 < value < 1
-
-
-def _take_samples(parts: tuple[Any, Array, Array | None], numbers: np.ndarray) -> Samples:
-    """The samples of these numbers, in their order."""
-    numbers = np.sort(numbers)
-
-    def take(part: Array | None) -> Any:
-        if part is None:
-            return None
-        xp = namespace(part)
-        return xp.take(part, xp.asarray(numbers, device=device(part)), axis=0)
-
-    x, target, weight = parts
-    chosen = Subset(x, numbers) if isinstance(x, Source) else take(x)
-    return chosen, take(target), take(weight)
 
 
 def check_scale(scale: float) -> float:
@@ -353,56 +298,6 @@ def _check_own_target(target: Array, weight: Array | None, shape: Sequence[int])
         _check_finite(target, "target")
     if weight is not None:
         check_weights(weight, shape)
-
-
-def _weigh_classes(
-    class_weight: ClassWeight,
-    loss: str | Loss,
-    target: Array,
-    weight: Array | None,
-    shape: Sequence[int],
-) -> Array:
-    """Weights of the samples or steps, times those of their classes."""
-    if loss != "softmax_cross_entropy":
-        raise ConventionError(
-            f"class_weight is of labels, which softmax_cross_entropy has, the loss is {loss!r}; "
-            "give the samples weights"
-        )
-    check_targets(loss, target, shape, weight)
-    # The weight of each class.
-    if not isinstance(class_weight, Mapping | tuple | list | np.ndarray):
-        raise ConventionError(
-            f"class_weight is {class_weight!r}, expected a dict from class to number, or a sequence"
-        )
-    classes = shape[-1]
-    factors = np.ones(classes)
-    named = class_weight.items() if isinstance(class_weight, Mapping) else enumerate(class_weight)
-    for k, factor in named:
-        check_number(f"class_weight of {k}", factor, "a finite number >= 0", _is_weight)
-        if isinstance(k, bool) or not isinstance(k, int | np.integer) or not 0 <= k < classes:
-            raise ConventionError(f"class_weight is of class {k!r}, expected 0 to {classes - 1}")
-        factors[k] = factor
-    # The class of each sample.
-    xp = namespace(target)
-    labels = target
-    if not are_labels(loss, target, len(shape)):
-        if not bool(xp.all((target == 0) | (target == 1))):
-            raise DataError("class_weight needs integer labels or one-hot rows, got probabilities")
-        labels = xp.argmax(target, axis=-1)
-    counted = (
-        None
-        if weight is None
-        else xp.reshape(weight, (*weight.shape, *[1] * (labels.ndim - weight.ndim)))
-    )
-    if counted is not None:
-        labels = xp.where(counted > 0, labels, xp.zeros_like(labels))
-    of_labels = xp.take(xp.asarray(factors, device=device(labels)), xp.reshape(labels, (-1,)))
-    of_labels = xp.reshape(of_labels, labels.shape)
-    return of_labels if counted is None else of_labels * counted
-
-
-def _is_weight(factor: float) -> bool:
-    return 0 <= factor < math.inf
 
 
 def _convert(

@@ -13,10 +13,12 @@ from ttref.optim import EMA
 from ttref.rng import stream
 from ttref.train.callbacks import Callbacks, OnEpoch, OnStep
 from ttref.train.checkpoint import RunFolder
-from ttref.train.data import ClassWeight, Samples, hold_out, prepare_data
+from ttref.train.class_weights import ClassWeight
+from ttref.train.data import Samples, prepare_data
 from ttref.train.diagnosis import ignore_overflow
 from ttref.train.epoch import finish_epoch, make_history, train_epoch
 from ttref.train.graph import GraphStepper
+from ttref.train.held_out import hold_out
 from ttref.train.history import History
 from ttref.train.interrupt import Interrupted, defer_interrupt
 from ttref.train.run_identity import RunIdentity
