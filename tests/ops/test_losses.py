@@ -426,3 +426,13 @@ def test_the_loss_of_nothing_is_refused():
     ):
         with pytest.raises(ShapeError, match="the loss of an empty batch is undefined"):
             getattr(losses, name)(Z[:0], target)
+
+
+@pytest.mark.parametrize("op", [ops.softmax_cross_entropy, fast_softmax])
+def test_a_masked_class_above_logits_far_below_zero_overflows_nowhere(op):
+    """Its exponential relative to them would be infinite, and NumPy would warn."""
+    logits = np.array([[0.0, -2000.0, -2000.0], [-1e30, 5.0, -1e30]])
+    mask = np.array([[0.0, 1, 1], [1, 0, 1]])
+    loss, cache = op.forward(logits, np.array([1, 0]), None, mask)
+    assert loss == np.log(2)
+    assert np.array_equal(op.backward(1, cache) * 4, [[0, -1, 1], [-1, 0, 1]])
