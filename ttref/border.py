@@ -95,20 +95,23 @@ def backward(function: F) -> F:
     The cache must be of the class that it is annotated with.
     """
     every = tuple(inspect.signature(function).parameters)
-    names = every[1:3] if every[0] == "self" else every[:2]
+    first = 1 if every[0] == "self" else 0
+    names = every[first : first + 2]
     if len(names) < 2:  # it takes any arguments, and checks them itself
         return function
     expected: list[tuple[type, ...]] = []  # found at the first call, when all classes are there
 
     @functools.wraps(function)
     def checked(*args: Any, **options: Any) -> Any:
-        given = dict(zip(every, args, strict=False)) | options
-        if not given.keys() >= set(names):
-            return function(*args, **options)  # which raises
+        if len(args) >= first + 2:
+            dy, cache = args[first : first + 2]
+        else:
+            given = dict(zip(every, args, strict=False)) | options
+            if not given.keys() >= set(names):
+                return function(*args, **options)  # which raises
+            dy, cache = [given[name] for name in names]
         if not expected:
             expected.append(_classes(function, names[1]))
-        dy = given[names[0]]
-        cache = given[names[1]]
         if names[0] in SCALARS and hasattr(dy, "shape"):
             check_shape(names[0], dy, ())
         if expected[0] and not isinstance(cache, expected[0]):
