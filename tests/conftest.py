@@ -12,7 +12,7 @@ import pytest
 
 from ttref import arrays
 from ttref.fast.tt_plan import plan, work
-from ttref.machine import costs, products
+from ttref.machine import costs, measurements, products
 from ttref.testing import profiles
 
 profiles.load("ci" if os.environ.get("CI") else "dev")
@@ -101,6 +101,7 @@ def forget():
     choices = products.rows_of_block, products.choose_slices
     for cached in (*measured, *plans, *choices):
         cached.cache_clear()
+    measurements._warned.clear()
 
 
 @pytest.fixture

@@ -10,6 +10,41 @@ from pathlib import Path
 from ttref.errors import ConventionError
 
 
+def expand_home(path: str | PathLike[str]) -> Path:
+    """The path with the folder that its ``~`` or ``~name`` stands for.
+
+    Raises
+    ------
+    ConventionError
+        If there is no such folder: HOME is not set, and the system has no such user.
+
+    Examples
+    --------
+    >>> expand_home("runs/first").as_posix()
+    'runs/first'
+    """
+    try:
+        return Path(path).expanduser()
+    except (RuntimeError, KeyError):
+        raise ConventionError(f"there is no home for the ~ of {path}; name the folder") from None
+
+
+def cache_folder() -> Path | None:
+    """The folder of what ttref keeps for a user; None where the user has no home.
+
+    ``$XDG_CACHE_HOME/ttref``, or ``~/.cache/ttref``. A relative path in XDG_CACHE_HOME or HOME does
+    not count, as the XDG specification says.
+    """
+    named = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    if named.is_absolute():
+        return named / "ttref"
+    try:
+        home = expand_home("~")
+    except ConventionError:
+        return None
+    return home / ".cache" / "ttref" if home.is_absolute() else None
+
+
 def check_input_file(path: str | PathLike[str]) -> None:
     """Raise `ConventionError` unless `path` is a file, or a pipe, that can be read."""
     with _refusing(path, "read"):

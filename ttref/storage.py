@@ -9,13 +9,16 @@ both versions are read. Whoever relies on the order of a tree from elsewhere com
 tree that is expected, as the resuming of a run does.
 """
 
+import errno
 import hashlib
 import json
 import os
 import re
 import secrets
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
@@ -28,6 +31,12 @@ from ttref.contracts import Array, Namespace, Tree
 from ttref.errors import CheckpointError
 from ttref.paths import is_stream
 
+try:
+    import fcntl
+except ImportError:  # not a POSIX system
+    fcntl = None  # type: ignore[assignment]
+
+LOCK_PAUSE = 0.01  # seconds between two looks at a lock
 FORMAT = "ttref-tree"
 VERSION = 2
 READ_VERSIONS = (1, 2)
@@ -139,6 +148,65 @@ def atomic_write(path: str | PathLike[str]) -> Iterator[BinaryIO]:
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
+
+
+@contextmanager
+def lock(path: str | PathLike[str], seconds: float = 60.0) -> Iterator[None]:
+    """Let one process, and one thread, at a time replace the file `path`; the others wait.
+
+    The lock is a file beside it, which stays there: `fcntl.flock` locks it where there is such a
+    thing, and frees it when its process ends. Elsewhere its existence is the lock.
+
+    Parameters
+    ----------
+    path : str or Path
+        A link is followed. The folder is made where it does not exist.
+    seconds : float
+        How long to wait.
+
+    Raises
+    ------
+    OSError
+        If the lock is not free in time, or cannot be made.
+    """
+    given = str(path)
+    target = Path(path).resolve()
+    beside = target.with_name(f".{target.name}.lock")
+    take = _take_existence if fcntl is None else _take_flock
+    with _blaming(given, beside):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        deadline = time.monotonic() + seconds
+        while (free := take(beside)) is None:
+            if time.monotonic() > deadline:
+                why = f"another process has its lock, {beside}; delete that if there is none"
+                raise OSError(errno.EWOULDBLOCK, why, given)
+            time.sleep(LOCK_PAUSE)
+    try:
+        yield
+    finally:
+        free()
+
+
+def _take_flock(beside: Path) -> Callable[[], None] | None:
+    """Lock a file, and return what frees it; None where another has it."""
+    descriptor = os.open(beside, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BaseException as error:
+        os.close(descriptor)
+        if isinstance(error, BlockingIOError):
+            return None
+        raise
+    return partial(os.close, descriptor)
+
+
+def _take_existence(beside: Path) -> Callable[[], None] | None:
+    """Make a file that must not be there yet, and return what removes it."""
+    try:
+        os.close(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+    except FileExistsError:
+        return None
+    return beside.unlink
 
 
 @contextmanager

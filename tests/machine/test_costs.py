@@ -1,13 +1,11 @@
 """The cost table: interpolation, and files."""
 
-import json
 from itertools import product
 
 import numpy as np
 import pytest
 
 from ttref.contracts import CPU_FLOAT32, CPU_FLOAT64, Kind
-from ttref.errors import DataError
 from ttref.machine.costs import SHIPPED, SIDES, Machine, machine, read_measurements, roofline
 
 
@@ -61,27 +59,3 @@ def test_a_calibration_is_used(own_cache):
     own_cache(machines={"cpu float32": MACHINE._asdict()})
     assert machine(CPU_FLOAT32) == MACHINE
     assert machine(CPU_FLOAT64) == read_measurements(SHIPPED).machines["cpu float64"]
-
-
-ENTRY = MACHINE._asdict()
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "[]",
-        '{"machines": {}}',
-        json.dumps({"machines": {"cpu float32": ENTRY | {"products": [1.0]}}, "plans": {}}),
-        json.dumps({"machines": {"cpu float32": ENTRY | {"call": "fast"}}, "plans": {}}),
-        json.dumps({"machines": {"cpu float32": ENTRY | {"call": -1}}, "plans": {}}),
-        json.dumps({"machines": {"cpu float32": {"products": ENTRY["products"]}}, "plans": {}}),
-        json.dumps({"machines": {"cpu float32": ENTRY | {"products_across": [1.0]}}, "plans": {}}),
-    ],
-)
-def test_a_damaged_file_is_named(own_cache, text):
-    own_cache(text)
-    with pytest.raises(
-        DataError, match=r"machine\.json is not what `ttref bench --calibrate` writ"
-    ):
-        machine(CPU_FLOAT32)

@@ -1,7 +1,10 @@
 """A calibration measures every product; `ttref bench` keeps it, and the plan that was fastest."""
 
 import json
+import math
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,14 +12,53 @@ import pytest
 
 from ttref.cli import bench, main
 from ttref.contracts import CPU_FLOAT32
+from ttref.errors import DataError
 from ttref.machine.costs import SHIPPED, SIDES, machine, read_measurements
+from ttref.machine.measurements import store
 from ttref.tuning import calibration
+
+LAYER = ["--in-modes", "2", "3", "--out-modes", "3", "2", "--ranks", "2", "--batch", "4"]
 
 
 def test_bench_says_that_a_file_is_damaged(own_cache, capsys):
     own_cache("[]")
-    assert main(["bench"]) == 2
-    assert "delete it, or calibrate again" in capsys.readouterr().err
+    with pytest.warns(UserWarning, match="delete it, or calibrate again") as warned:
+        assert main(["bench", *LAYER]) == 0
+    assert len(warned) == 1
+
+
+def test_a_warning_is_one_line_of_the_command_line(own_cache, tmp_path):
+    own_cache("[]")
+    found = subprocess.run(
+        [sys.executable, "-m", "ttref", "bench", *LAYER],
+        env={"TTREF_CACHE": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    path = tmp_path / "machine.json"
+    assert found.stderr == (
+        f"ttref: warning: {path} has no section machines; ttref goes on without that; delete it, "
+        "or calibrate again\n"
+    )
+
+
+def test_what_is_out_of_range_is_not_kept(own_cache, tmp_path):
+    own_cache()
+    slow = machine(CPU_FLOAT32)._replace(call=math.nan)
+    with pytest.raises(DataError, match=r"^the measured costs of cpu float32 are out of range"):
+        store(tmp_path / "machine.json", machines={"cpu float32": slow})
+
+
+def test_tuning_keeps_what_is_sound_and_drops_what_is_damaged(own_cache, tmp_path, capsys):
+    sound = [[[0, 1], [1, 2]], True, 1]
+    own_cache(plans={"a": sound, "b": [[], True, 1]})
+    with pytest.warns(UserWarning, match=r"has a damaged entry in plans, 'b'; ttref goes on"):
+        assert main(["bench", *LAYER, "--tune"]) == 0
+    kept = json.loads((tmp_path / "machine.json").read_text())["plans"]
+    assert kept.pop("a") == sound
+    assert len(kept) == 1
+    assert "b" not in kept
 
 
 def test_calibrating_again_replaces_a_damaged_file(quick, own_cache, capsys):
@@ -45,10 +87,9 @@ def test_a_calibration_measures_every_product(quick):
 def test_bench_calibrates_explains_times_and_tunes(quick, own_cache, tmp_path, capsys):
     assert main(["bench", "--calibrate"]) == 0
     assert "cpu float32: " in capsys.readouterr().out
-    layer = ["--in-modes", "2", "3", "--out-modes", "3", "2", "--ranks", "2", "--batch", "4"]
-    assert main(["bench", *layer]) == 0
+    assert main(["bench", *LAYER]) == 0
     assert "estimated us  measured us" in capsys.readouterr().out
-    assert main(["bench", *layer, "--tune"]) == 0
+    assert main(["bench", *LAYER, "--tune"]) == 0
     kept = json.loads((tmp_path / "machine.json").read_text())
     assert kept["machines"].keys() == {"cpu float32", "cpu float64"}
     assert len(kept["plans"]) == 1

@@ -3,9 +3,12 @@
 Exit status: 0 all right, 1 something was found wrong, 2 bad use or bad input, 130 Ctrl-C.
 """
 
+import argparse
 import os
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from ttref import __version__
 from ttref.cli import bench, check, compress, demo, info, oracle, train
@@ -23,9 +26,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments : sequence of str, optional
         By default those that the program was started with.
     """
-    options = make_parser().parse_args(arguments)
+    with _plain_warnings():
+        return _run(make_parser().parse_args(arguments))
 
-    # Errors become one line each.
+
+@contextmanager
+def _plain_warnings() -> Iterator[None]:
+    """Let warnings be one line each, without the line of code that gave them."""
+
+    def describe(message: Warning | str, *_: object, **__: object) -> str:
+        return f"ttref: warning: {message}\n"
+
+    before = warnings.formatwarning
+    warnings.formatwarning = describe
+    try:
+        yield
+    finally:
+        warnings.formatwarning = before
+
+
+def _run(options: argparse.Namespace) -> int:
+    """Run a subcommand, and return the exit status."""
     try:
         status = options.run(options)
         if sys.stdout is not None:  # it is None where it was closed

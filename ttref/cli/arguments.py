@@ -139,9 +139,9 @@ def _path(text: str) -> Path:
     if not text:
         raise argparse.ArgumentTypeError("'' is not a path")
     try:
-        return Path(text).expanduser()
-    except RuntimeError:
-        raise argparse.ArgumentTypeError(f"there is no home for the ~ of {text}") from None
+        return paths.expand_home(text)
+    except ConventionError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 PATHS: dict[Any, Callable[[Path], None]] = {

@@ -1,22 +1,23 @@
 """``ttref bench``: how a TT layer is computed here, how long it takes, and what would be faster."""
 
 import argparse
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from math import prod
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ttref import paths, storage
+from ttref import paths
 from ttref.arrays import device_namespace
 from ttref.checks import check_memory
 from ttref.cli.arguments import Subparsers, positive_int
 from ttref.contracts import Kind, Namespace
-from ttref.errors import ConventionError, DataError
+from ttref.errors import ConventionError
 from ttref.fast.tt_plan.plan import Plan, Problem, plan_key
 from ttref.machine import threads
-from ttref.machine.costs import read_measurements, user_file
+from ttref.machine.cost_model import Machine
+from ttref.machine.measurements import StoredPlan, store, user_file
 from ttref.tables import table
 from ttref.tt.check import as_structure
 from ttref.tuning.calibration import Sides, calibrate
@@ -35,8 +36,8 @@ def add_parser(subparsers: Subparsers) -> None:
         description="Say in which order a TT layer is computed, forward and backward, with "
         "operations, bytes and time as estimated, and time it beside the next best plans; by "
         "default the layer of t3f's tutorial at batch 64. --calibrate measures this machine's "
-        f"products and writes {user_file()}, by which plans are chosen from then on. scripts/bench "
-        "of the repository compares with other libraries.",
+        f"products and writes {user_file() or 'machine.json'}, by which plans are chosen from then "
+        "on. scripts/bench of the repository compares with other libraries.",
     )
     add = parser.add_argument
     n, m, ranks, batch = T3F_LAYER
@@ -54,11 +55,10 @@ def add_parser(subparsers: Subparsers) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Calibrate, or explain and time."""
-    if options.calibrate or options.tune:
-        paths.check_output_file(user_file())
+    path = _output() if options.calibrate or options.tune else None
     xp = device_namespace(options.device)
-    if options.calibrate:
-        return _calibrate(options.device, xp)
+    if path is not None and options.calibrate:
+        return _calibrate(options.device, xp, path)
     problem = _problem(options)
     features = prod(problem.in_modes) + prod(problem.out_modes)
     what = f"a layer on {problem.batch} rows"
@@ -75,11 +75,23 @@ def run(options: argparse.Namespace) -> int:
         for timed in ranked
     ]
     print("\n" + table(("plan", "estimated us", "measured us"), rows))
-    if options.tune:
+    if path is not None:
         fastest = ranked[0].plan
-        _store("plans", {plan_key(problem): fastest})
-        print(f"\nkept in {user_file()}: {_name(fastest)}")
+        store(path, plans={plan_key(problem): StoredPlan(*fastest)})
+        print(f"\nkept in {path}: {_name(fastest)}")
     return 0
+
+
+def _output() -> Path:
+    """The user's file, which can be written."""
+    path = user_file()
+    if path is None:
+        raise ConventionError(
+            "there is no home folder to keep measurements in; name a folder in the environment "
+            "variable TTREF_CACHE"
+        )
+    paths.check_output_file(path)
+    return path
 
 
 def _problem(options: argparse.Namespace) -> Problem:
@@ -97,12 +109,12 @@ def _name(plan: Plan) -> str:
     return f"{words}, {plan.parts} part{'s' if plan.parts > 1 else ''}"
 
 
-def _calibrate(device: str, xp: Namespace) -> int:
-    """Measure, and write what was measured."""
+def _calibrate(device: str, xp: Namespace, path: Path) -> int:
+    """Measure, and write to a file what was measured."""
     from tqdm import tqdm
 
     module = np if device == "cpu" else xp
-    machines = {}
+    machines: dict[str, Machine] = {}
     for dtype in DTYPES:
         kind = str(Kind(device, dtype))
 
@@ -110,25 +122,9 @@ def _calibrate(device: str, xp: Namespace) -> int:
             return tqdm(rows, desc=kind)
 
         found = calibrate(module, dtype, show)
-        machines[kind] = found._asdict()
+        machines[kind] = found
         rate = 2 * 1024**3 / found.product(1, 1024, 1024, 1024)
         print(f"{kind}: {rate / 1e9:.4g} GF/s at 1024^3, {found.call * 1e6:.3g} us a call")
-    _store("machines", machines)
-    print(f"written to {user_file()}")
+    store(path, machines=machines)
+    print(f"written to {path}")
     return 0
-
-
-def _store(section: str, entries: Mapping[str, Any]) -> None:
-    """Add entries to a section of the user's file; the new file replaces the old one whole."""
-    path = user_file()
-    kept: dict[str, dict[str, Any]] = {"machines": {}, "plans": {}}
-    if path.exists():
-        try:
-            read_measurements(path)
-            kept = json.loads(path.read_text())
-        except DataError:
-            if section != "machines":  # a calibration replaces what is damaged
-                raise
-    kept[section] |= entries
-    with storage.atomic_write(path) as file:
-        file.write((json.dumps(kept) + "\n").encode())

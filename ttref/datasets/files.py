@@ -7,7 +7,8 @@ import hashlib
 import os
 from pathlib import Path
 
-from ttref.errors import DataError
+from ttref.errors import ConventionError, DataError
+from ttref.paths import expand_home
 
 
 def locate(dataset: str, name: str, md5: str, url: str, data: str | Path | None = None) -> Path:
@@ -57,7 +58,10 @@ def data_folder(data: str | Path | None = None) -> Path | None:
     named = data or os.environ.get("TTREF_DATA")
     if not named:
         return None
-    root = Path(named).expanduser()
+    try:
+        root = expand_home(named)
+    except ConventionError as error:
+        raise DataError(f"the data sets cannot be read: {error}") from None
     if not root.is_dir():
         raise DataError(f"the data sets are to be read from {named}, which is not a folder")
     return root
@@ -80,8 +84,14 @@ def _download(name: str, md5: str, url: str) -> Path:
             f"{name} is needed: name a folder that has it in TTREF_DATA or --data, or "
             "pip install 'ttref[data]' to have it downloaded"
         ) from None
+    cache = Path(pooch.os_cache("ttref"))
+    if not cache.is_absolute():  # it begins with a ~ that stands for nothing
+        raise DataError(
+            f"{name} is needed, and there is no home folder to download it to; name a folder that "
+            "has it in TTREF_DATA or --data"
+        )
     try:
-        return Path(pooch.retrieve(url, f"md5:{md5}", name, pooch.os_cache("ttref")))
+        return Path(pooch.retrieve(url, f"md5:{md5}", name, cache))
     except (OSError, ValueError) as error:
         raise DataError(
             f"{name} could not be downloaded from {url} ({error}); download it by hand, and name "

@@ -33,7 +33,7 @@ from ttref.arrays import check_shape, describe, namespace
 from ttref.contracts import Array, Cores, Params, Tree
 from ttref.errors import ConventionError
 from ttref.fast.tt_plan.merging import MergedGroup, merge, pull_back_to_cores
-from ttref.fast.tt_plan.plan import Plan
+from ttref.fast.tt_plan.plan import Plan, check_plan
 from ttref.fast.tt_plan.work import CutAxes, Part, Work, plan_work
 from ttref.machine import threads
 from ttref.machine.array_functions import NUMPY, ArrayFunctions, functions_of
@@ -146,6 +146,8 @@ def forward(params: Params, x: Array, plan: Plan | None = None) -> tuple[Array, 
         prepared = cores
         cores = prepared.cores
         plan = plan or prepared.plan
+    if plan is not None:
+        check_plan(plan, len(cores))
     if not hasattr(x, "shape"):
         check_shape("x", x, (None, None))
     functions, kind = functions_of(x, cores if bias is None else (*cores, bias))

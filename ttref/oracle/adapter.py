@@ -25,6 +25,7 @@ from ttref.checks import check_choice, suggest
 from ttref.contracts import Array, Tree
 from ttref.errors import ConventionError, DtypeError
 from ttref.oracle.layouts import LAYOUTS, Move, Storage, moves_of, permute_axes, undo
+from ttref.paths import expand_home
 from ttref.testing.cases.case import Case, Params
 
 FUNCTIONS = ("forward", "gradients")
@@ -195,7 +196,7 @@ def load(path: str | Path) -> Adapter:
 
 def _find(path: str | Path) -> Path:
     """The file at a path, or that of a ready adapter."""
-    file = Path(path).expanduser()
+    file = expand_home(path)
     if not file.is_file() and file.name == str(path):
         file = READY / f"{path}.py"
     if not file.is_file():

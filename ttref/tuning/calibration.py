@@ -17,7 +17,7 @@ import numpy as np
 
 from ttref.contracts import Array, Dtype, Namespace
 from ttref.machine import threads
-from ttref.machine.costs import SIDES, Machine
+from ttref.machine.cost_model import SIDES, Machine
 from ttref.machine.process import own_blas_threads
 from ttref.machine.products import ROW_MULTIPLE
 

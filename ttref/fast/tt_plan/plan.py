@@ -15,9 +15,11 @@ from math import ceil, inf, prod
 from typing import NamedTuple, TypeAlias
 
 from ttref.contracts import CPU_FLOAT32, Kind
+from ttref.errors import ConventionError
 from ttref.fast.tt_plan.merging import CoreShape, find_middle
 from ttref.machine import products
-from ttref.machine.costs import machine, read_measurements, user_file
+from ttref.machine.costs import machine
+from ttref.machine.measurements import MOST_SHOWN, as_plan, read_measurements, user_file, warn_once
 from ttref.machine.products import ModeProduct, mode_product_seconds
 
 MERGE_CALLS = 4  # to merge a core and to pull its cotangent back, in the time of calls of products
@@ -56,23 +58,52 @@ class Cut(NamedTuple):
 
 @lru_cache(maxsize=4096)
 def best_plan(problem: Problem) -> Plan:
-    """The `Plan` of least time, forward and backward: measured by `ttref bench`, or else estimated.
-
-    Raises
-    ------
-    DataError
-        If the user's file of measurements is damaged.
-    """
-    measured = read_measurements(user_file()).plans.get(plan_key(problem))
-    if measured:
-        groups, rightward, parts = measured
-        return Plan(tuple(map(tuple, groups)), rightward, parts)
+    """The `Plan` of least time, forward and backward: measured by `ttref bench`, or estimated."""
+    measured = _measured_plan(problem)
+    if measured is not None:
+        return measured
     candidates = []
     for parts in numbers_of_parts(problem):
         for rightward in (False, True):
             best = _best_cut(rightward, parts, problem)
             candidates.append((best.seconds, Plan(best.groups, rightward, parts)))
     return min(candidates)[1]
+
+
+def _measured_plan(problem: Problem) -> Plan | None:
+    """The plan of the user's file; None if it has none, or one that does not fit the problem."""
+    path = user_file()
+    key = plan_key(problem)
+    stored = read_measurements(path).plans.get(key)
+    if path is None or stored is None:
+        return None
+    plan = Plan(*stored)
+    try:
+        check_plan(plan, len(problem.in_modes))
+        if plan.parts > max(numbers_of_parts(problem)):
+            raise ConventionError(f"there are at most {max(numbers_of_parts(problem))} parts")
+    except ConventionError as error:
+        warn_once(path, f"has a plan that does not fit, {key} ({error})")
+        return None
+    return plan
+
+
+def check_plan(plan: Plan, d: int) -> None:
+    """Raise `ConventionError` unless `plan` is one for d cores.
+
+    Examples
+    --------
+    >>> check_plan(Plan(((0, 1), (2, 3)), True), 3)  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+        ...
+    ttref.errors.ConventionError: plan is Plan(groups=((0, 1), (2, 3)), ... groups that cut the ...
+    """
+    found = as_plan(plan)
+    if found is None or tuple(found) != tuple(plan) or found.groups[-1][1] != d:
+        raise ConventionError(
+            f"plan is {repr(plan)[:MOST_SHOWN]}, expected a tuple of groups that cut the {d} "
+            f"cores, such as ((0, {d}),), a direction that is True or False, and 1 or more parts"
+        )
 
 
 def _best_cut(rightward: bool, parts: int, problem: Problem) -> Cut:
