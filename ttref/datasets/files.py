@@ -84,8 +84,11 @@ def _download(name: str, md5: str, url: str) -> Path:
             f"{name} is needed: name a folder that has it in TTREF_DATA or --data, or "
             "pip install 'ttref[data]' to have it downloaded"
         ) from None
-    cache = Path(pooch.os_cache("ttref"))
-    if not cache.is_absolute():  # it begins with a ~ that stands for nothing
+    try:
+        cache = Path(pooch.os_cache("ttref"))
+    except (RuntimeError, KeyError):  # there is no home
+        cache = Path()
+    if not cache.is_absolute():  # or it begins with a ~ that stands for nothing
         raise DataError(
             f"{name} is needed, and there is no home folder to download it to; name a folder that "
             "has it in TTREF_DATA or --data"

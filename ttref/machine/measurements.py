@@ -74,7 +74,8 @@ class Measurements(NamedTuple):
 def user_file() -> Path | None:
     """Where measurements are kept; None where there is no folder for them.
 
-    ``$TTREF_CACHE/machine.json``, or else the file of that name in `ttref.paths.cache_folder`.
+    ``$TTREF_CACHE/machine.json``, or else the file of that name in `ttref.paths.cache_folder`. A
+    relative TTREF_CACHE is one in the working folder.
     """
     named = os.environ.get("TTREF_CACHE")
     try:
