@@ -36,6 +36,7 @@ class Process:
         variables = {k: v for k, v in os.environ.items() if k not in SLOW_KERNELS}
         variables |= dict.fromkeys(THREAD_VARIABLES, str(threads))
         variables["PYTHONPATH"] = str(ROOT / "scripts")
+        variables["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"  # several systems share a GPU
         self.process = subprocess.Popen(
             [python, "-m", "benchmarks.worker", str(threads), device],
             cwd=ROOT,

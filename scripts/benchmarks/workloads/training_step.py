@@ -6,6 +6,7 @@ from benchmarks.fc_systems import array_module, chain, swapped, waiting
 from benchmarks.workload import Run, System, Workload
 
 SAMPLES, RATE = 6400, 1e-3
+FIT_STEPS = 100  # least steps of one call of `fit`
 MODES = [7, 4, 7, 4], [5, 5, 5, 5]
 
 
@@ -83,19 +84,28 @@ def ttref(case, problem, device):
     return Run(step, results, waiting(xp))
 
 
-def ttref_fit(case, problem, device):
+def ttref_fit(case, problem, device, graph=False):
     """`fit`: shuffled batches, running loss and accuracy too; a step is a batch of its epochs."""
-    from ttref import fit
+    from ttref import fit, tree
     from ttref.optim import Adam
 
+    xp = array_module(device)
     net = network(case["ranks"])
-    params = net.init(0)
-    data = problem["x"].reshape(-1, 784), problem["labels"].reshape(-1)
+    params = tree.map(xp.asarray, net.init(0))
+    data = xp.asarray(problem["x"].reshape(-1, 784)), xp.asarray(problem["labels"].reshape(-1))
+    batches = len(problem["x"])
+    epochs = -(-FIT_STEPS // batches)
+    options = {"batch_size": case["batch"], "progress": False, "graph": graph}
 
     def step():
-        fit(net, params, data, Adam(RATE), 1, batch_size=case["batch"], progress=False)
+        fit(net, params, data, Adam(RATE), epochs, **options)
 
-    return Run(step, dict, steps=len(problem["x"]))
+    return Run(step, dict, waiting(xp), steps=batches * epochs)
+
+
+def ttref_graph(case, problem, device):
+    """`fit` by CUDA graphs, which every call records anew."""
+    return ttref_fit(case, problem, device, graph=True)
 
 
 def torch_step(problem, device, forward, named_leaves, layout=lambda core: core, **options):
@@ -252,7 +262,8 @@ WORKLOADS = (
         },
         {
             "ttref": System(ttref, role="ours", devices=BOTH),
-            "ttref fit": System(ttref_fit, role="other", partial=True),
+            "ttref fit": System(ttref_fit, role="other", devices=BOTH, partial=True),
+            "ttref fit, graph": System(ttref_graph, role="other", devices=("gpu",), partial=True),
             "torch chain": System(torch_chain, devices=BOTH),
             "torch chain, fused": System(torch_fused, devices=BOTH),
             "tltorch factorized": System(tltorch, refuse=no_train),
