@@ -19,7 +19,9 @@ from ttref.testing import CASES, check_op
 ROOT = Path(ttref.__file__).parent
 
 FLOORS = {
-    **dict.fromkeys(("errors", "checks", "contracts", "arrays", "border", "functions", "tree"), 0),
+    **dict.fromkeys(
+        ("errors", "checks", "contracts", "arrays", "border", "functions", "tree", "memory"), 0
+    ),
     **dict.fromkeys(("identity", "paths", "rng", "storage", "tables"), 0),
     **dict.fromkeys(("arithmetic", "machine", "tt"), 1),
     **dict.fromkeys(("ops", "datasets"), 2),

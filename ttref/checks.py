@@ -2,14 +2,12 @@
 
 import math
 import operator
-import os
 from collections.abc import Callable, Collection, Iterable
 from difflib import get_close_matches
-from functools import cache
 from numbers import Real
 from typing import Any
 
-from ttref.errors import ConventionError, ShapeError
+from ttref.errors import ConventionError
 
 
 def check_choice(name: str, value: Any, choices: Collection[Any]) -> None:
@@ -140,21 +138,3 @@ def check_index(name: str, value: Any) -> int:
     if index is None or index < 0:
         raise ConventionError(f"{name} is {value!r}, expected a non-negative integer")
     return index
-
-
-def check_memory(what: str, numbers: int, itemsize: int = 8) -> None:
-    """Raise `ShapeError` if `what` needs more numbers than this machine's memory has room for."""
-    if numbers * itemsize > _physical_memory():
-        raise ShapeError(
-            f"{what} takes {numbers * itemsize / 1e9:.3g} GB, this machine has "
-            f"{_physical_memory() / 1e9:.3g} GB of memory; use a smaller batch, ranks or modes"
-        )
-
-
-@cache
-def _physical_memory() -> int:
-    """Bytes; 2^40 where the system does not tell."""
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):
-        return 2**40

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 from ttref.checks import (
     check_count,
-    check_finite,
     check_finite_not_negative,
     check_finite_positive,
     check_flag,
+    check_number,
 )
 from ttref.errors import ConventionError
 
@@ -77,7 +77,7 @@ class Exponential:
 
     rate: float
     decay: float
-    period: int
+    period: float
     staircase: bool = True
 
     def __post_init__(self) -> None:
@@ -103,11 +103,11 @@ class Logspace:
     start: float
     stop: float
     count: int
-    period: int = 1
+    period: float = 1
 
     def __post_init__(self) -> None:
         for name in ("start", "stop"):
-            check_finite(name, getattr(self, name))
+            check_number(name, getattr(self, name), "an exponent from -300 to 300", _is_exponent)
         check_count("count", self.count)
         check_finite_positive("period", self.period)
 
@@ -116,6 +116,10 @@ class Logspace:
         k = min(step // self.period, self.count - 1)
         exponent = self.start + (self.stop - self.start) * k / max(1, self.count - 1)
         return 10**exponent
+
+
+def _is_exponent(value: float) -> bool:
+    return abs(value) <= 300
 
 
 @dataclass(frozen=True)

@@ -339,6 +339,7 @@ X, LABELS = samples()
 BYTES = np.zeros((12, 3), "uint8")
 SOFT = np.full((12, 2), 0.5)
 BAD = [
+    ({"resume": True}, ConventionError, "resume is True, but no folder is given; say out="),
     ({"validation": 1.5}, ConventionError, r"validation is 1.5, expected data, or a share of"),
     ({"validation": True}, ConventionError, r"validation is True, expected data, or a share of"),
     ({"validation": "0.2"}, ConventionError, r"validation is '0.2', expected data, or a share"),

@@ -10,7 +10,6 @@ import numpy as np
 
 from ttref import paths
 from ttref.arrays import device_namespace
-from ttref.checks import check_memory
 from ttref.cli.arguments import Subparsers, positive_int
 from ttref.contracts import Kind, Namespace
 from ttref.errors import ConventionError
@@ -18,6 +17,7 @@ from ttref.fast.tt_plan.plan import Plan, Problem, plan_key
 from ttref.machine import threads
 from ttref.machine.cost_model import Machine
 from ttref.machine.measurements import StoredPlan, store, user_file
+from ttref.memory import check_memory
 from ttref.tables import table
 from ttref.tt.check import as_structure
 from ttref.tuning.calibration import Sides, calibrate

@@ -12,6 +12,7 @@ from ttref import border, tree
 from ttref.contracts import Array, Cache, Dtype, Namespace, Seed, Shape, Tree
 from ttref.errors import ConventionError, ShapeError
 from ttref.identity import attributes
+from ttref.memory import check_memory
 from ttref.rng import check_real_dtype, generator, to_device
 
 
@@ -79,10 +80,13 @@ class Layer:
         ------
         DtypeError
             If `dtype` is not a floating-point one.
+        ShapeError
+            If the parameters do not fit into the memory of this machine.
         """
         if not self._shapes:
             return {}
         check_real_dtype(dtype)
+        check_memory(f"init of {self}", sum(map(count, self._shapes.values())))
         values = self.initial_values(generator(rng))
         return tree.map(lambda value: to_device(value, dtype, xp), values)
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ttref.checks import check_memory
+from ttref.memory import check_memory
 
 
 def glorot_uniform(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:

@@ -340,10 +340,11 @@ class TTConv1d(TTConvolution):
 
 def _as_ranks(ranks: Ranks, d: int) -> tuple[int, ...]:
     """``(r_0, ..., r_{d-1}, 1)``; an int r stands for all but the last."""
-    is_one = as_integer(ranks) is not None
-    found: Any = (*(ranks,) * d, 1) if is_one else ranks
-    is_sequence = hasattr(found, "__len__") and not isinstance(found, str | dict)
-    if not is_sequence or len(found) != d + 1 or found[-1] != 1:
+    if as_integer(ranks) is not None:
+        found: tuple[Any, ...] = (*(ranks,) * d, 1)
+    else:
+        found = tuple(ranks) if np.iterable(ranks) and not isinstance(ranks, str | dict) else ()
+    if len(found) != d + 1 or as_integer(found[-1]) != 1:
         raise RankError(
             f"ranks are {ranks!r}, expected (r_0, ..., r_{d - 1}, 1): as many as cores, and a 1"
         )

@@ -63,6 +63,7 @@ def axes_of(
 
 def _axis(padding: str, size: int, kernel: int, stride: int, dilation: int) -> Axis:
     span = (kernel - 1) * dilation + 1
+    stride = min(stride, max(size, 1))  # a larger one leaves one window, too
     if padding == "VALID":
         out = (size - span) // stride + 1
         before = 0

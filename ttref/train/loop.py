@@ -6,7 +6,7 @@ from os import PathLike
 from ttref.arrays import plain
 from ttref.checks import check_count, check_flag
 from ttref.contracts import Loss, Optimizer, Tree
-from ttref.errors import CheckpointError
+from ttref.errors import CheckpointError, ConventionError
 from ttref.layers import Layer
 from ttref.machine.process import keep_freed_memory, own_blas_threads
 from ttref.optim import EMA
@@ -99,7 +99,7 @@ def fit(
     out : str or Path, optional
         Folder for ``checkpoint.npz`` and ``history.jsonl``, written every epoch and on Ctrl-C.
     resume : bool
-        Continue the run in `out`, if there is one, bit for bit as if it had never stopped.
+        Continue the run in `out`, if it holds one, bit for bit as if it had never stopped.
     identity : dict from name to text, optional
         Names of yours for parts of the model, the optimiser and the data, as ``{"optimizer.lr": "my
         schedule, version 2"}``. A resumed run is compared with the saved one in all that these
@@ -130,6 +130,8 @@ def fit(
     check_count("epochs", epochs)
     for name, flag in {"resume": resume, "progress": progress, "graph": graph}.items():
         check_flag(name, flag)
+    if resume and out is None:
+        raise ConventionError("resume is True, but no folder is given; say out=, where the run is")
     average = None if ema is None else EMA(ema)
     check_model(model, params, optimizer)
     samples, others = hold_out(data, validation, seed)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ttref.checks import check_count, check_not_negative
+from ttref.checks import check_count, check_finite_not_negative
 from ttref.errors import ConventionError
 from ttref.train.history import Row
 
@@ -31,7 +31,7 @@ class EarlyStopping:
 
     def __post_init__(self) -> None:
         check_count("patience", self.patience)
-        check_not_negative("min_delta", self.min_delta)
+        check_finite_not_negative("min_delta", self.min_delta)
 
     def check(self, columns: Sequence[str]) -> None:
         """Raise `ConventionError` unless `monitor` is among the columns of the history."""

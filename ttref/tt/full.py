@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from math import prod
 
 from ttref.arrays import namespace
-from ttref.checks import check_memory
 from ttref.contracts import Array, Cores
+from ttref.memory import check_memory
 from ttref.tt.integers import are_fixed, bound_of_train, widened
 from ttref.tt.scaling import level, restrained, shift
 

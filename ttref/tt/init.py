@@ -6,13 +6,15 @@ draw; sources are t3f, TensorNet (Theano), TT_RNN, TensorNet-TF and TensorNet (M
 """
 
 import math
+import sys
 from collections.abc import Sequence
 
 import numpy as np
 
 from ttref.checks import check_number
-from ttref.contracts import Dtype, Modes, Namespace, Ranks, Seed
+from ttref.contracts import Dtype, Modes, Namespace, Ranks, Seed, Shape
 from ttref.errors import RankError
+from ttref.memory import check_memory
 from ttref.rng import check_real_dtype, generator, to_device
 from ttref.tt.check import Structure, as_modes, as_structure, core_shapes
 from ttref.tt.matrix import TTMatrix
@@ -21,6 +23,7 @@ from ttref.tt.matrix import TTMatrix
 def eye(modes: Modes, dtype: Dtype = "float64", xp: Namespace | None = None) -> TTMatrix:
     """The identity of size ``prod(modes)``; all ranks 1."""
     modes = as_modes("modes", modes)
+    _shapes_in_memory(modes, modes, 1)
     return _matrix([np.eye(n, dtype=int)[None, :, :, None] for n in modes], dtype, xp)
 
 
@@ -28,7 +31,7 @@ def ones(
     in_modes: Modes, out_modes: Modes, dtype: Dtype = "float64", xp: Namespace | None = None
 ) -> TTMatrix:
     """The matrix of ones; all ranks 1."""
-    shapes = core_shapes(in_modes, out_modes, 1)
+    shapes = _shapes_in_memory(in_modes, out_modes, 1)
     return _matrix([np.ones(shape, dtype=int) for shape in shapes], dtype, xp)
 
 
@@ -61,7 +64,7 @@ def random(
     """
     check_number("stddev", stddev, "a number >= 0", lambda v: 0 <= v < math.inf)
     structure = as_structure(in_modes, out_modes, ranks)
-    return _of_variance(structure, stddev**2, rng, dtype, xp)
+    return _of_variance(structure, stddev**2, 1, rng, dtype, xp)
 
 
 def normal(
@@ -86,8 +89,8 @@ def glorot(
 ) -> TTMatrix:
     """Entries of W have variance ``2 / (N + M)`` (t3f; Glorot and Bengio 2010)."""
     structure = as_structure(in_modes, out_modes, ranks)
-    variance = 2 / (math.prod(structure.in_modes) + math.prod(structure.out_modes))
-    return _of_variance(structure, variance, rng, dtype, xp)
+    sizes = math.prod(structure.in_modes) + math.prod(structure.out_modes)
+    return _of_variance(structure, 2, sizes, rng, dtype, xp)
 
 
 def he(
@@ -100,7 +103,7 @@ def he(
 ) -> TTMatrix:
     """Entries of W have variance ``2 / N`` (t3f; He et al. 2015)."""
     structure = as_structure(in_modes, out_modes, ranks)
-    return _of_variance(structure, 2 / math.prod(structure.in_modes), rng, dtype, xp)
+    return _of_variance(structure, 2, math.prod(structure.in_modes), rng, dtype, xp)
 
 
 def lecun(
@@ -113,7 +116,7 @@ def lecun(
 ) -> TTMatrix:
     """Entries of W have variance ``1 / N`` (t3f; LeCun et al. 1998)."""
     structure = as_structure(in_modes, out_modes, ranks)
-    return _of_variance(structure, 1 / math.prod(structure.in_modes), rng, dtype, xp)
+    return _of_variance(structure, 1, math.prod(structure.in_modes), rng, dtype, xp)
 
 
 def glorot_uniform(
@@ -129,7 +132,7 @@ def glorot_uniform(
     That is Keras's glorot_uniform on the flat vector of all cores: a core entry has variance
     ``1 / sqrt(L)`` whatever the fans, an entry of W ``prod(r) * L^(-d/2)``.
     """
-    shapes = core_shapes(in_modes, out_modes, ranks)
+    shapes = _shapes_in_memory(in_modes, out_modes, ranks)
     limit = math.sqrt(3 / math.sqrt(sum(math.prod(shape) for shape in shapes)))
     draw = generator(rng).uniform
     return _drawn([draw(-limit, limit, shape) for shape in shapes], dtype, xp)
@@ -152,7 +155,7 @@ def xavier(
 
     draw = generator(rng).uniform
     cores = []
-    for shape in core_shapes(in_modes, out_modes, ranks):
+    for shape in _shapes_in_memory(in_modes, out_modes, ranks):
         a, n, m, b = shape
         sigma = math.sqrt(1.3 * 2 / (m * b + a * n))
         cores.append(sigma * ndtri(draw(ndtr(-2), ndtr(2), shape)))
@@ -186,8 +189,8 @@ def orthogonal(
                 f"rank {b} after core {k} exceeds {a * n * m} = {a} * {n} * {m}; "
                 "an orthogonal start cannot have more columns than rows"
             )
-    d = len(structure.in_modes)
-    scale = 0.1 / (math.prod(structure.in_modes) * math.prod(structure.ranks)) ** (1 / d)
+    size = math.prod(structure.in_modes) * math.prod(structure.ranks)
+    scale = 0.1 / _root(len(structure.in_modes), size)
     orthonormal = normal(*structure, rng).orthogonalize("left")
     return _drawn([core * scale for core in orthonormal.cores], dtype, xp)
 
@@ -201,17 +204,42 @@ def _normal(
     structure: Structure, stddev: float, rng: Seed, dtype: Dtype, xp: Namespace | None
 ) -> TTMatrix:
     draw = generator(rng).standard_normal
-    cores = [stddev * draw(shape) for shape in core_shapes(*structure)]
+    cores = [stddev * draw(shape) for shape in _shapes_in_memory(*structure)]
     return _drawn(cores, dtype, xp)
 
 
 def _of_variance(
-    structure: Structure, variance: float, rng: Seed, dtype: Dtype, xp: Namespace | None
+    structure: Structure,
+    numerator: float,
+    denominator: int,
+    rng: Seed,
+    dtype: Dtype,
+    xp: Namespace | None,
 ) -> TTMatrix:
-    """Normal cores, all of one variance, with which entries of W have the given one."""
+    """Normal cores, all of one variance; entries of W have variance numerator / denominator."""
     d = len(structure.in_modes)
-    stddev = (variance / math.prod(structure.ranks)) ** (1 / (2 * d))
+    stddev = _root(2 * d, numerator, denominator, math.prod(structure.ranks))
     return _normal(structure, stddev, rng, dtype, xp)
+
+
+def _root(degree: int, numerator: float, *denominators: int) -> float:
+    """The root of the ratio, also where the ratio is beyond float64."""
+    try:
+        ratio = numerator
+        for denominator in denominators:
+            ratio /= denominator
+        if ratio >= sys.float_info.min or numerator == 0:
+            return float(ratio ** (1 / degree))
+    except OverflowError:
+        pass
+    return math.exp((math.log(numerator) - sum(map(math.log, denominators))) / degree)
+
+
+def _shapes_in_memory(in_modes: Modes, out_modes: Modes, ranks: Ranks) -> tuple[Shape, ...]:
+    """The shapes of the cores; raise `ShapeError` if they do not fit into the memory."""
+    shapes = core_shapes(in_modes, out_modes, ranks)
+    check_memory(f"a tensor train of {len(shapes)} cores", sum(map(math.prod, shapes)))
+    return shapes
 
 
 def _drawn(cores: Sequence[np.ndarray], dtype: Dtype, xp: Namespace | None) -> TTMatrix:

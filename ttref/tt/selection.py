@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from ttref.arrays import namespace, to_numpy
-from ttref.checks import as_integer, check_memory
+from ttref.checks import as_integer
 from ttref.contracts import Array, Cores, Modes
 from ttref.errors import ShapeError
+from ttref.memory import check_memory
 from ttref.tt.algebra import transpose
 from ttref.tt.full import element, prepared
 from ttref.tt.scaling import restrained, shift

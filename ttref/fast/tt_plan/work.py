@@ -7,13 +7,13 @@ from types import SimpleNamespace
 from typing import NamedTuple, TypeAlias
 
 from ttref.arrays import check_shape
-from ttref.checks import check_memory
 from ttref.contracts import Kind
 from ttref.fast.tt_plan.merging import CoreShape
 from ttref.fast.tt_plan.plan import Plan, Problem, best_plan, estimate_seconds, group_shape
 from ttref.machine.blocks import split
 from ttref.machine.costs import machine
 from ttref.machine.products import ModeProduct
+from ttref.memory import check_memory
 from ttref.tt.check import check_cores
 
 Index: TypeAlias = tuple[slice, slice]
