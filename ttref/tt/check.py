@@ -1,12 +1,16 @@
 """What makes a sequence of arrays a TT-matrix: checked where cores enter, trusted afterwards."""
 
 import math
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn, TypeAlias
 
 from ttref.arrays import check_numeric, namespace
 from ttref.checks import as_integer, check_count
 from ttref.contracts import Array, Cores, Modes, Ranks
 from ttref.errors import DtypeError, RankError, ShapeError
+
+
+CoreShape: TypeAlias = tuple[int, int, int, int]
+"""``(r_{k-1}, n_k, m_k, r_k)``."""
 
 
 class Structure(NamedTuple):
@@ -102,9 +106,7 @@ def as_structure(in_modes: Modes, out_modes: Modes, ranks: Ranks) -> Structure:
     return Structure(n, m, as_ranks(ranks, len(n)))
 
 
-def core_shapes(
-    in_modes: Modes, out_modes: Modes, ranks: Ranks
-) -> tuple[tuple[int, int, int, int], ...]:
+def core_shapes(in_modes: Modes, out_modes: Modes, ranks: Ranks) -> tuple[CoreShape, ...]:
     """The d core shapes ``(r_{k-1}, n_k, m_k, r_k)``; `ranks` as in `as_ranks`."""
     n, m, r = as_structure(in_modes, out_modes, ranks)
     return tuple(zip(r[:-1], n, m, r[1:], strict=True))

@@ -12,11 +12,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from ttref.checks import check_number
-from ttref.contracts import Dtype, Modes, Namespace, Ranks, Seed, Shape
+from ttref.contracts import Dtype, Modes, Namespace, Ranks, Seed
 from ttref.errors import RankError
 from ttref.memory import check_memory
 from ttref.rng import check_real_dtype, generator, to_device
-from ttref.tt.check import Structure, as_modes, as_structure, core_shapes
+from ttref.tt.check import CoreShape, Structure, as_modes, as_structure, core_shapes
 from ttref.tt.matrix import TTMatrix
 
 
@@ -235,7 +235,7 @@ def _root(degree: int, numerator: float, *denominators: int) -> float:
     return math.exp((math.log(numerator) - sum(map(math.log, denominators))) / degree)
 
 
-def _shapes_in_memory(in_modes: Modes, out_modes: Modes, ranks: Ranks) -> tuple[Shape, ...]:
+def _shapes_in_memory(in_modes: Modes, out_modes: Modes, ranks: Ranks) -> tuple[CoreShape, ...]:
     """The shapes of the cores; raise `ShapeError` if they do not fit into the memory."""
     shapes = core_shapes(in_modes, out_modes, ranks)
     check_memory(f"a tensor train of {len(shapes)} cores", sum(map(math.prod, shapes)))
