@@ -124,6 +124,8 @@ def _refusing(path: str | PathLike[str], used: str) -> Iterator[None]:
     """Let errors of the system be those of a path that cannot be `used`."""
     try:
         yield
-    except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle
+    except ConventionError:
+        raise
+    except (OSError, RuntimeError, ValueError) as error:  # links in a circle, a null character
         reason = getattr(error, "strerror", None) or error
         raise ConventionError(f"{path} cannot be {used}: {reason}; choose another path") from None

@@ -2,9 +2,15 @@
 
 from collections.abc import Sequence
 
+from ttref.errors import visible
+
+MOST_IN_A_CELL = 500  # characters
+
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """Lay out a table as text: columns of numbers to the right, cells of None empty.
+
+    Escape characters are shown as such, and long cells are cut, by `ttref.errors.visible`.
 
     Parameters
     ----------
@@ -24,7 +30,10 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     dense          7850
     flatten
     """
-    cells = [["" if cell is None else str(cell) for cell in row] for row in (header, *rows)]
+    cells = [
+        ["" if cell is None else visible(cell, MOST_IN_A_CELL) for cell in row]
+        for row in (header, *rows)
+    ]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     is_numeric = [any(_is_number(row[k]) for row in rows) for k in range(len(header))]
     lines = []

@@ -13,8 +13,9 @@ from contextlib import contextmanager
 from ttref import __version__
 from ttref.cli import bench, check, compress, demo, info, oracle, train
 from ttref.cli.arguments import Parser
-from ttref.errors import DivergenceError, FolderInUseError, TTRefError
+from ttref.errors import DivergenceError, FolderInUseError, TTRefError, visible
 
+LINES = "\n\t"  # what an error of several lines may have
 COMMANDS = (demo, check, oracle, train, compress, bench, info)
 
 
@@ -35,7 +36,7 @@ def _plain_warnings() -> Iterator[None]:
     """Let warnings be one line each, without the line of code that gave them."""
 
     def describe(message: Warning | str, *_: object, **__: object) -> str:
-        return f"ttref: warning: {message}\n"
+        return f"ttref: warning: {visible(message)}\n"
 
     before = warnings.formatwarning
     warnings.formatwarning = describe
@@ -93,5 +94,5 @@ def _describe(error: OSError) -> str:
 
 
 def _fail(error: BaseException | str, status: int) -> int:
-    print(f"ttref: {error}", file=sys.stderr)
+    print(f"ttref: {visible(error, kept=LINES)}", file=sys.stderr)
     return status

@@ -13,7 +13,7 @@ from typing import Any, NoReturn, TypeAlias
 
 from ttref import paths
 from ttref.checks import suggest
-from ttref.errors import ConventionError
+from ttref.errors import ConventionError, visible
 
 Subparsers: TypeAlias = "argparse._SubParsersAction[Parser]"
 """What ``add_subparsers`` returns; argparse has no public name for it."""
@@ -40,7 +40,8 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """End with the usage of this parser, and the option that an unknown one may have been."""
-        super().error(message + "".join(suggest(option, self._options()) for option in self._own()))
+        hints = [suggest(option, self._options()) for option in self._own()]
+        super().error(visible(message) + visible("".join(hints)))
 
     def _own(self) -> list[str]:
         """The unknown options among the words, but for those that belong to a subcommand."""

@@ -12,7 +12,7 @@ from ttref import paths
 from ttref.arrays import device_namespace
 from ttref.cli.arguments import Subparsers, positive_int
 from ttref.contracts import Kind, Namespace
-from ttref.errors import ConventionError
+from ttref.errors import ConventionError, visible
 from ttref.fast.tt_plan.plan import Plan, Problem, plan_key
 from ttref.machine import threads
 from ttref.machine.cost_model import Machine
@@ -36,8 +36,8 @@ def add_parser(subparsers: Subparsers) -> None:
         description="Say in which order a TT layer is computed, forward and backward, with "
         "operations, bytes and time as estimated, and time it beside the next best plans; by "
         "default the layer of t3f's tutorial at batch 64. --calibrate measures this machine's "
-        f"products and writes {user_file() or 'machine.json'}, by which plans are chosen from then "
-        "on. scripts/bench of the repository compares with other libraries.",
+        f"products and writes {visible(user_file() or 'machine.json')}, by which plans are chosen "
+        "from then on. scripts/bench of the repository compares with other libraries.",
     )
     add = parser.add_argument
     n, m, ranks, batch = T3F_LAYER
@@ -78,7 +78,7 @@ def run(options: argparse.Namespace) -> int:
     if path is not None:
         fastest = ranked[0].plan
         store(path, plans={plan_key(problem): StoredPlan(*fastest)})
-        print(f"\nkept in {path}: {_name(fastest)}")
+        print(f"\nkept in {visible(path)}: {_name(fastest)}")
     return 0
 
 
@@ -126,5 +126,5 @@ def _calibrate(device: str, xp: Namespace, path: Path) -> int:
         rate = 2 * 1024**3 / found.product(1, 1024, 1024, 1024)
         print(f"{kind}: {rate / 1e9:.4g} GF/s at 1024^3, {found.call * 1e6:.3g} us a call")
     store(path, machines=machines)
-    print(f"written to {path}")
+    print(f"written to {visible(path)}")
     return 0

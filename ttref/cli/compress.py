@@ -13,7 +13,7 @@ from ttref.cli.arguments import (
     positive_int,
 )
 from ttref.compress import CompressedLayer, compress, read_weights, write_weights
-from ttref.errors import CheckpointError
+from ttref.errors import CheckpointError, visible
 from ttref.tables import table
 
 Modes: TypeAlias = tuple[int, ...]
@@ -75,13 +75,15 @@ def run(options: argparse.Namespace) -> int:
     print(compression_table(rows))
     others = [row.layer for row in rows if not row.is_covered]
     if others:
-        print(f"kept as they are, because only kernels are compressed: {', '.join(others)}")
+        print(
+            f"kept as they are, because only kernels are compressed: {visible(', '.join(others))}"
+        )
     if all(row.ranks is None for row in rows):
         print(
             "nothing was compressed: no layer became smaller; allow a larger error (--rel-error) "
             "or bound the ranks"
         )
-    print(f"weights: {out}")
+    print(f"weights: {visible(out)}")
     return 0
 
 

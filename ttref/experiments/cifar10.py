@@ -13,6 +13,7 @@ import numpy as np
 from ttref import tree
 from ttref.contracts import Array
 from ttref.datasets import cifar10
+from ttref.errors import visible
 from ttref.experiments.options import DATA, Option, Options
 from ttref.experiments.pretrained import load_layers, reset_averages
 from ttref.experiments.spec import Spec
@@ -60,7 +61,7 @@ def train_stages(trial: Trial, options: CifarOptions) -> None:
         loaded = load_layers(
             model, params, options.pretrained, options.load, options.dtype, trial.xp
         )
-        print(f"from {options.pretrained}: {', '.join(loaded.names)}")
+        print(visible(f"from {options.pretrained}: {', '.join(loaded.names)}"))
         model = loaded.model
         if len(loaded.names) == len(params):
             accuracy = evaluate(model, loaded.params, validation, batch_size=BATCH)["accuracy"]

@@ -15,7 +15,7 @@ from ttref import storage
 from ttref.arrays import device_namespace, numpy_namespace
 from ttref.contracts import Array, Optimizer, Source, Tree
 from ttref.datasets.samples import Samples
-from ttref.errors import CheckpointError, DivergenceError, FolderInUseError
+from ttref.errors import CheckpointError, DivergenceError, FolderInUseError, visible
 from ttref.experiments.options import Options
 from ttref.experiments.results import Row, results_table
 from ttref.layers import Layer, Sequential
@@ -225,4 +225,4 @@ class Trial:
         recorded = {row.name: row.recorded for row in self.rows}
         title = f"{self.name}, seed {self.options.seed}"
         draw_curves(self.out / "curves.png", self.histories, recorded, title)
-        print(f"learning curves: {self.out / 'curves.png'}")
+        print(f"learning curves: {visible(self.out / 'curves.png')}")

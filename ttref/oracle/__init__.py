@@ -5,10 +5,11 @@ random problems, `conforms` makes a test of that, and `judge` gives the verdict 
 computed anywhere.
 """
 
-from ttref.oracle.adapter import Adapter, load
+from ttref.oracle.adapter import Adapter
 from ttref.oracle.diagnosis import Diagnosis, Fault
 from ttref.oracle.evaluation import conforms, evaluate
 from ttref.oracle.layouts import LAYOUTS, Storage
+from ttref.oracle.loading import load
 from ttref.oracle.verdicts import Verdicts, judge
 
 __all__ = [

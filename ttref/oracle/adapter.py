@@ -8,12 +8,10 @@ The gradients are those of ``<dy, y>``, each stored like the array it belongs to
 one dtype, of those that the adapter names.
 """
 
-import importlib.util
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from types import ModuleType
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -21,16 +19,17 @@ import numpy as np
 from ttref import tree
 from ttref.arithmetic.formats import FORMATS, numpy_dtype
 from ttref.arrays import check_shape
-from ttref.checks import check_choice, suggest
+from ttref.checks import as_integer, check_choice, check_flag
 from ttref.contracts import Array, Tree
-from ttref.errors import ConventionError, DtypeError
+from ttref.errors import ConventionError, DtypeError, TTRefError, describe_error, visible
 from ttref.oracle.layouts import LAYOUTS, Move, Storage, moves_of, permute_axes, undo
-from ttref.paths import expand_home
 from ttref.testing.cases.case import Case, Params
 
 FUNCTIONS = ("forward", "gradients")
 OPTIONS = ("layout", "dtypes", "bias", "name")
-READY = Path(__file__).with_name("adapters")
+MOST_IN_A_NAME = 80  # characters
+MOST_KEYS = 20
+MOST_OF_KEYS = 200  # characters of their list
 
 
 @dataclass(frozen=True)
@@ -49,11 +48,12 @@ class Adapter:
     bias : bool
         Whether the layer can have a bias.
     name : str
+        Escape characters are shown as such, and a long name is cut.
 
     Raises
     ------
     ConventionError
-        If the layout or a dtype is not one of these, or a function is missing.
+        If a function is missing, or an option is not what it should be.
     """
 
     forward: Callable[[Params, Array], Array]
@@ -64,29 +64,48 @@ class Adapter:
     name: str = "adapter"
 
     def __post_init__(self) -> None:
+        if not isinstance(self.name, str):
+            raise ConventionError(f"name is a {_kind(self.name)}, expected a text")
+        object.__setattr__(self, "name", visible(self.name, MOST_IN_A_NAME))
         for function in FUNCTIONS:
             if not callable(getattr(self, function)):
                 raise ConventionError(f"{self.name}: {function} is not a function")
-        if isinstance(self.dtypes, str) or not self.dtypes:
-            raise ConventionError(f"{self.name}: dtypes is {self.dtypes!r}, expected a list")
+        with blaming(f"{self.name}: an option"):
+            self._check_dtypes()
+            check_flag(f"{self.name}: bias", self.bias)
+            _ = self.storage  # raises if the layout is unknown
+
+    def _check_dtypes(self) -> None:
+        """Raise unless the formats are a list of known ones."""
+        if not isinstance(self.dtypes, tuple | list) or not self.dtypes:
+            shown = visible(repr(self.dtypes), MOST_IN_A_NAME)
+            raise ConventionError(f"{self.name}: dtypes is {shown}, expected a list")
         for dtype in self.dtypes:
             check_choice(f"{self.name}: dtype", dtype, FORMATS)
-        _ = self.storage  # raises if the layout is unknown
 
     @property
     def storage(self) -> Storage:
         """The layout as a `Storage`."""
         if isinstance(self.layout, Storage):
+            words, *maps = self.layout
+            if not isinstance(words, str) or not all(callable(move) for move in maps):
+                raise ConventionError(
+                    f"{self.name}: layout is a Storage whose words are no text, or whose maps are "
+                    "no functions"
+                )
             return self.layout
         if isinstance(self.layout, str):
             check_choice(f"{self.name}: layout", self.layout, LAYOUTS)
             return permute_axes(LAYOUTS[self.layout])
-        if sorted(self.layout) != [0, 1, 2, 3]:
+        axes = [as_integer(axis) for axis in self.layout] if _is_listed(self.layout) else []
+        order = tuple([axis for axis in axes if axis is not None])
+        if len(axes) != 4 or sorted(order) != [0, 1, 2, 3]:
             raise ConventionError(
-                f"{self.name}: layout is {self.layout!r}, expected a name or an order of the axes "
-                "0, 1, 2, 3 (left rank, input mode, output mode, right rank)"
+                f"{self.name}: layout is {visible(repr(self.layout), MOST_IN_A_NAME)}, expected a "
+                "name or an order of the axes 0, 1, 2, 3 (left rank, input mode, output mode, "
+                "right rank)"
             )
-        return permute_axes(tuple(self.layout))
+        return permute_axes(order)
 
     def results(self, case: Case, dtype: str, storage: Storage | None = None) -> dict[str, Array]:
         """Run the layer on a case: ``{"y": ..., "cores.0": gradient, ...}``, stored canonically.
@@ -108,21 +127,32 @@ class Adapter:
         # what the layer is given, in its own storage
         inputs = tree.map(lambda v: np.asarray(v, numpy_dtype(dtype)), case.inputs)
         dy = np.asarray(case.dy, numpy_dtype(dtype))
-        moves = moves_of(storage or self.storage, inputs["cores"])
-        stored = {name: moves[name](value) for name, value in inputs.items()}
+        with blaming(f"{self.name}: the storage"):
+            moves = moves_of(storage or self.storage, inputs["cores"])
+            stored = {name: moves[name](value) for name, value in inputs.items()}
+            stored_dy = moves["y"](dy)
+            for value in tree.leaves((stored, stored_dy)):
+                if not isinstance(value, np.ndarray):
+                    raise ConventionError(
+                        f"{self.name}: the storage makes a {_kind(value)} of an array"
+                    )
 
         # what it returns, checked and brought back to canonical storage
-        y = self._check_tree("y", self._call("forward", stored), dy, moves["y"])
-        found = self._call("gradients", stored, moves["y"](dy))
-        if not isinstance(found, dict) or not stored.keys() <= found.keys():
-            got = f"the keys {list(found)}" if isinstance(found, dict) else type(found).__name__
-            raise ConventionError(
-                f"{self.name}: gradients returned {got}, expected a dict with {list(stored)}"
-            )
-        gradients = {
-            name: self._check_tree(f"gradient of {name}", found[name], inputs[name], moves[name])
-            for name in stored
-        }
+        y = self._call("forward", stored)
+        found = self._call("gradients", stored, stored_dy)
+        with blaming(f"{self.name}: a result"):
+            y = self._check_tree("y", y, dy, moves["y"])
+            if not isinstance(found, dict) or not stored.keys() <= found.keys():
+                raise ConventionError(
+                    f"{self.name}: gradients returned {_describe_keys(found)}, expected a dict "
+                    f"with {list(stored)}"
+                )
+            gradients = {
+                name: self._check_tree(
+                    f"gradient of {name}", found[name], inputs[name], moves[name]
+                )
+                for name in stored
+            }
         return {"y": y, **tree.flatten(gradients)}
 
     def _call(self, function: str, stored: Params, *dy: Array) -> Any:
@@ -130,16 +160,20 @@ class Adapter:
         params, cotangents = tree.map(lambda v: np.array(v, order="C"), (stored, dy))
         x = params.pop("x")
         try:
-            return getattr(self, function)(params, x, *cotangents)
-        except ModuleNotFoundError as error:
-            raise ConventionError(
-                f"{self.name}: {function} needs the module {error.name}, which is not installed "
-                "here; install it, or run ttref where it is installed (docs/oracle.md)"
-            ) from error
-        except (Exception, SystemExit) as error:
+            with np.errstate():  # whatever it sets, it sets for itself
+                return getattr(self, function)(params, x, *cotangents)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # SystemExit too
+            if isinstance(error, ModuleNotFoundError) and error.name:
+                raise ConventionError(
+                    f"{self.name}: {function} needs the module {visible(error.name)}, which is not "
+                    "installed here; install it, or run ttref where it is installed "
+                    "(docs/oracle.md)"
+                ) from error
             shapes = ", ".join(f"{name} {v.shape}" for name, v in tree.flatten(stored).items())
             raise ConventionError(
-                f"{self.name}: {function} raised {type(error).__name__}: {error} (on {shapes})"
+                f"{self.name}: {function} raised {describe_error(error)} (on {shapes})"
             ) from error
 
     def _check_tree(self, what: str, found: Any, like: Tree, move: Move) -> Tree:
@@ -147,19 +181,24 @@ class Adapter:
         expected = move(like)
         if isinstance(found, list):
             found = tuple(found)
-        if _describe(found) != _describe(expected):
+        if isinstance(found, tuple) != isinstance(expected, tuple) or (
+            isinstance(found, tuple) and len(found) != len(expected)
+        ):
             raise ConventionError(
                 f"{self.name}: {what} is {_describe(found)}, expected {_describe(expected)}"
             )
+        parts = found if isinstance(found, tuple) else ()
+        nested = next((part for part in parts if isinstance(part, tuple | list | dict)), None)
+        if nested is not None:
+            raise ConventionError(f"{self.name}: {what} has a {_kind(nested)} in place of an array")
         found = tree.map(lambda wanted, value: self._check(what, value, wanted), expected, found)
         return undo(move, found, like)
 
     def _check(self, what: str, value: Any, wanted: Array) -> Array:
-        """Raise unless one array has the shape and the dtype that it should have."""
-        if not isinstance(value, np.ndarray | np.generic):
-            raise DtypeError(
-                f"{self.name}: {what} is a {type(value).__name__}, expected a NumPy array"
-            )
+        """One array without any class of its own, if it has the shape and dtype it should have."""
+        if not isinstance(value, np.ndarray | np.generic) or isinstance(value, np.ma.MaskedArray):
+            raise DtypeError(f"{self.name}: {what} is a {_kind(value)}, expected a NumPy array")
+        value = np.asarray(value)
         check_shape(f"{self.name}: {what}", value, wanted.shape)
         if value.dtype != wanted.dtype:
             raise DtypeError(
@@ -168,59 +207,33 @@ class Adapter:
         return value
 
 
-def _describe(value: Any) -> str:
-    return f"a list of {len(value)}" if isinstance(value, tuple) else "an array"
-
-
-def load(path: str | Path) -> Adapter:
-    """Load the adapter in a Python file, or the ready one of that name.
-
-    The file has the functions ``forward`` and ``gradients`` and, where they differ from the
-    defaults of `Adapter`, ``layout``, ``dtypes``, ``bias`` and ``name``. At its top it can
-    import modules beside it.
-
-    Raises
-    ------
-    ConventionError
-        If there is no such file, it cannot be imported, or a function is missing.
-    """
-    file = _find(path)
-    module = _import(file)
-    for function in FUNCTIONS:
-        if not hasattr(module, function):
-            raise ConventionError(f"{file} has no function {function}")
-    names = [name for name in (*FUNCTIONS, *OPTIONS) if hasattr(module, name)]
-    given = {name: getattr(module, name) for name in names}
-    return Adapter(**{"name": file.stem, **given})
-
-
-def _find(path: str | Path) -> Path:
-    """The file at a path, or that of a ready adapter."""
-    file = expand_home(path)
-    if not file.is_file() and file.name == str(path):
-        file = READY / f"{path}.py"
-    if not file.is_file():
-        ready = sorted(f.stem for f in READY.glob("[!_]*.py"))
-        raise ConventionError(
-            f"there is no file {path}; the adapters that are here are {', '.join(ready)}"
-            f"{suggest(str(path), ready)}"
-        )
-    return file
-
-
-def _import(file: Path) -> ModuleType:
-    """Import a file, with its folder in front of the search path, as Python does for a script."""
-    spec = importlib.util.spec_from_file_location(file.stem, file)
-    if spec is None or spec.loader is None:
-        raise ConventionError(f"{file} is not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.path.insert(0, str(file.parent))
+@contextmanager
+def blaming(what: str) -> Iterator[None]:
+    """Let whatever goes wrong with a part of an adapter be an error that names the part."""
     try:
-        spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
-        raise ConventionError(
-            f"{file} cannot be imported: {type(error).__name__}: {error}"
-        ) from error
-    finally:
-        sys.path.remove(str(file.parent))
-    return module
+        yield
+    except (TTRefError, KeyboardInterrupt):
+        raise
+    except BaseException as error:  # SystemExit too
+        raise ConventionError(f"{what} cannot be used: {describe_error(error)}") from error
+
+
+def _is_listed(value: Any) -> bool:
+    """Whether this is a list of what may be numbers."""
+    return isinstance(value, tuple | list | range | np.ndarray)
+
+
+def _kind(value: Any) -> str:
+    return visible(type(value).__name__, MOST_IN_A_NAME)
+
+
+def _describe_keys(found: Any) -> str:
+    if not isinstance(found, dict):
+        return _kind(found)
+    return f"the keys {visible(list(islice(found, MOST_KEYS)), MOST_OF_KEYS)}"
+
+
+def _describe(value: Any) -> str:
+    if isinstance(value, tuple):
+        return f"a list of {len(value)}"
+    return "an array" if isinstance(value, np.ndarray) else f"a {_kind(value)}"

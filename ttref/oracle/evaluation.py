@@ -11,8 +11,8 @@ from typing import Any
 
 from ttref import tree
 from ttref.arithmetic.formats import FORMATS, numpy_dtype
-from ttref.checks import check_choice, check_count
-from ttref.errors import MissingExtraError, TTRefError
+from ttref.checks import check_choice, check_count, suggest_call
+from ttref.errors import ConventionError, MissingExtraError, TTRefError
 from ttref.oracle import truth
 from ttref.oracle.adapter import Adapter
 from ttref.oracle.diagnosis import Diagnosis, diagnose
@@ -56,6 +56,10 @@ def evaluate(
     ConventionError, DtypeError, ShapeError
         If the adapter raises, or does not return what it should.
     """
+    if not isinstance(adapter, Adapter):
+        raise ConventionError(
+            f"adapter is a {type(adapter).__name__}, expected an Adapter{suggest_call(adapter)}"
+        )
     check_count("examples", examples)
     dtypes = tuple(dtypes or adapter.dtypes)
     for dtype in dtypes:

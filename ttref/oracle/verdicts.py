@@ -5,7 +5,11 @@ from typing import Any
 
 import numpy as np
 
+from ttref import tree
+from ttref.arrays import check_shape
+from ttref.checks import check_choice
 from ttref.contracts import Array
+from ttref.errors import DtypeError
 from ttref.oracle import truth
 from ttref.oracle.diagnosis import Diagnosis
 from ttref.tables import table
@@ -15,6 +19,7 @@ from ttref.testing.report import Check, Failure, Finding, Report, Tally, Target
 
 LATTICE = "lattice"  # integers for which no order of evaluation rounds
 FLOATS = "floats"  # normal random numbers
+NO_REAL_NUMBERS = "cUSMm"  # kinds of NumPy's dtypes: complex numbers, texts and times
 COLUMNS = ("check", "tensor", "cases", "wrong", "undecided", "normwise u", "condition u", "verdict")
 
 
@@ -71,7 +76,13 @@ def judge(case: Case, results: dict[str, Array], dtype: str) -> list[Finding]:
     Returns
     -------
     list of Finding
+
+    Raises
+    ------
+    ConventionError, DtypeError, ShapeError
+        If a result has a name, a kind or a shape that those of the case do not have.
     """
+    _check_results(case, results)
     if case.dy.dtype.kind == "i":
         expected = truth.compute_exactly(case)
         return [
@@ -81,6 +92,16 @@ def judge(case: Case, results: dict[str, Array], dtype: str) -> list[Finding]:
     known = truth.enclose(case, dtype)
     with np.errstate(invalid="ignore"):  # of infinities
         return [_judge_floats(leaf, value, known, dtype) for leaf, value in results.items()]
+
+
+def _check_results(case: Case, results: dict[str, Array]) -> None:
+    """Raise unless results are arrays of real numbers, of the names and shapes of a case."""
+    expected = {"y": case.dy, **tree.flatten(case.inputs)}
+    for leaf, value in results.items():
+        check_choice("name of a result", leaf, expected)
+        check_shape(leaf, value, expected[leaf].shape)
+        if getattr(value.dtype, "kind", "O") in NO_REAL_NUMBERS:
+            raise DtypeError(f"{leaf} has dtype {value.dtype}, expected real numbers")
 
 
 def _find_difference(leaf: str, value: Array, expected: Array, case: Case) -> Failure | None:
