@@ -7,7 +7,9 @@ from difflib import get_close_matches
 from numbers import Real
 from typing import Any
 
-from ttref.errors import ConventionError
+from ttref.errors import ConventionError, visible
+
+MOST_SHOWN = 200  # characters of a value in a sentence
 
 
 def check_choice(name: str, value: Any, choices: Collection[Any]) -> None:
@@ -50,9 +52,17 @@ def suggest_call(value: Any) -> str:
 
 def check_number(name: str, value: Any, expected: str, holds: Callable[[Any], bool]) -> Any:
     """`value`, if it is a real number that `holds` is true of; else say what was `expected`."""
-    if isinstance(value, bool) or not isinstance(value, Real) or not holds(value):
-        raise ConventionError(f"{name} is {value!r}, expected {expected}")
+    if isinstance(value, bool) or not isinstance(value, Real) or not _holds(holds, value):
+        raise ConventionError(f"{name} is {visible(repr(value), MOST_SHOWN)}, expected {expected}")
     return value
+
+
+def _holds(holds: Callable[[Any], bool], value: Any) -> bool:
+    try:
+        float(value)  # nothing holds of an integer that is too large for a float
+        return holds(value)
+    except OverflowError:
+        return False
 
 
 def check_positive(name: str, value: Any) -> Any:

@@ -10,10 +10,11 @@ from os import PathLike
 from typing import Any, NamedTuple, TypeAlias, TypeGuard
 
 from ttref import storage, tree
-from ttref.arrays import namespace
+from ttref.arrays import is_floating, namespace
 from ttref.contracts import Array, Namespace, Tree
 from ttref.errors import CheckpointError, ConventionError, DataError, DtypeError, ShapeError
 from ttref.layers import TTConv2d, TTDense
+from ttref.layers.probe import is_finite
 from ttref.ops.tt_conv2d import join_filters
 from ttref.train import checkpoint
 from ttref.tt.decompose import vector_norm
@@ -88,11 +89,14 @@ def compress(
     ConventionError, ShapeError
         If not exactly one bound is given, there is nothing to compress, `modes` names a layer that
         is not there or not to be compressed, or modes do not fit.
+    DataError
+        If a parameter of any layer is not finite.
     """
     if (max_rank is None) == (rel_error is None):
         raise ConventionError("give either max_rank or rel_error, the bound of the compression")
     if isinstance(only, str):
         raise ConventionError(f"only is {only!r}, expected a sequence of names: [{only!r}]")
+    _check_finite(params, "", "")
     bounds = Bounds(max_rank, rel_error)
     unused_modes = dict(modes or {})
     rows: list[CompressedLayer] = []
@@ -202,6 +206,22 @@ def _kept(
     return CompressedLayer(name, in_modes, out_modes, None, size, size, 0.0)
 
 
+def _check_finite(node: Tree, layer: str, key: str) -> None:
+    """Raise `DataError` if a parameter holds a NaN or an infinity.
+
+    `layer` is the name of the innermost dict that the node is in, `key` that of the node in it.
+    """
+    if isinstance(node, dict):
+        for name, value in node.items():
+            _check_finite(value, _join(layer, key) if key else layer, str(name))
+    elif isinstance(node, tree.BRANCH):
+        for k, value in enumerate(node):
+            _check_finite(value, layer, _join(key, k))
+    elif hasattr(node, "dtype") and is_floating(node) and not is_finite(node):
+        of_layer = f" of layer {layer}" if layer else ""
+        raise DataError(f"the {key or 'array'}{of_layer} holds a number that is not finite")
+
+
 def _compress_kernel(
     kernel: Array, name: str, given: dict[str, Modes], bounds: Bounds
 ) -> tuple[CompressedLayer, dict[str, Any]]:
@@ -222,8 +242,6 @@ def _compress_kernel(
         raise DtypeError(
             f"the kernel of layer {name} has dtype {kernel.dtype}, expected floating-point numbers"
         )
-    if not xp.all(xp.isfinite(kernel)):
-        raise DataError(f"the kernel of layer {name} holds a number that is not finite")
     kind = TTConv2d if kernel.ndim == 4 else TTDense
     layer, compressed = kind.from_dense(
         kernel, in_modes, out_modes, bounds.max_rank, bounds.rel_error

@@ -9,7 +9,7 @@ import pytest
 from ttref import compress, storage, tree, tt
 from ttref.cli import main
 from ttref.compress import choose_modes, read_weights, write_weights
-from ttref.errors import CheckpointError, ConventionError, ShapeError, TTRefError
+from ttref.errors import CheckpointError, ConventionError, DataError, ShapeError, TTRefError
 from ttref.layers import GRU, LSTM, RNN, Conv2d, Dense, Sequential, TTConv2d, TTDense
 from ttref.optim import SGD
 from ttref.train import fit
@@ -305,6 +305,40 @@ def test_weights_that_cannot_be_compressed_are_named(kernel, message):
     params = {"0": {"dense": {"kernel": kernel}}}
     with pytest.raises(TTRefError, match=message):
         compress.compress(params, max_rank=2)
+
+
+NAMES = {
+    "fc.kernel": "kernel of layer fc",
+    "fc.bias": "bias of layer fc",
+    "tt.cores.0": "cores.0 of layer tt",
+    "tt.cores.1": "cores.1 of layer tt",
+    "inner.bn.scale": "scale of layer inner.bn",
+    "inner.bn.statistics.mean": "mean of layer inner.bn.statistics",
+}
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("leaf", NAMES)
+def test_a_number_that_is_not_finite_is_named_by_layer_and_key(leaf, value):
+    cores = (np.ones((1, 2, 2, 1)), np.ones((1, 2, 2, 1)))
+    params = {
+        "fc": {"kernel": np.ones((4, 4)), "bias": np.ones(4)},
+        "tt": {"cores": cores},
+        "inner": {"bn": {"scale": np.ones(4), "statistics": {"mean": np.ones(4)}}},
+    }
+    tree.flatten(params)[leaf].flat[-1] = value
+    message = f"^the {NAMES[leaf]} holds a number that is not finite$"
+    with pytest.raises(DataError, match=message):
+        compress.compress(params, max_rank=2, only=["fc"])
+    layer = leaf.partition(".")[0]
+    message = message.replace(layer, str(list(params).index(layer)))
+    with pytest.raises(DataError, match=message):
+        compress.compress(tuple(params.values()), max_rank=2)
+
+
+def test_a_bare_array_that_is_not_finite_is_told():
+    with pytest.raises(DataError, match=r"^the array holds a number that is not finite$"):
+        compress.compress(np.full((4, 4), np.nan), max_rank=2)
 
 
 def test_names_are_not_taken_from_the_letters_of_a_text():

@@ -1,6 +1,5 @@
 """What every layer does, and what follows from the shapes of its parameters."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
@@ -184,19 +183,6 @@ class Layer:
         mask : array of bool, shape ``(B, T)``
         """
         return mask if self.keeps_time else None
-
-    def outputs(
-        self, params: Tree, x: Array, mask: Array | None = None
-    ) -> Iterator[tuple[str, Tree, Array]]:
-        """Apply the layers that this one is made of, one after the other, outside training.
-
-        Yields
-        ------
-        name, params, y
-            Of each layer.
-        """
-        options: dict[str, Any] = {"mask": mask} if self.takes_mask else {}
-        yield str(self), params, self.forward(params, x, **options)[0]
 
     def update_state(self, params: Tree, cache: Cache) -> Tree:
         """`params` with their non-trainable state (running statistics) updated.

@@ -1,6 +1,6 @@
 """Layers one after another."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, NamedTuple
@@ -91,7 +91,7 @@ class Sequential(Layer):
         return self._named(tuple([layer.init(rng, dtype, xp) for layer in self.layers]))
 
     def prepare(self, params: Tree, batch: int) -> Tree:
-        in_order = enumerate(self._in_order(params))
+        in_order = enumerate(self.in_order(params))
         return self._named(tuple([self._call(k, "prepare", p, batch) for k, p in in_order]))
 
     def forward(
@@ -108,7 +108,7 @@ class Sequential(Layer):
         is what the `mask_value` of a layer says. It goes with the steps through all layers that
         keep them, and each layer leaves padding out. What stands there does not matter.
         """
-        params = self._in_order(params)
+        params = self.in_order(params)
         caches = []
         cleared = {}
         for k, own in enumerate(params):
@@ -138,26 +138,15 @@ class Sequential(Layer):
         untrained = [tree.zeros_like(p) if p else p for p in cache.untrained[:first]]
         return self._named((*untrained, *reversed(dparams))), dy if input_gradient else None
 
-    def outputs(
-        self, params: Tree, x: Array, mask: Array | None = None
-    ) -> Iterator[tuple[str, Tree, Array]]:
-        for k, layer_params in enumerate(self._in_order(params)):
-            layer = self.layers[k]
-            entered = self._enter(k, x, mask)
-            for name, own, y in layer.outputs(layer_params, entered.x, **entered.options):
-                yield f"layer {self.labels[k]}, {name}", own, y
-                x = y
-            mask = entered.mask if entered.mask is None else layer.out_mask(entered.mask)
-
     def update_state(self, params: Tree, cache: Cache) -> Tree:
-        in_order = self._in_order(params)
+        in_order = self.in_order(params)
         triples = zip(self.layers, in_order, cache.layers, strict=True)
         updated = tuple([layer.update_state(p, c) for layer, p, c in triples])
         is_same = all(new is old for new, old in zip(updated, in_order, strict=True))
         return params if is_same else self._named(updated)
 
     def learns(self, params: Tree) -> bool:
-        in_order = self._in_order(params)
+        in_order = self.in_order(params)
         return self._first_that_learns(in_order) < len(in_order)
 
     @property
@@ -169,8 +158,14 @@ class Sequential(Layer):
     def _known(self) -> set[str]:
         return set(self.names or ())
 
-    def _in_order(self, params: Tree) -> tuple:
-        """The parameters of each layer."""
+    def in_order(self, params: Tree) -> tuple:
+        """The parameters of each layer, in the order of the layers.
+
+        Raises
+        ------
+        ConventionError
+            If `params` are not the parameters of as many layers, or not of layers of these names.
+        """
         if self.names is None:
             if len(params) != len(self.layers):
                 raise ConventionError(

@@ -10,10 +10,12 @@ import numpy as np
 from ttref import tree
 from ttref.arrays import namespace, numpy_namespace
 from ttref.errors import DivergenceError
+from ttref.layers.probe import find_not_finite
+from ttref.losses import get_loss
 from ttref.optim import rate_at
 from ttref.rng import generator
 from ttref.train.data import batches
-from ttref.train.diagnosis import find_first_not_finite, find_not_finite
+from ttref.train.diagnosis import find_cause
 from ttref.train.evaluation import evaluate_checked
 from ttref.train.graph import GraphStepper
 from ttref.train.history import History, Row
@@ -134,10 +136,15 @@ def _validate(training: Training, state: TrainingState) -> Row:
     model = training.model
     scores = evaluate_checked(model, weights, data, training.loss, training.batch_size)
     if not math.isfinite(scores["loss"]):
-        inputs = (batch.x for batch in batches(data, training.batch_size))
-        where = find_first_not_finite(model, weights, inputs)
+        loss = get_loss(training.loss)
+        found = (
+            find_cause(model, weights, batch, loss, train=False)
+            for batch in batches(data, training.batch_size)
+            if batch.total > 0
+        )
+        cause = next(filter(None, found), "the losses of all batches are finite, their mean is not")
         raise DivergenceError(
-            f"the validation loss is {scores['loss']} after epoch {state.epoch + 1}: {where}; "
+            f"the validation loss is {scores['loss']} after epoch {state.epoch + 1}: {cause}; "
             "lower the learning rate, or clip the gradient (clip_norm)"
         )
     return {f"val_{name}": value for name, value in scores.items()}

@@ -122,7 +122,8 @@ def fit(
     DeviceError
         If `graph` is True where there is no GPU, or for a step that cannot be recorded.
     DivergenceError
-        If the loss is not finite; names the first layer whose output is not.
+        If a parameter is not finite before the first step, or a loss or gradient later; names the
+        first layer whose output or gradient is not, although its input and parameters are.
     Interrupted
         On Ctrl-C, after the current step; a `KeyboardInterrupt` with the history so far.
     """

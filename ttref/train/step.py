@@ -17,7 +17,7 @@ from ttref.losses import get_loss
 from ttref.optim import clipping, ravel_gradients
 from ttref.rng import RNG
 from ttref.train.data import Batch
-from ttref.train.diagnosis import find_first_not_finite
+from ttref.train.diagnosis import find_cause, is_finite_vector
 from ttref.train.state import TrainingState
 from ttref.train.sums import BatchScore, count_right
 from ttref.train.training import Training
@@ -39,8 +39,9 @@ class Stepper:
             self.l2_slopes = tree.ravel(ops.l2.backward(1, cache))
 
     def take_step(self, state: TrainingState, batch: Batch, rng: RNG, careful: bool) -> None:
-        """Update `state` by one batch; if `careful`, look at the loss before the update."""
+        """Update `state` by one batch; if `careful`, look at it before the update."""
         training = self.training
+        before = rng.bit_generator.state if careful else None
         # Forward.
         prediction, cache = training.model.forward(state.params, batch.x, train=True, rng=rng)
         loss_operator = get_loss(training.loss)
@@ -55,8 +56,9 @@ class Stepper:
             slope = self.l2_slopes * p
             loss = loss + namespace(p).sum(slope * p) / 2
             g += slope
-        if careful and not math.isfinite(loss):
-            raise self._divergence(state, batch, loss)
+        if careful and not (math.isfinite(loss) and is_finite_vector(g)):
+            rng.bit_generator.state = before
+            raise self._divergence(state, batch, loss, rng)
         # What the caller is told, before it is clipped and overwritten.
         watched = training.callbacks.on_step is not None
         gradients = tree.copy(tree.unravel(g, state.params)) if watched else ()
@@ -74,12 +76,21 @@ class Stepper:
         state.pending.append(BatchScore(loss, right, answers, batch.total))
         training.callbacks.after_step(state, loss, gradients)
 
-    def _divergence(self, state: TrainingState, batch: Batch, loss: Array) -> DivergenceError:
-        where = find_first_not_finite(self.training.model, state.params, [batch.x])
+    def _divergence(
+        self, state: TrainingState, batch: Batch, loss: Array, rng: RNG
+    ) -> DivergenceError:
+        """What to raise; `rng` is as it was before the step."""
+        training = self.training
+        operator = get_loss(training.loss)
+        cause = find_cause(training.model, state.params, batch, operator, rng)
+        cause = (
+            cause or "the outputs and gradients of all layers are finite, the penalty (l2) is not"
+        )
+        is_loss = not math.isfinite(loss)
+        what = f"the loss is {float(loss)}" if is_loss else "the gradient is not finite"
         return DivergenceError(
-            f"the loss is {float(loss)} at epoch {state.epoch + 1}, step {state.step + 1}: "
-            f"{where}; check the data, lower "
-            "the learning rate, or clip the gradient (clip_norm)"
+            f"{what} at epoch {state.epoch + 1}, step {state.step + 1}: {cause}; check the data, "
+            "lower the learning rate, or clip the gradient (clip_norm)"
         )
 
 

@@ -14,7 +14,7 @@ from ttref.layers import Layer
 from ttref.optim import EMA
 from ttref.train.callbacks import Callbacks
 from ttref.train.data import Data, batches
-from ttref.train.diagnosis import ignore_overflow
+from ttref.train.diagnosis import check_finite_parameters, ignore_overflow
 from ttref.train.state import TrainingState
 from ttref.train.stopping import EarlyStopping
 from ttref.train.sums import has_accuracy
@@ -44,12 +44,14 @@ class Training:
         first = next(batches(self.data, 1))
         with ignore_overflow():
             self.model.forward(params, first.x)
+        check_finite_parameters(self.model, params)
         # The penalty raises if a name is not among the parameters.
         if not isinstance(self.l2, dict | None):
             raise ConventionError(f"l2 is {self.l2!r}, expected a dict from parameter to rate")
         for name, rate in (self.l2 or {}).items():
             check_finite_not_negative(f"the l2 rate of {name}", rate)
-        ops.l2.forward(params, self.l2 or {})
+        with ignore_overflow():
+            ops.l2.forward(params, self.l2 or {})
         # Clipping and early stopping.
         if self.clip_norm is not None:
             check_positive("clip_norm", self.clip_norm)

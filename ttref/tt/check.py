@@ -8,7 +8,6 @@ from ttref.checks import as_integer, check_count
 from ttref.contracts import Array, Cores, Modes, Ranks
 from ttref.errors import DtypeError, RankError, ShapeError
 
-
 CoreShape: TypeAlias = tuple[int, int, int, int]
 """``(r_{k-1}, n_k, m_k, r_k)``."""
 
