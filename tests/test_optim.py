@@ -645,9 +645,9 @@ def test_rates_of_a_schedule_that_are_none_are_refused_when_they_come():
             {"lr": float("inf")},
             "lr is inf, expected a number >= 0 or a schedule, not infinity",
         ),
-        (SGD, {"lr": 10**400}, r"lr is 10+\.\.\. \(401 characters\), expected a number >= 0 or a sch"),
-        (SGD, {"lr": 0.1, "momentum": 10**400}, r"momentum is 10+\.\.\. \(401 characters\), expect"),
-        (Adam, {"eps": 10**400}, r"eps is 10+\.\.\. \(401 characters\), expected a positive number"),
+        (SGD, {"lr": 10**400}, r"lr is 10+\.\.\. \(401 characters\), expected a number"),
+        (SGD, {"lr": 0.1, "momentum": 10**400}, r"momentum is 10+\.\.\. \(401 char"),
+        (Adam, {"eps": 10**400}, r"eps is 10+\.\.\. \(401 characters\), expected a positive"),
         (SGD, {"lr": Constant}, r"lr is <class .*Constant'>, .*; call the class, Constant\(...\)"),
         (SGD, {"lr": 0.1, "nesterov": 1}, "nesterov is 1, expected True or False"),
         (
