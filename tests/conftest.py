@@ -96,7 +96,7 @@ def data_folder():
 
 
 def forget():
-    measured = costs.machine, costs.read_measurements
+    measured = costs.machine, measurements.read_measurements
     plans = plan.best_plan, plan.merging_seconds, work.plan_work
     choices = products.rows_of_block, products.choose_slices
     for cached in (*measured, *plans, *choices):

@@ -57,6 +57,7 @@ class Kind(NamedTuple):
 
     device: str  # "cpu" or "gpu"
     dtype: str  # "float32" or "float64"
+    basis: str = ""  # by which it is decided how work is cut (`ttref.machine.basis`)
 
     def __str__(self) -> str:
         return f"{self.device} {self.dtype}"

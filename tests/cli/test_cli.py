@@ -34,7 +34,8 @@ SHORT = ("--epochs", 1, "--limit", 64)
 CHECK = [
     *("--level", "--dtype", "--examples", "--seed", "--case", "--sizes", "--json", "--certificate"),
 ]
-TRAIN = ["--seed", "--epochs", "--limit", "--device", "--dtype", "--out", "--resume", "--dense"]
+TRAIN = ["--seed", "--epochs", "--limit", "--device", "--dtype", "--out", "--resume", "--exact"]
+TRAIN += ["--dense"]
 
 
 DRAW = Trial._draw
@@ -463,7 +464,9 @@ def test_every_option_reaches_the_experiment(cli, monkeypatch):
     seen = []
     instead(monkeypatch, "t3f-mnist", lambda trial, options: seen.append(options))
     Path("d").mkdir()
-    arguments = "--seed 3 --epochs 4 --limit 5 --device auto --dtype float64 --out o --resume "
+    arguments = (
+        "--seed 3 --epochs 4 --limit 5 --device auto --dtype float64 --out o --resume --exact "
+    )
     assert cli("train", "t3f-mnist", *(arguments + "--dense --data d").split()).status == 0
     assert cli("train", "t3f-mnist").status == 0
     chosen, default = map(vars, seen)
@@ -475,6 +478,7 @@ def test_every_option_reaches_the_experiment(cli, monkeypatch):
         "dtype": "float64",
         "out": Path("o"),
         "resume": True,
+        "exact": True,
         "dense": True,
         "data": Path("d"),
         "progress": True,
@@ -487,6 +491,7 @@ def test_every_option_reaches_the_experiment(cli, monkeypatch):
         "dtype": "float32",
         "out": None,
         "resume": False,
+        "exact": False,
         "dense": False,
         "data": None,
         "progress": True,

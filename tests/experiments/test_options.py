@@ -60,8 +60,13 @@ def test_an_option_of_another_experiment_is_refused():
         EXPERIMENTS["digits"].options(cell="gru")
 
 
+def test_exact_without_resume_is_refused():
+    with pytest.raises(ConventionError, match="exact is for runs that go on; choose resume too"):
+        Options(exact=True)
+
+
 def test_every_field_with_an_option_is_declared_in_order():
-    common = ["seed", "epochs", "limit", "device", "dtype", "out", "resume"]
+    common = ["seed", "epochs", "limit", "device", "dtype", "out", "resume", "exact"]
     assert list(Options.declared()) == common
     assert list(Chosen.declared()) == [*common, "size", "shape", "again", "place"]
     assert Chosen.declared()["again"] == Option("whether twice", identity=True)

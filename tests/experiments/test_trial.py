@@ -175,6 +175,7 @@ def test_a_stage_is_trained_as_the_options_say(tmp_path, capsys, fitted, epochs,
         "seed": 3,
         "out": tmp_path / "sub",
         "resume": resume,
+        "exact": False,
         "progress": progress,
         "batch_size": 7,
         "validation": validation,
@@ -235,6 +236,7 @@ def test_a_run_leaves_results_curves_a_checkpoint_and_a_history(finished):
         "checkpoint.npz",
         "curves.png",
         "history.jsonl",
+        "machine.json",
         "results.json",
     ]
     assert set(results) >= {"experiment", "seed", "device", "rows"}

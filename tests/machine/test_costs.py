@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from ttref.contracts import CPU_FLOAT32, CPU_FLOAT64, Kind
-from ttref.machine.costs import SHIPPED, SIDES, Machine, machine, read_measurements, roofline
+from ttref.machine.cost_model import SIDES, Machine, roofline
+from ttref.machine.costs import SHIPPED, machine
+from ttref.machine.measurements import read_measurements
 
 
 def cubic(m, k, n):

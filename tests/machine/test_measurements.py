@@ -13,8 +13,8 @@ from ttref import storage
 from ttref.contracts import CPU_FLOAT32
 from ttref.machine import measurements
 from ttref.machine.cost_model import SIDES, Machine
-from ttref.machine.costs import SHIPPED, machine, read_measurements
-from ttref.machine.measurements import StoredPlan, as_machine, as_plan, store
+from ttref.machine.costs import SHIPPED, machine
+from ttref.machine.measurements import StoredPlan, as_machine, as_plan, read_measurements, store
 
 CUBIC = tuple(1e-9 * m * k * n for m, k, n in product(SIDES, repeat=3))
 MACHINE = Machine(1e-6, 1e-9, 1e-9, 1e5, 1e-9, 1e-5, 1, CUBIC, CUBIC)

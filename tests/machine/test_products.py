@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from ttref.contracts import CPU_FLOAT32
 from ttref.machine import products
-from ttref.machine.costs import SHIPPED, read_measurements
+from ttref.machine.costs import SHIPPED
+from ttref.machine.measurements import read_measurements
 
 SIDES = st.integers(0, 7)
 LONG = st.one_of(SIDES, st.integers(60, 600))  # cut, from 64 on

@@ -377,7 +377,7 @@ def test_history_file_has_a_line_of_json_per_epoch(tools, tmp_path):
     history = tools.train(SGD(0.1), validation=tools.problem()[3], out=tmp_path / "run")
     lines = (tmp_path / "run" / "history.jsonl").read_text().splitlines()
     assert tuple(map(json.loads, lines)) == history.rows
-    assert set(tools.files(tmp_path / "run")) == {"history.jsonl", "checkpoint.npz"}
+    assert set(tools.files(tmp_path / "run")) == {"history.jsonl", "checkpoint.npz", "machine.json"}
 
 
 def test_checkpoint_and_history_are_written_after_every_epoch(tools, tmp_path):

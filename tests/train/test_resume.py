@@ -188,7 +188,7 @@ def test_ctrl_c_while_saving_waits_until_the_file_is_whole(tools, whole, tmp_pat
     with monkeypatch.context() as patch, pytest.raises(Interrupted, match="after epoch 1, step 0"):
         patch.setattr(storage, "save", press_and_save)
         tools.train(optimizer, out=tmp_path / "run")
-    assert set(tools.files(tmp_path / "run")) == {"checkpoint.npz", "history.jsonl"}
+    assert set(tools.files(tmp_path / "run")) == {"checkpoint.npz", "history.jsonl", "machine.json"}
     resumed = tools.train(optimizer, out=tmp_path / "run", resume=True)
     tools.assert_same_history(resumed, expected)
     tools.assert_same(tools.saved(tmp_path / "run"), run)
@@ -282,7 +282,7 @@ tools["train"](optimizer, out=out, ema=0.5)
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
 @pytest.mark.parametrize(
     ("where", "count", "epochs"),
-    [("step", 1, 0), ("step", 4, 1), ("step", LAST, 2), ("fsync", 3, 1), ("fsync", 4, 2)],
+    [("step", 1, 0), ("step", 4, 1), ("step", LAST, 2), ("fsync", 4, 1), ("fsync", 5, 2)],
     ids=["epoch 1", "epoch 2", "last step", "while saving", "between the two files"],
 )
 def test_a_killed_process_resumes_from_its_last_epoch(tools, whole, tmp_path, where, count, epochs):
@@ -341,7 +341,6 @@ def test_resuming_where_there_is_nothing_starts_a_run(tools, whole, tmp_path):
     for out in (tmp_path / "new", tmp_path / "empty"):
         tools.assert_same_history(tools.train(SGD(0.1), out=out, resume=True), expected)
         tools.assert_same(tools.saved(out), run)
-    tools.assert_same_history(tools.train(SGD(0.1), resume=True), expected)
 
 
 def test_a_run_of_more_epochs_than_are_asked_for_is_refused(tools, tmp_path):

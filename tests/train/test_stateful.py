@@ -142,7 +142,11 @@ class Training(RuleBasedStateMachine):
             self.tools.assert_same(run["rows"], self.whole[epoch][1]["rows"])
         if not step:
             self.tools.assert_same(run, self.whole[epoch][1])
-        assert set(self.tools.files(self.out)) == {"checkpoint.npz", "history.jsonl"}
+        assert set(self.tools.files(self.out)) == {
+            "checkpoint.npz",
+            "history.jsonl",
+            "machine.json",
+        }
 
 
 @pytest.mark.parametrize("kind", ["sgd", "adam"])

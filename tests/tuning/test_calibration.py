@@ -13,8 +13,9 @@ import pytest
 from ttref.cli import bench, main
 from ttref.contracts import CPU_FLOAT32
 from ttref.errors import DataError
-from ttref.machine.costs import SHIPPED, SIDES, machine, read_measurements
-from ttref.machine.measurements import store
+from ttref.machine.cost_model import SIDES
+from ttref.machine.costs import SHIPPED, machine
+from ttref.machine.measurements import read_measurements, store
 from ttref.tuning import calibration
 
 LAYER = ["--in-modes", "2", "3", "--out-modes", "3", "2", "--ranks", "2", "--batch", "4"]

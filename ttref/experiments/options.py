@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
 
 from ttref.checks import check_choice, check_count
+from ttref.errors import ConventionError
 from ttref.rng import check_seed
 
 
@@ -65,6 +66,7 @@ DEVICE = Option("where to compute", choices=("cpu", "gpu", "auto"))
 DTYPE = Option("precision", choices=("float32", "float64"), identity=True)
 OUT = Option("folder for the results (runs/FOLDER)", metavar="DIR", path="new folder")
 RESUME = Option("continue the run in DIR, bit for bit")
+EXACT = Option("with --resume: refuse a run that may not go on bit for bit on this machine")
 DENSE = Option("train the dense twin of the TT network only", identity=True)
 DATA = Option("folder of the data sets (TTREF_DATA)", metavar="DIR", path="folder")
 
@@ -86,6 +88,7 @@ class Options:
     dtype: Annotated[str, DTYPE] = "float32"
     out: Annotated[str | Path | None, OUT] = None
     resume: Annotated[bool, RESUME] = False
+    exact: Annotated[bool, EXACT] = False
     progress: bool = True  # whether progress bars are shown
 
     def __post_init__(self) -> None:
@@ -94,6 +97,8 @@ class Options:
             unused = value is None and getattr(type(self), name, ...) is None
             if not unused:
                 option.check(name, value)
+        if self.exact and not self.resume:
+            raise ConventionError("exact is for runs that go on; choose resume too")
 
     @classmethod
     def declared(cls) -> dict[str, Option]:

@@ -161,6 +161,7 @@ class Trial:
                 seed=self.options.seed,
                 out=self.out / stage.folder,
                 resume=self.options.resume,
+                exact=self.options.exact,
                 progress=self.options.progress,
             )
         except (Interrupted, DivergenceError):

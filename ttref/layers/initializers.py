@@ -5,8 +5,6 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ttref.memory import check_memory
-
 
 def glorot_uniform(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
     """``U(-l, l)``, ``l^2 = 6 / (N + M)``: variance ``2 / (N + M)`` (Keras's default)."""
@@ -42,5 +40,4 @@ INITIALIZERS: dict[str, Callable[[np.random.Generator, tuple[int, int]], np.ndar
 
 def constant(value: float, size: int) -> np.ndarray:
     """A vector of `size` entries, all `value`."""
-    check_memory(f"a bias of {size} entries", size)
     return np.full(size, value)

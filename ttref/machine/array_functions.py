@@ -13,8 +13,8 @@ from array_api_compat import is_cupy_array
 
 from ttref.arrays import namespace
 from ttref.contracts import Array, Kind, Namespace
-from ttref.machine import products
-from ttref.machine.costs import NUMPY_KINDS
+from ttref.machine import basis, products
+from ttref.machine.costs import NUMPY_KINDS, numpy_kind
 
 Function: TypeAlias = Callable[..., Array]
 
@@ -56,10 +56,10 @@ def functions_of(x: Array, others: Iterable[Array]) -> tuple[ArrayFunctions, Kin
         and x.dtype.char in NUMPY_KINDS
         and all([type(a) is np.ndarray and a.dtype == x.dtype for a in others])
     ):
-        return NUMPY, NUMPY_KINDS[x.dtype.char]
+        return NUMPY, numpy_kind(x.dtype.char)
     device = "gpu" if is_cupy_array(x) else "cpu"
     dtype = "float32" if "32" in str(x.dtype) else "float64"
-    return _standard(namespace(x)), Kind(device, dtype)
+    return _standard(namespace(x)), Kind(device, dtype, basis.kept_name())
 
 
 def _standard(xp: Namespace) -> ArrayFunctions:

@@ -8,7 +8,8 @@ import numpy as np
 
 from ttref.contracts import Array, Dtype
 from ttref.machine import threads
-from ttref.machine.costs import NUMPY_KINDS, Machine, machine
+from ttref.machine.cost_model import Machine
+from ttref.machine.costs import NUMPY_KINDS, machine, numpy_kind
 from ttref.machine.process import keep_freed_memory
 
 CACHES = 2  # of a core that a block's numbers may fill
@@ -45,7 +46,7 @@ def in_blocks(
     dtype : numpy.dtype
         Of the numbers, float32 or float64.
     """
-    costs = machine(NUMPY_KINDS[dtype.char])
+    costs = machine(numpy_kind(dtype.char))
     pays = costs.pays(count * numbers * costs.add)
     if not pays and count * numbers <= block_limit(costs):
         return [function([slice(0, count)])]
@@ -70,7 +71,7 @@ def update_in_blocks(update: Callable[..., object], first: Array, *others: Array
         Of NumPy, all float32 or all float64. None among the others is passed on.
     """
     vectors = (first, *others)
-    costs = machine(NUMPY_KINDS[first.dtype.char])
+    costs = machine(numpy_kind(first.dtype.char))
     count = first.shape[0]
     arrays = sum([vector is not None for vector in vectors])
     numbers = count * arrays

@@ -8,10 +8,10 @@ from functools import cache
 from pathlib import Path
 
 from ttref.contracts import CPU_FLOAT32, CPU_FLOAT64, Kind
-from ttref.machine.cost_model import SIDES, Machine, roofline
-from ttref.machine.measurements import read_measurements, user_file
-
-__all__ = ["NUMPY_KINDS", "SHIPPED", "SIDES", "Machine", "machine", "read_measurements", "roofline"]
+from ttref.machine import basis, threads
+from ttref.machine.basis import Basis
+from ttref.machine.cost_model import Machine, roofline
+from ttref.machine.measurements import Measurements, StoredPlan, read_measurements, user_file
 
 SHIPPED = Path(__file__).with_name("costs.json")
 NUMPY_KINDS = {"f": CPU_FLOAT32, "d": CPU_FLOAT64}  # by the character of NumPy's dtype
@@ -21,6 +21,17 @@ GPU_FLOPS = 30e12  # operations per second
 GPU_BANDWIDTH = 3e12  # bytes per second
 
 
+def numpy_kind(char: str) -> Kind:
+    """The kind of NumPy's floats with this character, by which work is cut here."""
+    name = basis.kept_name()
+    return _kind(char, name) if name else NUMPY_KINDS[char]
+
+
+@cache
+def _kind(char: str, name: str) -> Kind:
+    return NUMPY_KINDS[char]._replace(basis=name)
+
+
 @cache
 def machine(kind: Kind) -> Machine:
     """The times of a `Kind`: by the user's calibration, else by the table that ttref brings.
@@ -28,6 +39,33 @@ def machine(kind: Kind) -> Machine:
     No table of a GPU comes with ttref. Without a calibration it is taken as a `roofline`.
     """
     name = str(kind)
-    found = read_measurements(user_file()).machines.get(name)
+    found = _measurements(kind).machines.get(name)
     found = found or read_measurements(SHIPPED).machines.get(name)
     return found or roofline(GPU_CALL, GPU_FLOPS, GPU_BANDWIDTH, kind.itemsize)
+
+
+def measured_plan(kind: Kind, key: str) -> StoredPlan | None:
+    """The plan that was measured for this key."""
+    return _measurements(kind).plans.get(key)
+
+
+def _measurements(kind: Kind) -> Measurements:
+    kept = basis.find(kind.basis)
+    return read_measurements(user_file()) if kept is None else kept.measurements
+
+
+def current_basis() -> Basis:
+    """The basis of this machine, with the tables that come with ttref where none was measured."""
+    own = read_measurements(user_file())
+    return Basis(threads.available(), _with_shipped(own))
+
+
+_completed: list[tuple[Measurements, Measurements]] = []  # the last one, with what was added
+
+
+def _with_shipped(own: Measurements) -> Measurements:
+    """The measurements, one object for one object, with the tables that come with ttref."""
+    if not _completed or _completed[0][0] is not own:
+        machines = read_measurements(SHIPPED).machines | own.machines
+        _completed[:] = [(own, own._replace(machines=machines))]
+    return _completed[0][1]

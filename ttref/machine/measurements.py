@@ -100,6 +100,14 @@ def read_measurements(path: Path | None) -> Measurements:
         return Measurements({}, {})
 
 
+def read_quietly(path: Path) -> Measurements:
+    """Read the entries of a file that can be used, as it is now, and say nothing of the others."""
+    try:
+        return _read(path, _pass_over)
+    except OSError:
+        return Measurements({}, {})
+
+
 def store(
     path: Path,
     machines: Mapping[str, Machine] | None = None,
@@ -119,17 +127,32 @@ def store(
             raise DataError(f"the measured costs of {kind} are out of range; calibrate again")
     with storage.lock(path):
         kept = _read(path, _pass_over)
-        merged = kept.machines | dict(machines or {})
-        document = {
-            "machines": {kind: machine._asdict() for kind, machine in merged.items()},
-            "plans": kept.plans | dict(plans or {}),
-        }
-        text = json.dumps(document) + "\n"
-        if len(text) > MOST_BYTES:
-            raise DataError(f"{path} would have more than {MOST_BYTES} bytes; delete it")
-        with storage.atomic_write(path) as file:
-            file.write(text.encode())
+        merged = Measurements(kept.machines | dict(machines or {}), kept.plans | dict(plans or {}))
+        write(path, merged)
     read_measurements.cache_clear()
+
+
+def write(path: Path, measurements: Measurements) -> None:
+    """Replace a file by these measurements.
+
+    Raises
+    ------
+    DataError
+        If the file would grow too large.
+    OSError
+        If it cannot be written.
+    """
+    text = json.dumps(as_document(measurements)) + "\n"
+    if len(text) > MOST_BYTES:
+        raise DataError(f"{path} would have more than {MOST_BYTES} bytes; delete it")
+    with storage.atomic_write(path) as file:
+        file.write(text.encode())
+
+
+def as_document(measurements: Measurements) -> dict[str, Any]:
+    """The measurements in JSON types, as a file has them."""
+    machines = {kind: machine._asdict() for kind, machine in measurements.machines.items()}
+    return {"machines": machines, "plans": measurements.plans}
 
 
 def _read(path: Path, complain: Complain) -> Measurements:
@@ -233,7 +256,7 @@ def are_neighbours(groups: Any) -> bool:
 
 
 def _pass_over(path: Path, what: str) -> None:
-    """Say nothing of a file that is about to be replaced."""
+    """Say nothing, of a file that is about to be replaced or compared."""
 
 
 _warned: dict[Path, object] = {}

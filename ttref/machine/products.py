@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ttref.contracts import Array, Kind
-from ttref.machine.costs import NUMPY_KINDS, machine
+from ttref.machine.costs import machine, numpy_kind
 
 ROW_MULTIPLE = 16  # the rows of a block are a multiple of it
 FEWEST = 32  # rows of a block
@@ -51,7 +51,7 @@ def matmul_nn(a: Array, b: Array, out: Array | None = None) -> Array:
     """``a @ b``."""
     m, k = a.shape
     n = b.shape[1]
-    rows = m if m < 2 * FEWEST else rows_of_block(NUMPY_KINDS[a.dtype.char], m, k * n, FEWEST)
+    rows = m if m < 2 * FEWEST else rows_of_block(numpy_kind(a.dtype.char), m, k * n, FEWEST)
     if rows == m:
         return np.dot(a, b) if out is None else np.dot(a, b, out)
     if out is None:
@@ -68,7 +68,7 @@ def matmul_nt(a: Array, b: Array, out: Array | None = None) -> Array:
     """``a @ b.T``."""
     m, k = a.shape
     in_one = m < 2 * FEWEST
-    if in_one or rows_of_block(NUMPY_KINDS[a.dtype.char], m, k * len(b), FEWEST) == m:
+    if in_one or rows_of_block(numpy_kind(a.dtype.char), m, k * len(b), FEWEST) == m:
         return np.dot(a, b.T) if out is None else np.dot(a, b.T, out)
     return matmul_nn(a, np.ascontiguousarray(b.T), out)
 
@@ -80,7 +80,7 @@ def matmul_tn(a: Array, b: Array) -> Array:
     k, m = a.shape
     n = b.shape[1]
     in_one = k < 2 * FEWEST_ADDED
-    rows = k if in_one else rows_of_block(NUMPY_KINDS[a.dtype.char], k, m * n, FEWEST_ADDED)
+    rows = k if in_one else rows_of_block(numpy_kind(a.dtype.char), k, m * n, FEWEST_ADDED)
     if rows == k:
         return np.dot(a.T, b)
     # the blocks in one batched product, whose slices are added; then the rows that are left
@@ -99,7 +99,7 @@ def matmul_nt_sum(state: Array, dstate: Array) -> Array:
     o = dstate.shape[1]
     if o > c:  # here, with the longer side first
         return matmul_nt_sum(dstate, state).T
-    _, copied = choose_slices(NUMPY_KINDS[state.dtype.char], L, c, o, R)
+    _, copied = choose_slices(numpy_kind(state.dtype.char), L, c, o, R)
     # as many slices at a time as the buffer for their products holds
     chunk = max(1, TERMS // max(1, c * o) if copied else L)
     sums = []

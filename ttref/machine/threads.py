@@ -15,7 +15,7 @@ from functools import cache, partial
 from queue import SimpleQueue
 from typing import Generic, TypeVar
 
-from ttref.machine import process
+from ttref.machine import basis, process
 
 Part = TypeVar("Part")
 Result = TypeVar("Result")
@@ -24,14 +24,18 @@ _inside = threading.local()  # whether this thread runs a part
 
 
 def available() -> int:
-    """Count the threads that parts may use: those of NumPy's BLAS; 1 inside a part."""
+    """Count the threads that parts are made for; 1 inside a part.
+
+    Those of NumPy's BLAS, or those of the basis that is kept here (`ttref.machine.basis`).
+    """
     if getattr(_inside, "part", False):
         return 1
-    return process.blas_threads()
+    kept = basis.kept()
+    return process.blas_threads() if kept is None else kept.threads
 
 
 def run(function: Callable[[Part], Result], parts: Sequence[Part]) -> list[Result]:
-    """Compute ``[function(part) for part in parts]`` on as many threads as are `available`.
+    """Compute ``[function(part) for part in parts]`` on as many threads as BLAS has.
 
     Threads take the next part when they are free, the calling thread too. So a helper thread that
     comes late costs nothing: the others do its parts. Warnings are ignored in parts where the
@@ -42,7 +46,7 @@ def run(function: Callable[[Part], Result], parts: Sequence[Part]) -> list[Resul
     BaseException
         The error of the first part that failed, after all parts that were begun have ended.
     """
-    count = min(available(), len(parts))
+    count = min(available(), process.blas_threads(), len(parts))
     if count < 2:
         return [function(part) for part in parts]
     work = Work(function, parts)

@@ -11,6 +11,7 @@ from ttref import storage
 from ttref.arrays import namespace
 from ttref.errors import CheckpointError, ConventionError, FolderInUseError
 from ttref.train.run_identity import RunIdentity
+from ttref.train.run_machine import RunMachine
 from ttref.train.saved_run import SavedRun, check_entries, refuse
 from ttref.train.state import TrainingState
 from ttref.train.training import Training
@@ -28,20 +29,29 @@ class RunFolder:
     path : str, Path or None
     identity : RunIdentity or None
         What a resumed run must have in common with the saved one; None without a folder.
+    machine : RunMachine or None
+        What a resumed run computes by and on; None without a folder.
     """
 
-    def __init__(self, path: str | PathLike[str] | None, identity: RunIdentity | None) -> None:
+    def __init__(
+        self,
+        path: str | PathLike[str] | None,
+        identity: RunIdentity | None,
+        machine: RunMachine | None,
+    ) -> None:
         if not isinstance(path, str | PathLike | None):
             raise ConventionError(f"out is {path!r}, expected the path of a folder")
         self.path = None if path is None else Path(path)
         self.identity = identity
+        self.machine = machine
+        self.has_measurements = False  # whether this process has written them
 
     @property
     def checkpoint(self) -> Path | None:
         """Path of the checkpoint, where there is a folder."""
         return self.path and self.path / CHECKPOINT
 
-    def resume(self, start: TrainingState, training: Training) -> TrainingState | None:
+    def resume(self, start: TrainingState, training: Training, exact: bool) -> TrainingState | None:
         """Load the saved state; None where there is none yet. Nothing is written.
 
         Parameters
@@ -49,6 +59,8 @@ class RunFolder:
         start : TrainingState
             The state before the first step.
         training : Training
+        exact : bool
+            Whether it is an error if the run may not go on bit for bit.
 
         Raises
         ------
@@ -56,7 +68,7 @@ class RunFolder:
             If the file is damaged, of a run with other settings, or holds what no run can be.
         """
         path = self.checkpoint
-        if self.identity is None or path is None or not path.exists():
+        if self.identity is None or self.machine is None or path is None or not path.exists():
             return None
         saved = storage.load(path, namespace(start.vectors["params"]))
         kind = saved.get("kind") if isinstance(saved, dict) else None
@@ -64,6 +76,7 @@ class RunFolder:
             raise CheckpointError(f"{path} is not a checkpoint of a training run")
         _check_texts(path, saved)
         self.identity.check(saved, path)
+        self.machine.resume(path, saved.get("machine"), exact)
         return SavedRun(path, saved["run"], start, training).read()
 
     def prepare(self, resume: bool) -> None:
@@ -88,11 +101,16 @@ class RunFolder:
 
     def save(self, state: TrainingState) -> None:
         """Write checkpoint and history; each replaces its old file in one move."""
-        if self.identity is None or self.path is None or self.checkpoint is None:
+        if self.path is None or self.checkpoint is None:
             return
+        assert self.identity is not None
+        assert self.machine is not None
+        if not self.has_measurements:
+            self.machine.save(self.path)
+            self.has_measurements = True
         run = {f.name: getattr(state, f.name) for f in fields(TrainingState)}
-        contents = {"kind": KIND, **self.identity.contents(), "run": run}
-        storage.save(self.checkpoint, contents)
+        about = self.identity.contents() | {"machine": self.machine.contents()}
+        storage.save(self.checkpoint, {"kind": KIND, **about, "run": run})
         self.save_history(state)
 
     def save_history(self, state: TrainingState) -> None:
@@ -106,8 +124,8 @@ class RunFolder:
 
 def _check_texts(path: Path, saved: Mapping[str, Any]) -> None:
     """Raise unless the checkpoint has a run, and texts by which it is told."""
-    names = ("kind", "settings", "identity", "run")
-    known = tuple(name for name in names if name != "identity" or name in saved)
+    names = ("kind", "settings", "identity", "machine", "run")
+    known = tuple(name for name in names if name not in ("identity", "machine") or name in saved)
     check_entries(path, "content", saved, known)
     for name in ("settings", "identity"):
         texts = saved.get(name, {})

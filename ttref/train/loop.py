@@ -1,8 +1,10 @@
 """`fit`: the training loop."""
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from os import PathLike
 
+from ttref import tree
 from ttref.arrays import plain
 from ttref.checks import check_count, check_flag
 from ttref.contracts import Loss, Optimizer, Tree
@@ -22,6 +24,7 @@ from ttref.train.held_out import hold_out
 from ttref.train.history import History
 from ttref.train.interrupt import Interrupted, defer_interrupt
 from ttref.train.run_identity import RunIdentity
+from ttref.train.run_machine import RunMachine
 from ttref.train.state import TrainingState
 from ttref.train.step import Stepper
 from ttref.train.stopping import EarlyStopping
@@ -49,6 +52,7 @@ def fit(
     seed: int = 0,
     out: str | PathLike[str] | None = None,
     resume: bool = False,
+    exact: bool = False,
     identity: Mapping[str, str] | None = None,
     progress: bool = True,
     graph: bool = False,
@@ -99,7 +103,11 @@ def fit(
     out : str or Path, optional
         Folder for ``checkpoint.npz`` and ``history.jsonl``, written every epoch and on Ctrl-C.
     resume : bool
-        Continue the run in `out`, if it holds one, bit for bit as if it had never stopped.
+        Continue the run in `out`, if it holds one, bit for bit as if it had never stopped. On
+        another number of cores too; a warning says where another machine or library may round
+        otherwise.
+    exact : bool
+        Whether a run that may not go on bit for bit is refused.
     identity : dict from name to text, optional
         Names of yours for parts of the model, the optimiser and the data, as ``{"optimizer.lr": "my
         schedule, version 2"}``. A resumed run is compared with the saved one in all that these
@@ -118,7 +126,8 @@ def fit(
     ShapeError, DataError, DtypeError, ConventionError
         Before anything is computed, if the arguments do not fit.
     CheckpointError
-        If `out` holds a run and `resume` is False, or a damaged one, or one with other settings.
+        If `out` holds a run and `resume` is False, or a damaged one, or one with other settings, or
+        with `exact` one that may not go on bit for bit.
     DeviceError
         If `graph` is True where there is no GPU, or for a step that cannot be recorded.
     DivergenceError
@@ -129,10 +138,13 @@ def fit(
     """
     # Check everything before anything is written.
     check_count("epochs", epochs)
-    for name, flag in {"resume": resume, "progress": progress, "graph": graph}.items():
+    flags = {"resume": resume, "exact": exact, "progress": progress, "graph": graph}
+    for name, flag in flags.items():
         check_flag(name, flag)
     if resume and out is None:
         raise ConventionError("resume is True, but no folder is given; say out=, where the run is")
+    if exact and not resume:
+        raise ConventionError("exact is True, but resume is not; exact is for runs that go on")
     average = None if ema is None else EMA(ema)
     check_model(model, params, optimizer)
     samples, others = hold_out(data, validation, seed)
@@ -157,8 +169,9 @@ def fit(
     who = None if out is None else RunIdentity(training, params, seed, identity)
     if who is not None:
         who.warn()
-    folder = RunFolder(out, who)
-    state = _start(training, params, seed, folder, resume)
+    machine = None if out is None else RunMachine(tree.leaves(params)[0])
+    folder = RunFolder(out, who, machine)
+    state = _start(training, params, seed, folder, resume, exact)
     _check_not_beyond(epochs, state, folder)
     if state.epoch:
         folder.save_history(state)
@@ -166,17 +179,18 @@ def fit(
     keep_freed_memory()
     one_by_one = Stepper(training, state.params)
     stepper = GraphStepper(one_by_one, state) if graph else one_by_one
-    _train_epochs(stepper, state, epochs, folder, progress)
+    with nullcontext() if machine is None else machine.keep_basis():
+        _train_epochs(stepper, state, epochs, folder, progress)
     return make_history(training, state)
 
 
 def _start(
-    training: Training, params: Tree, seed: int, folder: RunFolder, resume: bool
+    training: Training, params: Tree, seed: int, folder: RunFolder, resume: bool, exact: bool
 ) -> TrainingState:
     """The state before the first step, or that of the run in the folder if it is resumed."""
     state = training.start(params, stream(seed, "shuffle and dropout"))
     folder.prepare(resume)
-    return folder.resume(state, training) or state
+    return folder.resume(state, training, exact) or state
 
 
 def _train_epochs(

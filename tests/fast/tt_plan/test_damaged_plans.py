@@ -13,7 +13,8 @@ from ttref import fast, ops, tree
 from ttref.errors import ConventionError
 from ttref.fast.tt_plan.plan import Plan, Problem, best_plan, plan_key
 from ttref.layers import TTDense
-from ttref.machine.costs import SHIPPED, read_measurements
+from ttref.machine.costs import SHIPPED
+from ttref.machine.measurements import read_measurements
 
 MODES = (2, 3, 2)
 RANKS = (1, 2, 2, 1)

@@ -12,14 +12,15 @@ from collections.abc import Sequence
 from functools import lru_cache
 from itertools import combinations
 from math import ceil, inf, prod
+from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 from ttref.contracts import CPU_FLOAT32, Kind
 from ttref.errors import ConventionError
 from ttref.fast.tt_plan.merging import CoreShape, find_middle
 from ttref.machine import products
-from ttref.machine.costs import machine
-from ttref.machine.measurements import MOST_SHOWN, as_plan, read_measurements, user_file, warn_once
+from ttref.machine.costs import machine, measured_plan
+from ttref.machine.measurements import MOST_SHOWN, as_plan, user_file, warn_once
 from ttref.machine.products import ModeProduct, mode_product_seconds
 
 MERGE_CALLS = 4  # to merge a core and to pull its cotangent back, in the time of calls of products
@@ -72,10 +73,9 @@ def best_plan(problem: Problem) -> Plan:
 
 def _measured_plan(problem: Problem) -> Plan | None:
     """The plan of the user's file; None if it has none, or one that does not fit the problem."""
-    path = user_file()
     key = plan_key(problem)
-    stored = read_measurements(path).plans.get(key)
-    if path is None or stored is None:
+    stored = measured_plan(problem.kind, key)
+    if stored is None:
         return None
     plan = Plan(*stored)
     try:
@@ -83,7 +83,9 @@ def _measured_plan(problem: Problem) -> Plan | None:
         if plan.parts > max(numbers_of_parts(problem)):
             raise ConventionError(f"there are at most {max(numbers_of_parts(problem))} parts")
     except ConventionError as error:
-        warn_once(path, f"has a plan that does not fit, {key} ({error})")
+        warn_once(
+            user_file() or Path("machine.json"), f"has a plan that does not fit, {key} ({error})"
+        )
         return None
     return plan
 
