@@ -36,6 +36,7 @@ try:
 except ImportError:  # not a POSIX system
     fcntl = None  # type: ignore[assignment]
 
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EINVAL)  # of some file systems
 LOCK_PAUSE = 0.01  # seconds between two looks at a lock
 FORMAT = "ttref-tree"
 VERSION = 2
@@ -155,7 +156,8 @@ def lock(path: str | PathLike[str], seconds: float = 60.0) -> Iterator[None]:
     """Let one process, and one thread, at a time replace the file `path`; the others wait.
 
     The lock is a file beside it, which stays there: `fcntl.flock` locks it where there is such a
-    thing, and frees it when its process ends. Elsewhere its existence is the lock.
+    thing, and frees it when its process ends. Elsewhere its existence is the lock. On file systems
+    that have no locks nobody waits.
 
     Parameters
     ----------
@@ -196,8 +198,14 @@ def _take_flock(beside: Path) -> Callable[[], None] | None:
         os.close(descriptor)
         if isinstance(error, BlockingIOError):
             return None
+        if isinstance(error, OSError) and error.errno in NO_LOCKS:
+            return _do_nothing
         raise
     return partial(os.close, descriptor)
+
+
+def _do_nothing() -> None:
+    """Free what a file system without locks did not lock."""
 
 
 def _take_existence(beside: Path) -> Callable[[], None] | None:

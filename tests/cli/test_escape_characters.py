@@ -1,5 +1,7 @@
 """What users and files name cannot steer the terminal, nor fill it."""
 
+import io
+
 import numpy as np
 import pytest
 
@@ -48,3 +50,12 @@ def test_escape_characters_of_a_file_are_shown_as_such(tmp_path, capsys):
     text = said(["compress", str(path), "--max-rank", "1"], capsys)
     assert "\x1b" not in text
     assert r"\x1b[31ma" in text
+
+
+def test_letters_that_the_terminal_does_not_have_are_shown_as_such(tmp_path, monkeypatch):
+    written = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(written, encoding="ascii"))
+    path = tmp_path / "\u6f22.npz"
+    write_weights(path, {"\u6f22": {"kernel": np.ones((8, 8), "float32")}})
+    assert main(["compress", str(path), "--max-rank", "1"]) == 0
+    assert rb"\u6f22" in written.getvalue()

@@ -1,5 +1,6 @@
 """The user's file of measurements: what is damaged is left out, and many may store at once."""
 
+import errno
 import json
 import math
 import os
@@ -140,6 +141,14 @@ def test_a_file_that_may_not_be_read_is_passed_over(tmp_path, monkeypatch):
     assert warnings_of_reading(tmp_path / "machine.json") == ["cannot be read (Permission denied)"]
 
 
+def test_a_lack_of_memory_is_passed_over(tmp_path, monkeypatch):
+    def fail(path):
+        raise MemoryError
+
+    monkeypatch.setattr(measurements, "_read_text", fail)
+    assert warnings_of_reading(tmp_path / "machine.json") == ["does not fit into the memory"]
+
+
 def test_without_a_file_nothing_was_measured(tmp_path):
     for path in (None, tmp_path / "machine.json", SHIPPED / "machine.json"):
         assert read_measurements(path) == ({}, {})
@@ -188,6 +197,15 @@ def test_four_processes_that_store_at_once_keep_all_entries(tmp_path, lock):
         process.stdin.close()
     assert [process.wait() for process in processes] == [0] * 4
     assert len(read_measurements(path).plans) == 40
+
+
+def test_a_file_system_without_locks_is_written_all_the_same(tmp_path, monkeypatch):
+    def refuse(descriptor, operation):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    store(tmp_path / "machine.json", plans={"a": PLAN})
+    assert read_measurements(tmp_path / "machine.json").plans == {"a": PLAN}
 
 
 @pytest.mark.parametrize("has_flock", [True, False])

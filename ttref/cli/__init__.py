@@ -4,6 +4,7 @@ Exit status: 0 all right, 1 something was found wrong, 2 bad use or bad input, 1
 """
 
 import argparse
+import io
 import os
 import sys
 import warnings
@@ -27,6 +28,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments : sequence of str, optional
         By default those that the program was started with.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # of what its encoding does not have
     with _plain_warnings():
         return _run(make_parser().parse_args(arguments))
 

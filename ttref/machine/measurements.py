@@ -161,8 +161,8 @@ def _read(path: Path, complain: Complain) -> Measurements:
         text = _read_text(path)
     except (FileNotFoundError, NotADirectoryError):
         return Measurements({}, {})
-    except ValueError as error:
-        complain(path, str(error))
+    except (ValueError, MemoryError) as error:
+        complain(path, str(error) or "does not fit into the memory")
         return Measurements({}, {})
     try:
         document = json.loads(text)
