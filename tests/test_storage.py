@@ -1,13 +1,17 @@
 """Files: what goes in comes out, whatever happens to the bytes; and nothing is lost or run."""
 
+import copy
 import errno
 import gc
 import json
 import math
 import os
 import pickle
+import re
 import threading
+import time
 import warnings
+import zipfile
 from collections import namedtuple
 from pathlib import Path
 
@@ -406,11 +410,55 @@ def test_a_pickle_is_refused_and_not_executed(small, tmp_path, name):
     path, marker = small[0], tmp_path / "executed"
     payload = np.asarray([Payload(marker)], dtype=object)
     rewritten(path, lambda about: None, **{name: payload})
-    assert "allow_pickle=False" in read_or_refusal(path) and not marker.exists()
+    assert "it holds pickled objects" in read_or_refusal(path) and not marker.exists()
     path.write_bytes(pickle.dumps(payload))
     assert isinstance(read_or_refusal(path), str) and not marker.exists()
     np.load(path, allow_pickle=True)  # the test of the test: the payload works
     assert marker.exists()
+
+
+def header(text, content=b""):
+    """An npy of version 1 with this text as its header."""
+    return b"\x93NUMPY\1\0" + len(text).to_bytes(2, "little") + text + content
+
+
+NESTED = b"{'descr': " + b"(" * 5000 + b")" * 5000 + b"}"
+LARGE = b"{'descr': '|u1', 'fortran_order': False, 'shape': (1152921504606846976,), }\n"
+OBJECTS = b"{'descr': '|O', 'fortran_order': False, 'shape': (1,), }\n"
+MEMBERS = [
+    (header(NESTED), zipfile.ZIP_STORED, "has another header than ttref writes"),
+    (header(LARGE), zipfile.ZIP_STORED, "has another size than it states"),
+    (header(OBJECTS, bytes(8)), zipfile.ZIP_STORED, "it holds pickled objects"),
+    (b"\x93NUMPY\2\0" + bytes(10), zipfile.ZIP_STORED, "has another header than ttref writes"),
+    (bytes(10**6), zipfile.ZIP_DEFLATED, "is compressed|state more bytes than the file has"),
+]
+
+
+@pytest.mark.parametrize(("content", "method", "message"), MEMBERS)
+def test_members_that_state_more_than_they_have_are_refused_at_once(path, content, method, message):
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("about.npy", content, method)
+        archive.writestr("filler", bytes(2 * 10**6), zipfile.ZIP_STORED)
+    start = time.process_time()
+    assert re.search(message, read_or_refusal(path))
+    assert time.process_time() - start < 10  # NumPy's own reader takes minutes for the first
+
+
+def test_members_that_share_their_bytes_are_refused(path):
+    """Many entries of the directory that point to one large member."""
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("0.npy", bytes(10**5))
+        for k in range(1, 100):
+            again = copy.copy(archive.infolist()[0])
+            again.filename = f"{k}.npy"
+            archive.filelist.append(again)
+    assert "state more bytes than the file has" in read_or_refusal(path)
+
+
+def test_a_structure_beyond_all_trees_is_refused(path, monkeypatch):
+    monkeypatch.setattr(storage, "MOST_ABOUT", 1000)
+    storage.save(path, {"a": tuple(range(100))})
+    assert "its structure has" in read_or_refusal(path)
 
 
 def test_files_that_are_something_else_are_refused(path):

@@ -11,11 +11,14 @@ tree that is expected, as the resuming of a run does.
 
 import errno
 import hashlib
+import io
 import json
+import math
 import os
 import re
 import secrets
 import time
+import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -38,6 +41,9 @@ except ImportError:  # not a POSIX system
 
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EINVAL)  # of some file systems
 LOCK_PAUSE = 0.01  # seconds between two looks at a lock
+LONGEST_HEADER = 1024  # bytes of the header of an array; NumPy takes minutes for some of 10000
+MOST_ABOUT = 2**25  # bytes of a tree's structure; Python's objects of it take 20 times as many
+SHOWN = 60  # characters of the name of a member
 FORMAT = "ttref-tree"
 VERSION = 2
 READ_VERSIONS = (1, 2)
@@ -88,18 +94,14 @@ def load(path: str | PathLike[str], xp: Namespace | None = None) -> Tree:
     if not path.is_file():
         raise CheckpointError(f"{path}: there is no such file")
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as members:
-            arrays = {name: members[name] for name in members.files}
-        about = json.loads(arrays.pop("about").tobytes())
+        arrays = _read_members(path)
+        about = _read_about(arrays.pop("about"))
         kind = about["format"]
         version = about["version"]
         structure = about["structure"]
         is_intact = about["sha256"] == _digest(structure, arrays, version)
     except Exception as error:  # damaged bytes make parsers raise errors of many types
-        reason = str(error)
-        if "pickle" in reason:  # NumPy's advice on them would let a file run any program
-            reason = "it holds pickled objects, which are not read: allow_pickle=False"
-        raise CheckpointError(f"{path} is damaged, or not a file of ttref ({reason})") from None
+        raise CheckpointError(f"{path} is damaged, or not a file of ttref ({error})") from None
     if kind != FORMAT or isinstance(version, bool) or version not in READ_VERSIONS:
         raise CheckpointError(
             f"{path} has format {kind!s:.40} {version!s:.40}, this ttref reads {FORMAT} up to "
@@ -227,6 +229,49 @@ def _blaming(given: str, temporary: Path | None = None) -> Iterator[None]:
         if error.errno is None or names_another:
             raise
         raise OSError(error.errno, error.strerror, given) from error
+
+
+def _read_members(path: Path) -> dict[str, np.ndarray]:
+    """Read the arrays of an npz whose members are stored as they are, not compressed.
+
+    So nothing that is read is larger than the file, whatever its members state.
+    """
+    with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+        if sum(member.file_size for member in members) > path.stat().st_size:
+            raise ValueError("its members state more bytes than the file has")
+        names = [member.filename.removesuffix(".npy") for member in members]
+        if len(set(names)) != len(names):
+            raise ValueError("it has two members of one name")
+        return {name: _read_array(archive, m) for name, m in zip(names, members, strict=True)}
+
+
+def _read_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
+    """The array in a member."""
+    name = member.filename[:SHOWN]
+    if member.compress_type != zipfile.ZIP_STORED:
+        raise ValueError(f"its member {name} is compressed")
+    content = archive.read(member)
+    file = io.BytesIO(content)
+    version = np.lib.format.read_magic(file)
+    if version != (1, 0) or int.from_bytes(content[8:10], "little") > LONGEST_HEADER:
+        raise ValueError(f"its member {name} has another header than ttref writes")
+    shape, is_fortran, dtype = np.lib.format.read_array_header_1_0(file, LONGEST_HEADER)
+    if dtype.hasobject:
+        raise ValueError("it holds pickled objects, which are not read")
+    start = file.tell()
+    if math.prod(shape) * dtype.itemsize != len(content) - start:
+        raise ValueError(f"its member {name} has another size than it states")
+    values = np.frombuffer(content, dtype, offset=start)
+    return values.reshape(shape, order="F" if is_fortran else "C").copy()
+
+
+def _read_about(about: np.ndarray) -> Json:
+    """The structure of a tree, and what is said of it."""
+    if about.nbytes > MOST_ABOUT:
+        raise ValueError(f"its structure has {about.nbytes} bytes, expected at most {MOST_ABOUT}")
+    found: Json = json.loads(about.tobytes())
+    return found
 
 
 def _encode(tree: Tree, arrays: dict[str, Array], name: str) -> Json:

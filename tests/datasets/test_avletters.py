@@ -22,10 +22,17 @@ def no_folder(monkeypatch):
 
 
 def mat(frames, **changed):
-    """A MATLAB v5 file of frames (T, 60, 80), as bytes."""
+    """A MATLAB file of version 4 of frames (T, 60, 80), as bytes."""
     columns = np.asarray([frame.ravel(order="F") for frame in frames]).T
     file = io.BytesIO()
-    savemat(file, {"vid": columns, "siz": [[60.0, 80.0, len(frames)]], **changed})
+    savemat(file, {"vid": columns, "siz": [[60.0, 80.0, len(frames)]], **changed}, format="4")
+    return file.getvalue()
+
+
+def version_5(frames):
+    """The same of version 5."""
+    file = io.BytesIO()
+    savemat(file, {"vid": frames.reshape(len(frames), -1).T, "siz": [[60.0, 80.0, len(frames)]]})
     return file.getvalue()
 
 
@@ -83,7 +90,14 @@ def test_the_third_repetition_is_the_test_set(tmp_path, form, place):
         SMALL[:1000],
         mat(frames(2), siz=[[60.0, 80.0, 3.0]]),
         mat(frames(2), siz=[[80.0, 60.0, 2.0]]),
-        mat(frames(2), vid=np.zeros((4800, 2, 1, 2))),
+        mat(frames(2), vid=np.zeros((4800, 3))),
+        mat(frames(2), vid=np.zeros((4800, 2))),  # of another dtype
+        mat(frames(2), vid=np.full((4800, 2), 300.5)),
+        mat(frames(2), vid=np.zeros((4800, 2), complex)),
+        mat(frames(41)),
+        SMALL + SMALL,
+        SMALL + b"\0",
+        version_5(frames(2)),
         mat(frames(2), siz="large"),
         mat(frames(2), vid="text"),
     ],
@@ -131,3 +145,24 @@ def test_the_real_clips(data_folder):
     image = x[np.argmax(clips.lengths[test[:20]]), -1].reshape(60, 80)
     far = np.abs(image - np.random.default_rng(0).permutation(image.ravel()).reshape(60, 80)).mean()
     assert max(np.abs(np.diff(image, axis=axis)).mean() for axis in (0, 1)) < far / 3
+
+
+def test_no_change_of_a_header_is_believed():
+    """All 255 other values of each byte of both headers: the same frames, or an error."""
+    content = mat(frames(2))
+    expected = avletters.read_clip("clip", content)
+    second = len(content) - 24 - len("siz\0") - 20
+    for position in (*range(24), *range(second, second + 24)):
+        for value in range(256):
+            changed = bytearray(content)
+            changed[position] = value
+            try:
+                found = avletters.read_clip("clip", bytes(changed))
+            except DataError:
+                continue
+            assert np.array_equal(found, expected)
+
+
+def test_an_archive_beside_its_unpacked_folder_is_read_once(tmp_path):
+    clips, _ = avletters.load(packed(unpacked(tmp_path)))
+    assert len(clips) == 780

@@ -4,10 +4,7 @@
 Repetitions 1 and 2 are to train on, repetition 3 to test on.
 """
 
-import io
-import lzma
 import re
-import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -15,8 +12,10 @@ from typing import NamedTuple
 import numpy as np
 
 from ttref.contracts import Array
+from ttref.datasets.archives import read_members
 from ttref.datasets.clips import Clips
-from ttref.datasets.files import data_folder
+from ttref.datasets.files import data_folder, read_bounded
+from ttref.datasets.matlab import read_matrices
 from ttref.datasets.samples import Samples, Split
 from ttref.errors import DataError
 
@@ -26,6 +25,7 @@ HEIGHT = 60
 WIDTH = 80
 MAX_FRAMES = 40
 CLIPS = 780
+MOST_BYTES = 2**18  # of a clip's file; the longest has 192072
 
 
 class LabelledClip(NamedTuple):
@@ -82,50 +82,44 @@ def load(data: str | Path | None = None) -> tuple[Clips, Split]:
 
 
 def read_clip(name: str, content: bytes) -> Array:
-    """Read the frames in a MATLAB v5 file: uint8, shape (frames, 60 * 80), C order.
+    """Read the frames in a MATLAB file of version 4: uint8, shape (frames, 60 * 80), C order.
 
     Its column ``vid[:, t]`` is frame t in Fortran order; ``siz`` is (60, 80, frames).
 
     Raises
     ------
     DataError
-        If the file is damaged, or has frames of another size. `name` is for this message.
+        If the file is damaged, or has frames of another size or dtype. `name` is for this message.
     """
-    from scipy.io import loadmat
-
     try:
-        members = loadmat(io.BytesIO(content), variable_names=("vid", "siz"))
+        members = read_matrices(content)
         video = members["vid"]
-        size = tuple(members["siz"].ravel().astype(int).tolist())
-    except Exception as error:  # a parser may raise anything on bytes that it does not expect
+        size = tuple(members["siz"].ravel().tolist())
+    except (ValueError, KeyError) as error:
         raise DataError(f"{name} is damaged, or not a clip of AVLetters ({error})") from None
-    if size[:2] != (HEIGHT, WIDTH) or video.shape != (HEIGHT * WIDTH, *size[2:]):
+    is_right = len(size) == 3 and size[:2] == (HEIGHT, WIDTH) and 1 <= size[2] <= MAX_FRAMES
+    if not is_right or video.shape != (HEIGHT * WIDTH, size[2]) or video.dtype != np.uint8:
         raise DataError(
-            f"{name} states size {size} and has vid of shape {video.shape}, expected "
-            f"({HEIGHT}, {WIDTH}, frames) and ({HEIGHT * WIDTH}, frames)"
+            f"{name} states size {size} and has vid of {video.dtype} and shape {video.shape}, "
+            f"expected ({HEIGHT}, {WIDTH}, 1 to {MAX_FRAMES}) and uint8 ({HEIGHT * WIDTH}, frames)"
         )
     frames = video.T.reshape(-1, WIDTH, HEIGHT).swapaxes(1, 2)
-    return np.ascontiguousarray(frames, np.uint8).reshape(-1, HEIGHT * WIDTH)
+    return np.ascontiguousarray(frames).reshape(-1, HEIGHT * WIDTH)
 
 
 def _read_files(data: str | Path | None) -> Iterator[tuple[str, bytes]]:
-    """Yield ``(name, content)`` of every file of the archive, or of the unpacked folder."""
+    """Yield ``(name, content)`` of the clips in the archive, or else in the unpacked folder."""
     root = data_folder(data)
     if root is None:
         raise DataError("avletters: name the folder that has it in --data or TTREF_DATA")
     if (root / "avletters").is_dir():
         root = root / "avletters"
     if (root / ARCHIVE).is_file():
-        yield from _read_archive(root / ARCHIVE)
+        yield from read_members(root / ARCHIVE, _is_clip, CLIPS * MOST_BYTES)
+        return
     for path in root.rglob("*-lips.mat"):
-        yield str(path), path.read_bytes()
+        yield str(path), read_bounded(path, MOST_BYTES)
 
 
-def _read_archive(path: Path) -> Iterator[tuple[str, bytes]]:
-    try:
-        with tarfile.open(path, "r|xz") as archive:
-            for member in archive:
-                if file := archive.extractfile(member):  # None for a folder
-                    yield member.name, file.read()
-    except (tarfile.TarError, lzma.LZMAError, EOFError) as error:
-        raise DataError(f"{path} is damaged, or not a tar.xz ({error})") from None
+def _is_clip(name: str) -> bool:
+    return NAME.fullmatch(Path(name).name) is not None

@@ -1,20 +1,22 @@
 """CIFAR-10 (Krizhevsky 2009): 50000 + 10000 colour images of 32 x 32, 10 classes.
 
-The official files are pickles, and a pickle can run any program. So they are read with an
-unpickler that knows arrays of bytes and nothing else. It refuses every other name in a file, and
-does not call it.
+The official files are pickles, and a pickle can run any program. So they are read by
+`ttref.datasets.pickled`, which knows arrays of bytes and nothing else. It refuses every other name
+in a file, and does not call it. Files that are not the official ones, by their MD5, are named in a
+warning.
 """
 
-import io
-import pickle
-import tarfile
+import hashlib
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 
-from ttref.datasets.files import data_folder, locate
+from ttref.datasets.archives import read_members
+from ttref.datasets.files import data_folder, locate, read_bounded
+from ttref.datasets.pickled import UnknownNameError, WrongArrayError, read_pickle
 from ttref.datasets.samples import Samples, Split
 from ttref.errors import DataError
 
@@ -24,7 +26,16 @@ URL = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
 MD5 = "c58f30108f718f92721af3b95e74349a"
 TRAIN = tuple(f"data_batch_{k}" for k in range(1, 6))
 TEST = "test_batch"
+MD5_OF = {
+    "data_batch_1": "c99cafc152244af753f735de768cd75f",
+    "data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
+    "data_batch_3": "54ebc095f3ab1f0389bbae665268c751",
+    "data_batch_4": "634d18415352ddfa80567beed471001a",
+    "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
+    "test_batch": "40351d587109b95175f43aff81a1287e",
+}
 IMAGES = 10000  # in a file
+MOST_BYTES = 2**25  # of a file; the official ones have 31 million
 
 
 def load(data: str | Path | None = None) -> Split:
@@ -48,7 +59,10 @@ def load(data: str | Path | None = None) -> Split:
     DataError
         If a file is missing, damaged, or asks for more than arrays when it is unpickled.
     """
-    *train, test = [read_batch(name, content) for name, content in _read_files(data)]
+    files = _read_files(data)
+    *train, test = [read_batch(name, content) for name, content in files.contents]
+    if not files.are_official:
+        _warn_of_others(files.contents)
     images = np.concatenate([batch.x for batch in train])
     labels = np.concatenate([batch.target for batch in train])
     return Split(Samples(images, labels), test)
@@ -75,14 +89,19 @@ def read_batch(name: str, content: bytes) -> Samples:
     """
     # The contents, whatever they are.
     try:
-        batch = _Unpickler(io.BytesIO(content), encoding="bytes").load()
+        batch = read_pickle(content)
         pixels = batch[b"data"].values
         labels = batch[b"labels"]
         shape = pixels.shape
         right = sum(type(v) is int and 0 <= v < 10 for v in labels)
-    except DataError as error:
+    except UnknownNameError as error:
+        raise DataError(
+            f"{name} is a pickle that asks for {error}, where CIFAR-10 has only arrays; it was not "
+            "called, and the file is not the official one"
+        ) from None
+    except WrongArrayError as error:
         raise DataError(f"{name} {error}") from None
-    except Exception as error:  # a parser may raise anything on bytes that it does not expect
+    except (ValueError, TypeError, LookupError, AttributeError) as error:
         reason = f"{type(error).__name__}: {error}"
         raise DataError(f"{name} is damaged, or not a file of CIFAR-10 ({reason})") from None
 
@@ -96,70 +115,54 @@ def read_batch(name: str, content: bytes) -> Samples:
     return Samples(np.ascontiguousarray(images), np.asarray(labels, np.int64))
 
 
-class _Array:
-    """Stands for an array in the pickle; it has `values` once its state is set."""
+class Files(NamedTuple):
+    """The five files to train on, then the one to test on."""
 
-    def __init__(self, *subtype_shape_and_code: object) -> None:
-        pass
-
-    def __setstate__(self, state: Sequence[Any]) -> None:
-        _, shape, dtype, fortran, content = state
-        if not isinstance(dtype, _Bytes) or fortran:
-            raise DataError("holds an array of another kind than bytes in C order")
-        self.values = np.frombuffer(content, np.uint8).reshape(shape)
+    contents: list[tuple[str, bytes]]  # with their names
+    are_official: bool  # whether they are known to be, by a checksum
 
 
-class _Bytes:
-    """Stands for the dtype of bytes."""
-
-    def __init__(self, code: bytes, *align_and_copy: object) -> None:
-        if code != b"u1":
-            raise DataError(f"holds an array of dtype {code!r}, expected bytes, b'u1'")
-
-    def __setstate__(self, state: Sequence[Any]) -> None:
-        pass
-
-
-KNOWN: dict[tuple[str, str], type] = {
-    ("numpy.core.multiarray", "_reconstruct"): _Array,
-    ("numpy", "ndarray"): _Array,
-    ("numpy", "dtype"): _Bytes,
-}
-
-
-class _Unpickler(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> type:
-        if (module, name) not in KNOWN:
-            raise DataError(
-                f"is a pickle that asks for {module}.{name}, where CIFAR-10 has only arrays; it "
-                "was not called, and the file is not the official one"
-            )
-        return KNOWN[module, name]
-
-
-def _read_files(data: str | Path | None) -> list[tuple[str, bytes]]:
-    """Return ``(name, content)`` of the five files to train on, then of the one to test on."""
+def _read_files(data: str | Path | None) -> Files:
     root = data_folder(data)
     places = [root / "cifar10", root] if root else []
     for folder in (*(place / FOLDER for place in places), *places):
         if folder.is_dir() and any((folder / name).is_file() for name in (*TRAIN, TEST)):
-            return [_read(folder / name) for name in (*TRAIN, TEST)]
+            return Files([_read(folder / name) for name in (*TRAIN, TEST)], are_official=False)
     if places and not any((place / ARCHIVE).is_file() for place in places):
         raise DataError(
             f"cifar10: neither the folder {FOLDER} nor {ARCHIVE} is in {places[0]} or in {root}; "
             "put one of them there, or unset TTREF_DATA (and --data) to download it"
         )
-    return _read_archive(locate("cifar10", ARCHIVE, MD5, URL, data))
+    archive = locate("cifar10", ARCHIVE, MD5, URL, data)
+    return Files(_read_archive(archive), are_official=True)
 
 
 def _read(path: Path) -> tuple[str, bytes]:
     if not path.is_file():
         raise DataError(f"{path} is missing; unpack the official {ARCHIVE} again")
-    return str(path), path.read_bytes()
+    return str(path), read_bounded(path, MOST_BYTES)
 
 
 def _read_archive(path: Path) -> list[tuple[str, bytes]]:
-    with tarfile.open(path, "r:gz") as archive:
-        files = {member.name: archive.extractfile(member) for member in archive.getmembers()}
-        found = {name: file.read() for name, file in files.items() if file}  # None is a folder
-    return [(f"{path}: {name}", found[f"{FOLDER}/{name}"]) for name in (*TRAIN, TEST)]
+    names = [f"{FOLDER}/{name}" for name in (*TRAIN, TEST)]
+    found = dict(read_members(path, names.__contains__, len(names) * MOST_BYTES))
+    for name in names:
+        if name not in found:
+            raise DataError(f"{path} has no {name}; fetch the official archive again")
+    return [(f"{path}: {name}", found[name]) for name in names]
+
+
+def _warn_of_others(files: Sequence[tuple[str, bytes]]) -> None:
+    """Say which files of an unpacked folder are not the official ones."""
+    others = [
+        Path(name).name
+        for name, content in files
+        if hashlib.md5(content, usedforsecurity=False).hexdigest() != MD5_OF[Path(name).name]
+    ]
+    if others:
+        folder = Path(files[0][0]).parent
+        warnings.warn(
+            f"{len(others)} files in {folder} are not the official ones, by their MD5: "
+            f"{', '.join(others)}; they may be damaged, so unpack the official {ARCHIVE} again",
+            stacklevel=3,  # the caller of load
+        )

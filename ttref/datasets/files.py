@@ -6,6 +6,7 @@ The checksum of every file is compared with that of the official distribution.
 import hashlib
 import os
 from pathlib import Path
+from typing import Any
 
 from ttref.errors import ConventionError, DataError
 from ttref.paths import expand_home
@@ -67,13 +68,32 @@ def data_folder(data: str | Path | None = None) -> Path | None:
     return root
 
 
+def read_bounded(path: Path, most: int) -> bytes:
+    """Read a file; raise `DataError` if it has more than `most` bytes, or cannot be read."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(most + 1)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror or error})") from None
+    if len(content) > most:
+        raise DataError(
+            f"{path} has more than {most} bytes, which no file of the data set has; fetch it again"
+        )
+    return content
+
+
 def _verify(path: Path, md5: str) -> Path:
-    actual = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+    with path.open("rb") as file:
+        actual = hashlib.file_digest(file, _md5).hexdigest()
     if actual != md5:
         raise DataError(
             f"{path} has MD5 {actual}, the official file has {md5}; it is damaged or another file"
         )
     return path
+
+
+def _md5() -> Any:
+    return hashlib.md5(usedforsecurity=False)
 
 
 def _download(name: str, md5: str, url: str) -> Path:
