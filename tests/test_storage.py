@@ -8,6 +8,7 @@ import math
 import os
 import pickle
 import re
+import stat
 import threading
 import time
 import warnings
@@ -526,16 +527,21 @@ def test_an_error_while_writing_leaves_the_old_file_and_nothing_else(
 
 def test_the_new_file_appears_whole_once_it_is_on_the_disk(small, monkeypatch):
     path, _, whole = small
-    synced, real = [], os.fsync
+    synced, folders, real = [], [], os.fsync
 
     def fsync(handle):
-        assert path.read_bytes() == whole  # still the old one
-        synced.append(os.fstat(handle).st_size)
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            assert path.read_bytes() != whole  # the folder, once it names the new one
+            folders.append(os.fstat(handle).st_ino)
+        else:
+            assert path.read_bytes() == whole  # still the old one
+            synced.append(os.fstat(handle).st_size)
         real(handle)
 
     monkeypatch.setattr(os, "fsync", fsync)
     storage.save(path, {"new": np.zeros(5)})
     assert synced == [path.stat().st_size]
+    assert folders == [path.parent.stat().st_ino]
     assert_same({"new": np.zeros(5)}, storage.load(path))
 
 

@@ -10,6 +10,7 @@ tree that is expected, as the resuming of a run does.
 """
 
 import errno
+import glob
 import hashlib
 import io
 import json
@@ -20,7 +21,7 @@ import secrets
 import time
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from os import PathLike
 from pathlib import Path
@@ -40,6 +41,7 @@ except ImportError:  # not a POSIX system
     fcntl = None  # type: ignore[assignment]
 
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EINVAL)  # of some file systems
+HAS_LOCKS = fcntl is not None
 LOCK_PAUSE = 0.01  # seconds between two looks at a lock
 LONGEST_HEADER = 1024  # bytes of the header of an array; NumPy takes minutes for some of 10000
 MOST_ABOUT = 2**25  # bytes of a tree's structure; Python's objects of it take 20 times as many
@@ -151,6 +153,75 @@ def atomic_write(path: str | PathLike[str]) -> Iterator[BinaryIO]:
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
+        _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Let the names in a folder outlive a loss of power, where the system can do that."""
+    with suppress(OSError):  # Windows, and some file systems, cannot
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove what killed processes have left of `atomic_write` to `path`; for who has its lock."""
+    for file in path.parent.glob(f".{glob.escape(path.name)}.*"):
+        if re.fullmatch("[0-9a-f]{8}", file.name.rpartition(".")[2]):
+            file.unlink(missing_ok=True)
+
+
+@contextmanager
+def claim(path: Path) -> Iterator[None]:
+    """Hold a file for this process, with the process's number in it, and remove it at the end.
+
+    Where the system or the file system has no locks, nothing is held.
+
+    Raises
+    ------
+    ClaimedError
+        If somebody else holds it; with the number of that process.
+    OSError
+        If the file cannot be made.
+    """
+    if not HAS_LOCKS:
+        yield
+        return
+    with _blaming(str(path)):
+        descriptor = _claim(path)
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+class ClaimedError(Exception):
+    """Another process holds a file; its text is the number of that process."""
+
+
+def _claim(path: Path) -> int:
+    """Lock the file, which is made if it is not there; the descriptor that holds the lock."""
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            number = os.read(descriptor, 20).decode("ascii", "replace").strip()
+            os.close(descriptor)
+            raise ClaimedError(number or "of unknown number") from None
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                os.close(descriptor)
+                raise
+        # The one that held it before may have removed it since it was opened here.
+        if path.exists() and os.path.samestat(os.fstat(descriptor), path.stat()):
+            os.truncate(descriptor, 0)
+            os.write(descriptor, f"{os.getpid()}\n".encode())
+            return descriptor
+        os.close(descriptor)
 
 
 @contextmanager

@@ -715,17 +715,20 @@ def wait_until(condition, process):
         time.sleep(0.01)
 
 
-@pytest.mark.skipif(os.name != "posix", reason="SIGINT")
-def test_ctrl_c_saves_and_resume_finishes_with_the_same_result(cli, tmp_path):
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+@pytest.mark.parametrize(
+    ("signum", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["SIGINT", "SIGTERM"]
+)
+def test_a_signal_saves_and_resume_finishes_with_the_same_result(cli, tmp_path, signum, status):
     command = [sys.executable, "-m", "ttref", "train", "digits", "--limit", "64", "--out", "run"]
     with subprocess.Popen(
         [*command, "--epochs", "1000000"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
         wait_until((tmp_path / "run" / "checkpoint.npz").exists, process)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(signum)
         _, err = process.communicate(timeout=120)
     stopped = tidy(process.returncode, "", err)
-    assert refused(stopped, status=130)
+    assert refused(stopped, status=status)
     expected = r"ttref: stopped after epoch (\d+), step (\d).* run/checkpoint\.npz.*"
     epoch, step = map(int, re.fullmatch(expected, stopped.message).groups())
     saved = storage.load(tmp_path / "run" / "checkpoint.npz")["run"]

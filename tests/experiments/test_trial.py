@@ -161,6 +161,22 @@ def fitted(monkeypatch):
     return calls
 
 
+def test_a_folder_says_whose_it_is_from_the_first_step_on(tmp_path, monkeypatch):
+    """So a run that was killed is not mixed with one of another experiment."""
+
+    def killed(*_, **__):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("ttref.experiments.trial.fit", killed)
+    stage = Stage("a stage", NET, SGD(0.5), 1)
+    data = Samples(np.zeros((4, 2)), np.zeros(4, int))
+    with pytest.raises(ZeroDivisionError):
+        Trial("digits", Options(out=tmp_path)).train(stage, "start", data, data)
+    with pytest.raises(CheckpointError, match="is of a run whose experiment was digits, now it is"):
+        Trial("fibo", Options(out=tmp_path, resume=True))
+    Trial("digits", Options(out=tmp_path, resume=True))
+
+
 @pytest.mark.parametrize(("epochs", "resume", "progress"), [(None, False, True), (2, True, False)])
 def test_a_stage_is_trained_as_the_options_say(tmp_path, capsys, fitted, epochs, resume, progress):
     options = Options(out=tmp_path, seed=3, epochs=epochs, resume=resume, progress=progress)

@@ -1,11 +1,13 @@
 """The command ``ttref``: one file per subcommand, each with ``add_parser`` and ``run``.
 
-Exit status: 0 all right, 1 something was found wrong, 2 bad use or bad input, 130 Ctrl-C.
+Exit status: 0 all right, 1 something was found wrong, 2 bad use or bad input, 130 Ctrl-C, 143
+training that SIGTERM has ended.
 """
 
 import argparse
 import io
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
@@ -70,7 +72,8 @@ def _run(options: argparse.Namespace) -> int:
     except MemoryError:
         return _fail("this machine has not enough memory for this; choose smaller sizes", 2)
     except KeyboardInterrupt as error:
-        return _fail(error if error.args else "interrupted", 130)
+        signum = getattr(error, "signum", signal.SIGINT)
+        return _fail(error if error.args else "interrupted", 128 + signum)
 
 
 def make_parser() -> Parser:
@@ -80,7 +83,7 @@ def make_parser() -> Parser:
         description="The reference engine for tensor-train neural networks: explicit forward and "
         "backward passes, exact checks, training on NumPy or CuPy.",
         epilog="exit status: 0 all right, 1 something was found wrong, 2 bad use or input, 130 "
-        "Ctrl-C",
+        "Ctrl-C, 143 training that SIGTERM has ended",
     )
     parser.add_argument("--version", action="version", version=f"ttref {__version__}")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)

@@ -146,6 +146,7 @@ class Trial:
         """
         shape = data.x.shape if isinstance(data.x, Source) else data.x.shape[1:]
         print(f"\n{stage.name}: {stage.optimizer}\n{stage.model.summary(shape)}")
+        self._keep_results()
         try:
             history = fit(
                 stage.model,
@@ -165,8 +166,7 @@ class Trial:
                 progress=self.options.progress,
             )
         except (Interrupted, DivergenceError):
-            if not (self.out / "results.json").exists():
-                self._write_results()
+            self._keep_results()
             raise
         self.histories[stage.name] = history
         self.full_epochs[stage.name] = stage.epochs
@@ -206,6 +206,16 @@ class Trial:
         print(results_table(self.rows))
         self._draw()
         return self.rows
+
+    def _keep_results(self) -> None:
+        """Write the results so far, unless the folder has more rows from an earlier time.
+
+        So the folder says whose it is from the first step on.
+        """
+        path = self.out / "results.json"
+        known = json.loads(path.read_text()).get("rows", []) if path.exists() else []
+        if not known or len(known) < len(self.rows):
+            self._write_results()
 
     def _write_results(self) -> None:
         results = {

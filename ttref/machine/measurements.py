@@ -126,6 +126,7 @@ def store(
         if as_machine(machine._asdict()) is None:
             raise DataError(f"the measured costs of {kind} are out of range; calibrate again")
     with storage.lock(path):
+        storage.remove_leftovers(path)
         kept = _read(path, _pass_over)
         merged = Measurements(kept.machines | dict(machines or {}), kept.plans | dict(plans or {}))
         write(path, merged)

@@ -1,7 +1,8 @@
 """The folder of a training run: its checkpoint and its history file."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import fields
 from os import PathLike
 from pathlib import Path
@@ -11,13 +12,14 @@ from ttref import storage
 from ttref.arrays import namespace
 from ttref.errors import CheckpointError, ConventionError, FolderInUseError
 from ttref.train.run_identity import RunIdentity
-from ttref.train.run_machine import RunMachine
+from ttref.train.run_machine import MEASUREMENTS, RunMachine
 from ttref.train.saved_run import SavedRun, check_entries, refuse
 from ttref.train.state import TrainingState
 from ttref.train.training import Training
 
 CHECKPOINT = "checkpoint.npz"
 HISTORY = "history.jsonl"
+CLAIM = ".in-use"  # the file that keeps other runs out, with the number of the process
 KIND = "ttref training run"
 
 
@@ -79,25 +81,40 @@ class RunFolder:
         self.machine.resume(path, saved.get("machine"), exact)
         return SavedRun(path, saved["run"], start, training).read()
 
-    def prepare(self, resume: bool) -> None:
-        """Make the folder.
+    @contextmanager
+    def occupy(self, resume: bool) -> Iterator[None]:
+        """Make the folder, and keep other runs out of it.
 
         Raises
         ------
         CheckpointError
-            If that is not possible, or if it holds a run that is not to be resumed.
+            If nothing can be written there, if another process trains there, or if it holds a run
+            that is not to be resumed.
         """
         if self.path is None or self.checkpoint is None:
+            yield
             return
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise CheckpointError(f"{self.path} cannot be the folder of a run ({error})") from None
-        if self.checkpoint.exists() and not resume:
-            raise FolderInUseError(
-                f"{self.checkpoint} exists already; resume that run (resume=True), or choose "
-                "another folder (out=)"
-            )
+        with ExitStack() as stack:
+            try:
+                self.path.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(storage.claim(self.path / CLAIM))
+            except storage.ClaimedError as error:
+                raise CheckpointError(
+                    f"{self.path} is in use by a run in process {error}; wait for its end, or "
+                    "choose another folder (out=)"
+                ) from None
+            except OSError as error:
+                raise CheckpointError(
+                    f"{self.path} cannot be the folder of a run ({error})"
+                ) from None
+            if self.checkpoint.exists() and not resume:
+                raise FolderInUseError(
+                    f"{self.checkpoint} exists already; resume that run (resume=True), or choose "
+                    "another folder (out=)"
+                )
+            for name in (CHECKPOINT, HISTORY, MEASUREMENTS):
+                storage.remove_leftovers(self.path / name)
+            yield
 
     def save(self, state: TrainingState) -> None:
         """Write checkpoint and history; each replaces its old file in one move."""

@@ -101,7 +101,8 @@ def fit(
     seed : int
         Of the shuffling and of dropout.
     out : str or Path, optional
-        Folder for ``checkpoint.npz`` and ``history.jsonl``, written every epoch and on Ctrl-C.
+        Folder for ``checkpoint.npz`` and ``history.jsonl``, written every epoch, on Ctrl-C and on
+        SIGTERM. One run at a time can use it.
     resume : bool
         Continue the run in `out`, if it holds one, bit for bit as if it had never stopped. On
         another number of cores too; a warning says where another machine or library may round
@@ -134,7 +135,7 @@ def fit(
         If a parameter is not finite before the first step, or a loss or gradient later; names the
         first layer whose output or gradient is not, although its input and parameters are.
     Interrupted
-        On Ctrl-C, after the current step; a `KeyboardInterrupt` with the history so far.
+        On Ctrl-C or SIGTERM, after the current step; a `KeyboardInterrupt` with the history so far.
     """
     # Check everything before anything is written.
     check_count("epochs", epochs)
@@ -171,26 +172,19 @@ def fit(
         who.warn()
     machine = None if out is None else RunMachine(tree.leaves(params)[0])
     folder = RunFolder(out, who, machine)
-    state = _start(training, params, seed, folder, resume, exact)
-    _check_not_beyond(epochs, state, folder)
-    if state.epoch:
-        folder.save_history(state)
-    # Train.
-    keep_freed_memory()
-    one_by_one = Stepper(training, state.params)
-    stepper = GraphStepper(one_by_one, state) if graph else one_by_one
-    with nullcontext() if machine is None else machine.keep_basis():
-        _train_epochs(stepper, state, epochs, folder, progress)
+    with folder.occupy(resume):
+        start = training.start(params, stream(seed, "shuffle and dropout"))
+        state = folder.resume(start, training, exact) or start
+        _check_not_beyond(epochs, state, folder)
+        if state.epoch:
+            folder.save_history(state)
+        # Train.
+        keep_freed_memory()
+        one_by_one = Stepper(training, state.params)
+        stepper = GraphStepper(one_by_one, state) if graph else one_by_one
+        with nullcontext() if machine is None else machine.keep_basis():
+            _train_epochs(stepper, state, epochs, folder, progress)
     return make_history(training, state)
-
-
-def _start(
-    training: Training, params: Tree, seed: int, folder: RunFolder, resume: bool, exact: bool
-) -> TrainingState:
-    """The state before the first step, or that of the run in the folder if it is resumed."""
-    state = training.start(params, stream(seed, "shuffle and dropout"))
-    folder.prepare(resume)
-    return folder.resume(state, training, exact) or state
 
 
 def _train_epochs(
@@ -217,7 +211,8 @@ def _train_epochs(
             is_whole = train_epoch(stepper, state, bar, interrupted)
             if is_whole:
                 finish_epoch(training, state)
-            folder.save(state)
+            with interrupted.saving():
+                folder.save(state)
             if is_whole:
                 training.callbacks.after_epoch(state)
             if interrupted():
@@ -225,6 +220,7 @@ def _train_epochs(
                 raise Interrupted(
                     f"stopped after epoch {state.epoch}, step {state.step}{saved}",
                     make_history(training, state),
+                    interrupted.received[0],
                 )
 
 

@@ -146,7 +146,7 @@ class RunIdentity:
         warnings.warn(
             f"the code of {name.removesuffix(CODE)} is not compared: the run was begun by "
             f"{versions[0]}, this is {versions[1]}",
-            stacklevel=6,  # the caller of fit
+            stacklevel=5,  # the caller of fit
         )
         return True
 

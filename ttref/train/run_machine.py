@@ -94,7 +94,7 @@ class RunMachine:
         what = f"{path} may not go on bit for bit: {'; '.join(changes)}"
         if exact:
             raise CheckpointError(f"{what}; {REMEDY}")
-        warnings.warn(what, stacklevel=5)  # the caller of fit
+        warnings.warn(what, stacklevel=4)  # the caller of fit
 
     def _take(self, path: Path, saved: Any) -> list[str]:
         """Take over what the run computes by, and list what is not as it was."""
