@@ -2,14 +2,15 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import fields
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from ttref import storage
+from ttref import storage, tree
 from ttref.arrays import namespace
+from ttref.contracts import Tree
 from ttref.errors import CheckpointError, ConventionError, FolderInUseError
 from ttref.train.run_identity import RunIdentity
 from ttref.train.run_machine import MEASUREMENTS, RunMachine
@@ -24,28 +25,36 @@ KIND = "ttref training run"
 
 
 class RunFolder:
-    """The folder with ``checkpoint.npz`` and ``history.jsonl``; nothing is written for None.
+    """The folder with checkpoint, history and measurements of a run; nothing is written for None.
 
     Parameters
     ----------
     path : str, Path or None
-    identity : RunIdentity or None
-        What a resumed run must have in common with the saved one; None without a folder.
-    machine : RunMachine or None
-        What a resumed run computes by and on; None without a folder.
+    training : Training
+    params : tree of arrays
+        The weights from which the run starts.
+    seed : int
+    named : dict of str, optional
+        As that of `RunIdentity`.
     """
 
     def __init__(
         self,
         path: str | PathLike[str] | None,
-        identity: RunIdentity | None,
-        machine: RunMachine | None,
+        training: Training,
+        params: Tree,
+        seed: int,
+        named: Mapping[str, str] | None = None,
     ) -> None:
         if not isinstance(path, str | PathLike | None):
             raise ConventionError(f"out is {path!r}, expected the path of a folder")
         self.path = None if path is None else Path(path)
-        self.identity = identity
-        self.machine = machine
+        self.training = training
+        if self.path is None:
+            return
+        self.identity = RunIdentity(training, params, seed, named)
+        self.identity.warn()
+        self.machine = RunMachine(tree.leaves(params)[0])
         self.has_measurements = False  # whether this process has written them
 
     @property
@@ -53,14 +62,13 @@ class RunFolder:
         """Path of the checkpoint, where there is a folder."""
         return self.path and self.path / CHECKPOINT
 
-    def resume(self, start: TrainingState, training: Training, exact: bool) -> TrainingState | None:
+    def resume(self, start: TrainingState, exact: bool) -> TrainingState | None:
         """Load the saved state; None where there is none yet. Nothing is written.
 
         Parameters
         ----------
         start : TrainingState
             The state before the first step.
-        training : Training
         exact : bool
             Whether it is an error if the run may not go on bit for bit.
 
@@ -70,7 +78,7 @@ class RunFolder:
             If the file is damaged, of a run with other settings, or holds what no run can be.
         """
         path = self.checkpoint
-        if self.identity is None or self.machine is None or path is None or not path.exists():
+        if path is None or not path.exists():
             return None
         saved = storage.load(path, namespace(start.vectors["params"]))
         kind = saved.get("kind") if isinstance(saved, dict) else None
@@ -79,7 +87,7 @@ class RunFolder:
         _check_texts(path, saved)
         self.identity.check(saved, path)
         self.machine.resume(path, saved.get("machine"), exact)
-        return SavedRun(path, saved["run"], start, training).read()
+        return SavedRun(path, saved["run"], start, self.training).read()
 
     @contextmanager
     def occupy(self, resume: bool) -> Iterator[None]:
@@ -116,12 +124,16 @@ class RunFolder:
                 storage.remove_leftovers(self.path / name)
             yield
 
+    @contextmanager
+    def keep_basis(self) -> Iterator[None]:
+        """Cut work as the run does, if there is a folder."""
+        with nullcontext() if self.path is None else self.machine.keep_basis():
+            yield
+
     def save(self, state: TrainingState) -> None:
         """Write checkpoint and history; each replaces its old file in one move."""
         if self.path is None or self.checkpoint is None:
             return
-        assert self.identity is not None
-        assert self.machine is not None
         if not self.has_measurements:
             self.machine.save(self.path)
             self.has_measurements = True

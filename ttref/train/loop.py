@@ -1,10 +1,8 @@
 """`fit`: the training loop."""
 
 from collections.abc import Mapping
-from contextlib import nullcontext
 from os import PathLike
 
-from ttref import tree
 from ttref.arrays import plain
 from ttref.checks import check_count, check_flag
 from ttref.contracts import Loss, Optimizer, Tree
@@ -23,8 +21,6 @@ from ttref.train.graph import GraphStepper
 from ttref.train.held_out import hold_out
 from ttref.train.history import History
 from ttref.train.interrupt import Interrupted, defer_interrupt
-from ttref.train.run_identity import RunIdentity
-from ttref.train.run_machine import RunMachine
 from ttref.train.state import TrainingState
 from ttref.train.step import Stepper
 from ttref.train.stopping import EarlyStopping
@@ -140,12 +136,7 @@ def fit(
     # Check everything before anything is written.
     check_count("epochs", epochs)
     flags = {"resume": resume, "exact": exact, "progress": progress, "graph": graph}
-    for name, flag in flags.items():
-        check_flag(name, flag)
-    if resume and out is None:
-        raise ConventionError("resume is True, but no folder is given; say out=, where the run is")
-    if exact and not resume:
-        raise ConventionError("exact is True, but resume is not; exact is for runs that go on")
+    _check_flags(flags, has_folder=out is not None)
     average = None if ema is None else EMA(ema)
     check_model(model, params, optimizer)
     samples, others = hold_out(data, validation, seed)
@@ -167,14 +158,10 @@ def fit(
     )
     training.callbacks.check(graph)
     training.check(params)
-    who = None if out is None else RunIdentity(training, params, seed, identity)
-    if who is not None:
-        who.warn()
-    machine = None if out is None else RunMachine(tree.leaves(params)[0])
-    folder = RunFolder(out, who, machine)
+    folder = RunFolder(out, training, params, seed, identity)
     with folder.occupy(resume):
         start = training.start(params, stream(seed, "shuffle and dropout"))
-        state = folder.resume(start, training, exact) or start
+        state = folder.resume(start, exact) or start
         _check_not_beyond(epochs, state, folder)
         if state.epoch:
             folder.save_history(state)
@@ -182,9 +169,19 @@ def fit(
         keep_freed_memory()
         one_by_one = Stepper(training, state.params)
         stepper = GraphStepper(one_by_one, state) if graph else one_by_one
-        with nullcontext() if machine is None else machine.keep_basis():
+        with folder.keep_basis():
             _train_epochs(stepper, state, epochs, folder, progress)
     return make_history(training, state)
+
+
+def _check_flags(flags: Mapping[str, bool], has_folder: bool) -> None:
+    """Raise `ConventionError` unless all are True or False, and fit together."""
+    for name, flag in flags.items():
+        check_flag(name, flag)
+    if flags["resume"] and not has_folder:
+        raise ConventionError("resume is True, but no folder is given; say out=, where the run is")
+    if flags["exact"] and not flags["resume"]:
+        raise ConventionError("exact is True, but resume is not; exact is for runs that go on")
 
 
 def _train_epochs(

@@ -107,7 +107,7 @@ class RunIdentity:
             warnings.warn(
                 f"a resumed run is not compared with this one in {listed}; name such parts "
                 f"yourself: identity={{{example!r}: 'a text'}}",
-                stacklevel=3,  # the caller of fit
+                stacklevel=4,  # the caller of fit
             )
 
     def contents(self) -> dict[str, Mapping[str, str | None]]:
