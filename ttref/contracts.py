@@ -179,7 +179,9 @@ class Optimizer(Protocol):
 class Source(Protocol):
     """Samples that are read when their turn comes, from disk or from elsewhere.
 
-    `repr` of a source identifies its data: a run of training that is resumed compares it.
+    `repr` of a source identifies its data: a run of training that is resumed compares it. If the
+    source has a method ``fingerprints()``, a dict from the name of each sample to a text that tells
+    its contents, in the order of the samples, these are compared too.
     """
 
     @property

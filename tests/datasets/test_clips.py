@@ -70,3 +70,19 @@ def test_reading_takes_no_more_memory_than_the_batch(tmp_path):
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert batch <= peak < batch + size * frames  # not even one clip's bytes beside it
+
+
+@pytest.mark.parametrize("kind", ["float64", "int64", "complex128", "bool"])
+def test_numbers_that_are_no_bytes_are_refused(kind):
+    frames = np.zeros((2, 6), np.uint8)
+    with pytest.raises(DataError, match=f"clip b is of {kind}, expected a uint8 array or a path"):
+        Clips((frames, frames.astype(kind)), 6, 4, names=("a", "b"))
+    with pytest.raises(DataError, match="clip 0 is of list, expected a uint8 array"):
+        Clips(([[1, 2]],), 2, 4)
+
+
+def test_the_text_and_the_checksums_tell_pixels_apart(clips):
+    changed = Clips((clips.sources[1], *clips.sources[1:]), 6, 4, 1 / 128)
+    assert repr(changed) != repr(clips)
+    ours, theirs = clips.fingerprints(), changed.fingerprints()
+    assert [name for name in ours if ours[name] != theirs[name]] == ["0"]

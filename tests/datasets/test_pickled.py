@@ -50,6 +50,8 @@ ATTACKS = {
     "no mark": b"t.",
     "a list that holds itself": b"]q\x00h\x00a.",
     "a state for a list": b"]Nb.",
+    "a name of nested tuples": b")" + b"\x85" * 10**4 + b"N\x93.",
+    "a dtype of nested tuples": b"cnumpy\ndtype\n)" + b"\x85" * 10**4 + b"\x85R.",
     "an extension": b"\x82\x01.",
     "a persistent id": b"NQ.",
     "an object": b"cnumpy\nndarray\n)\x81.",

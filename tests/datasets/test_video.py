@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ttref.datasets import hmdb51, hollywood2, ucf11, youtube_celebrities
+from ttref.datasets import hmdb51, hollywood2, ucf11, video, youtube_celebrities
 from ttref.datasets.video import Frames, Listing, decode_all, find_folder, split_folds
 from ttref.errors import ConventionError, DataError, MissingExtraError
 
@@ -108,6 +108,55 @@ def test_a_clip_is_decoded_once_and_again_where_it_is_newer(clip, tmp_path):
     later = target.stat().st_mtime + 10
     os.utime(clip, (later, later))
     assert decoded(clip, cache, frames).lengths.tolist() == [3]
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_an_older_video_under_the_same_name_is_decoded_again(clip, tmp_path, full):
+    frames, cache = Frames(24, 32, most=9), tmp_path / "cache"
+    decoded(clip, cache, frames)
+    encode(clip, greys(3))
+    os.utime(clip, (10**9, 10**9))
+    found = decode_all(listing(clip.parent.parent, clip), frames, cache, False, full=full)
+    assert found.lengths.tolist() == [3]
+
+
+@pytest.mark.parametrize("damage", [b"", b"half", None])
+def test_frames_or_records_that_are_damaged_are_made_again(clip, tmp_path, damage):
+    frames, cache = Frames(24, 32, most=9), tmp_path / "cache"
+    clips = decoded(clip, cache, frames)
+    expected = clips.batch([0])
+    (file,) = clips.sources
+    for path in (file, file.with_suffix(".json")):
+        content = bytearray(path.read_bytes())
+        content[100] ^= 1
+        path.write_bytes(bytes(content) if damage is None else damage)
+        again = decoded(clip, cache, frames)
+        assert np.array_equal(again.batch([0]), expected)
+        assert repr(again) == repr(clips)
+
+
+@pytest.mark.parametrize("share", [0.9, 0.5])
+@pytest.mark.parametrize("suffix", ["avi", "mpg"])
+def test_a_cut_video_is_counted_in_every_run(tmp_path, suffix, share):
+    noise = np.random.default_rng(0).integers(0, 256, (12, 48, 64, 3), dtype=np.uint8)
+    path = tmp_path / "films" / "a" / f"clip.{suffix}"
+    encode(path, noise)
+    whole = decoded(path, tmp_path / "whole", Frames(24, 32, most=20))
+    assert whole.lengths.tolist() == [12]
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * share)])
+    for _ in range(2):
+        try:
+            with pytest.warns(UserWarning, match=r"^1 of 1 clips are damaged or shorter.*clip"):
+                decoded(path, tmp_path / "cut", Frames(24, 32, most=20))
+        except DataError as error:  # the decoder gave up
+            assert "cannot be decoded" in str(error)
+
+
+def test_frames_beyond_any_video_are_refused(clip, tmp_path, monkeypatch):
+    monkeypatch.setattr(video, "MOST_PIXELS", 1000)
+    with pytest.raises(DataError, match=r"cannot be decoded .its frames have 64 x 48 pixels.;"):
+        decoded(clip, tmp_path / "cache", Frames(24, 32, 9))
 
 
 def test_other_frames_go_into_another_folder(clip, tmp_path):
@@ -259,6 +308,8 @@ def hmdb51_folder(root):
     for k in range(51):
         name, clips = f"class{k}", [f"{use}_{s}.avi" for use in "012" for s in range(k % 2 + 1)]
         touch(root, *(f"hmdb51_org/{name}/{clip}" for clip in clips))
+        for clip in clips:
+            (root / "hmdb51_org" / name / clip).write_text(name)
         for split in (1, 2, 3):
             path = root / "testTrainMulti_7030_splits" / f"{name}_test_split{split}.txt"
             path.parent.mkdir(exist_ok=True)
@@ -305,6 +356,39 @@ def test_hmdb51_with_a_damaged_split(tmp_path, change, message):
         hmdb51.load(damaged_hmdb51(tmp_path, change))
 
 
+HOSTILE = [
+    "1_0.avi 1\n2_0.avi 2\n1_0.avi 2\n",
+    "1_0.avi 1\n2_0.avi 2\n../class8/1_0.avi 1\n",
+    "1_0.avi 1\n2_0.avi 2\n../../../private.avi 1\n",
+    "1_0.avi 1\n2_0.avi 2\n/etc/passwd 1\n",
+    "1_0.avi 1\n2_0.avi 2\n..\\class8\\1_0.avi 1\n",
+    "1_0.avi 1\n2_0.avi 2\na\0b.avi 1\n",
+    f"1_0.avi 1\n2_0.avi 2\n{'x' * 5000} 1\n",
+    f"1_0.avi 1\n2_0.avi 2\n{'é' * 200} 1\n",
+]
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
+def test_names_in_a_split_are_of_one_clip_inside_of_the_folder(tmp_path, text):
+    with pytest.raises(DataError, match=r"twice|which is no file in") as caught:
+        hmdb51.load(damaged_hmdb51(tmp_path, lambda path: path.write_text(text)))
+    assert len(str(caught.value)) < 500 and str(caught.value).isprintable()
+
+
+def test_a_clip_of_two_classes_is_refused(tmp_path):
+    root = hmdb51_folder(tmp_path)
+    for name in ("class8", "class9"):
+        (root / "hmdb51_org" / name / "1_0.avi").write_text("the same")
+    with pytest.raises(DataError, match=r"class9_test_split1.* is the same clip"):
+        hmdb51.load(root)
+
+
+def test_a_list_that_is_too_long_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(video, "MOST_OF_A_LIST", 10)
+    with pytest.raises(DataError, match="has more than 10 bytes"):
+        hmdb51.load(hmdb51_folder(tmp_path))
+
+
 def test_hmdb51_without_its_splits(tmp_path):
     touch(tmp_path, "hmdb51_org/wave/1.avi")
     with pytest.raises(DataError, match=r"^hmdb51: no files \*_test_split1\.txt in "):
@@ -338,7 +422,7 @@ def test_hollywood2(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (Path.unlink, r"Eat_test\.txt is missing; Hollywood2 has its labels there$"),
+        (Path.unlink, r"Eat_test\.txt is missing; the data set has its lists there$"),
         (lambda p: p.write_text("clip 2\n"), r"is not a file of labels: its lines are"),
         (lambda p: p.write_bytes(b"\xff\xfe\x00"), r"is not a file of labels"),
         (lambda p: p.write_text("actioncliptest00001 -1\n"), r"no clip with label 1: the class is"),

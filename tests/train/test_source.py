@@ -104,6 +104,29 @@ def test_a_run_on_other_samples_is_not_resumed(tmp_path, change):
         train(Subset(source, numbers), labels, out=tmp_path, resume=True)
 
 
+class Named(Samples):
+    """The same with a checksum for each sample."""
+
+    def fingerprints(self):
+        return {f"film {k}": str(sample.sum()) for k, sample in enumerate(self.samples)}
+
+
+def test_the_first_sample_that_is_another_is_named(tmp_path):
+    train(Subset(Named(), [3, 1, 2]), LABELS[:3], out=tmp_path)
+    source = Named()
+    source.samples[[1, 2]] = source.samples[[2, 1]]
+    with pytest.raises(ValueError, match=r"its data\.film 1 was other values, now it is these val"):
+        train(Subset(source, [3, 1, 2]), LABELS[:3], out=tmp_path, resume=True)
+
+
+def test_samples_that_are_named_by_the_caller_are_not_compared(tmp_path):
+    train(Named(), LABELS, out=tmp_path, epochs=1)
+    source = Named()
+    source.samples += 1
+    name = {"data": "the same films, in another resolution"}
+    train(source, LABELS, out=tmp_path, epochs=2, resume=True, identity=name)
+
+
 def test_the_layer_that_is_not_finite_is_named():
     params = NET.init(0, "float64")
     params[1]["bias"][1] = np.nan

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ttref.contracts import Array, Dtype
+from ttref.datasets.fingerprints import fingerprint
 from ttref.errors import DataError
 
 
@@ -19,18 +20,55 @@ class Clips:
     Parameters
     ----------
     sources : tuple of uint8 arrays, shape (frames, size), or paths of files of such bytes
+        Of one kind.
     size : int
         Numbers in a frame, N.
     max_frames : int
         T; the frames of a clip after these are left out.
     scale : float
         A byte v stands for ``(v - 128) * scale``.
+    names : tuple of str, optional
+        Of the clips, by which errors name them; by default their numbers.
+    checksums : tuple of str, optional
+        Of the clips, where they are known already; by default they are computed when they are
+        asked for, of files from a sample of their bytes (`ttref.datasets.fingerprints`).
+
+    Raises
+    ------
+    DataError
+        If a clip is an array of another dtype, whose numbers would be changed or cut.
     """
 
     sources: tuple[Array | Path, ...]
     size: int
     max_frames: int
     scale: float = 1.0
+    names: tuple[str, ...] = ()
+    checksums: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name, given in (("names", self.names), ("checksums", self.checksums)):
+            if given and len(given) != len(self.sources):
+                raise DataError(f"{len(given)} {name} of {len(self.sources)} clips, expected all")
+        for k, source in enumerate(self.sources):
+            if not isinstance(source, Path) and getattr(source, "dtype", None) != np.uint8:
+                kind = getattr(source, "dtype", type(source).__name__)
+                raise DataError(
+                    f"clip {self.name(k)} is of {kind}, expected a uint8 array or a path; convert "
+                    "its numbers to bytes first"
+                )
+
+    def name(self, k: int) -> str:
+        """The name of a clip."""
+        return self.names[k] if self.names else str(k)
+
+    def fingerprints(self) -> dict[str, str]:
+        """The checksum of each clip, by its name."""
+        return {self.name(k): checksum for k, checksum in enumerate(self._checksums)}
+
+    @cached_property
+    def _checksums(self) -> tuple[str, ...]:
+        return self.checksums or tuple(map(_checksum, self.sources))
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -44,7 +82,8 @@ class Clips:
         frames = int(self.lengths.sum())
         return (
             f"Clips({len(self.sources)} of {frames} frames of {self.size} bytes, scale "
-            f"{self.scale}, CRC-32 of the lengths {zlib.crc32(self.lengths.tobytes()):08x})"
+            f"{self.scale}, CRC-32 of the lengths {zlib.crc32(self.lengths.tobytes()):08x}, of the "
+            f"frames {zlib.crc32(' '.join(self._checksums).encode()):08x})"
         )
 
     @cached_property
@@ -58,7 +97,8 @@ class Clips:
         if rest or not frames:
             file = f", {source}," if isinstance(source, Path) else ""
             raise DataError(
-                f"clip {k}{file} has {_bytes(source)} bytes, expected some frames of {self.size}"
+                f"clip {self.name(k)}{file} has {_bytes(source)} bytes, expected some frames of "
+                f"{self.size}"
             )
         return frames
 
@@ -93,6 +133,12 @@ class Clips:
         if isinstance(source, Path):
             source = np.memmap(source, np.uint8, "r")
         return source.reshape(-1, self.size)
+
+
+def _checksum(source: Array | Path) -> str:
+    if isinstance(source, Path):
+        return fingerprint(source).checksum
+    return f"{zlib.crc32(np.ascontiguousarray(source).data):08x}"
 
 
 def _bytes(source: Array | Path) -> int:

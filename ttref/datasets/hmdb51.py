@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ttref.datasets.video import Listing, find_folder
-from ttref.errors import DataError
+from ttref.datasets.fingerprints import fingerprint
+from ttref.datasets.video import Listing, find_folder, read_lines, resolve_name
+from ttref.errors import DataError, visible
 
 CLASSES = 51
 SPLITS = "testTrainMulti_7030_splits"
@@ -52,9 +53,15 @@ def load(data: str | Path | None = None, split: int = 1) -> Listing:
     paths: list[Path] = []
     labels: list[int] = []
     uses: list[int] = []
+    seen: dict[str, list[Path]] = {}  # the clips of other classes, by their names
     for label, file in enumerate(files):
         folder = root / classes[label]
         for clip, use in _read_split(file, folder):
+            others = seen.setdefault(clip, [])
+            for other in others:
+                if fingerprint(other) == fingerprint(folder / clip):
+                    raise DataError(f"{file} names {clip}, and {other} is the same clip")
+            others.append(folder / clip)
             paths.append(folder / clip)
             labels.append(label)
             uses.append(use)
@@ -65,13 +72,17 @@ def load(data: str | Path | None = None, split: int = 1) -> Listing:
 
 def _read_split(file: Path, folder: Path) -> list[tuple[str, int]]:
     """Return ``(clip, 1 or 2)`` for the clips of a class that take part; both must occur."""
-    lines = [line.split() for line in file.read_text(errors="replace").splitlines() if line.strip()]
+    lines = read_lines(file)
     if any(len(line) != 2 or line[1] not in ("0", "1", "2") for line in lines):
         raise DataError(f"{file} is not a split file: its lines are CLIP.avi and 0, 1 or 2")
+    names = [clip for clip, _ in lines]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise DataError(f"{file} names {visible(twice, 60)} twice; fetch the official file")
     used = [(clip, int(use)) for clip, use in lines if use != "0"]
     if {use for _, use in used} != {TRAIN, TEST}:
         raise DataError(f"{file} names no clip to train on, or none to test on")
     for clip, _ in used:
-        if not (folder / clip).is_file():
+        if not resolve_name(folder, clip, str(file)).is_file():
             raise DataError(f"{folder / clip} is missing, but named in {file}")
     return used

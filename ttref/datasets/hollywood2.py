@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from ttref.contracts import Array
-from ttref.datasets.video import Listing, find_folder
-from ttref.errors import DataError
+from ttref.datasets.video import Listing, find_folder, read_lines, resolve_name
+from ttref.errors import DataError, visible
 
 CLASSES = (
     *("AnswerPhone", "DriveCar", "Eat", "FightPerson", "GetOutCar", "HandShake"),
@@ -41,10 +41,15 @@ def load(data: str | Path | None = None) -> Listing:
     root = find_folder("hollywood2", "Hollywood2", "AVIClips/*.avi", data)
     train, y_train = _read_part(root / "ClipSets", "train")
     test, y_test = _read_part(root / "ClipSets", "test")
-    paths = tuple(root / "AVIClips" / f"{clip}.avi" for clip in (*train, *test))
+    lists = root / "ClipSets"
+    both = sorted(set(train) & set(test))
+    if both:
+        raise DataError(f"{lists} has {both[0]} among the clips to train on and to test on")
+    names = [f"{clip}.avi" for clip in (*train, *test)]
+    paths = tuple([resolve_name(root / "AVIClips", name, str(lists)) for name in names])
     for path in paths:
         if not path.is_file():
-            raise DataError(f"{path} is missing, but named in {root / 'ClipSets'}")
+            raise DataError(f"{path} is missing, but named in {lists}")
     numbers = np.arange(len(paths))
     targets = np.concatenate([y_train, y_test])
     first = len(train)
@@ -64,14 +69,14 @@ def _read_part(folder: Path, part: str) -> tuple[list[str], Array]:
 
 def _read_labels(path: Path) -> dict[str, int]:
     """Return a dict from clip to 1 or -1."""
-    try:
-        text = path.read_text(errors="replace")
-    except FileNotFoundError:
-        raise DataError(f"{path} is missing; Hollywood2 has its labels there") from None
-    lines = [line.split() for line in text.splitlines() if line.strip()]
+    lines = read_lines(path)
     if any(len(line) != 2 or line[1] not in ("1", "-1") for line in lines):
         raise DataError(f"{path} is not a file of labels: its lines are a clip and 1 or -1")
-    labels = {clip: int(label) for clip, label in lines}
+    labels: dict[str, int] = {}
+    for clip, label in lines:
+        if clip in labels:
+            raise DataError(f"{path} names {visible(clip, 60)} twice; fetch the official file")
+        labels[clip] = int(label)
     if 1 not in labels.values():
         raise DataError(f"{path} has no clip with label 1: the class is empty")
     return labels

@@ -157,6 +157,8 @@ class _Machine:
         self.memo[key] = self._top(object)
 
     def push_name(self, module: object, name: object) -> None:
+        if not isinstance(module, str) or not isinstance(name, str):
+            raise ValueError("it asks for a name that is no text")
         known = (module, name)
         if known not in NAMES:
             raise UnknownNameError(f"{module}.{name}"[:SHOWN])
@@ -184,6 +186,8 @@ class _Machine:
             self.stack.append(PickledArray())
         elif name == DTYPE and arguments:
             code = arguments[0]
+            if not isinstance(code, bytes | str):
+                raise ValueError("an array has no dtype")
             if code not in (b"u1", "u1"):
                 raise WrongArrayError(f"holds an array of dtype {code!r:.20}, expected bytes")
             self.stack.append(_Bytes())

@@ -34,6 +34,7 @@ RANK = 4
 CACHE = Option(
     "folder for decoded frames (NAME-frames beside the data)", metavar="DIR", path="new folder"
 )
+VERIFY = Option("compare all bytes of videos and decoded frames with their records, not samples")
 FOLD = Option(
     "which fifth is the test set", choices=(0, 1, 2, 3, 4), identity=True, in_folder_name=True
 )
@@ -48,6 +49,7 @@ class VideoOptions(Options):
     dense: Annotated[bool, DENSE] = False
     data: Annotated[str | Path | None, DATA] = None
     cache: Annotated[str | Path | None, CACHE] = None
+    verify: Annotated[bool, VERIFY] = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +107,7 @@ class VideoSetup:
         listing = self.load(options)
         root = listing.root.resolve()
         cache = options.cache or root.with_name(f"{root.name}-frames")
-        clips = video.decode_all(listing, self.frames, cache, options.progress)
+        clips = video.decode_all(listing, self.frames, cache, options.progress, full=options.verify)
 
         # Samples are read from them when their turn comes.
         train = stream(options.seed, "order").permutation(listing.train)

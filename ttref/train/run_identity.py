@@ -2,6 +2,7 @@
 
 import re
 import warnings
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from ttref.contracts import Tree
 from ttref.errors import CheckpointError, ConventionError
 from ttref.identity import identify
 from ttref.train.data import checksum, fingerprint, identify_source
-from ttref.train.source import Reader
+from ttref.train.source import Reader, fingerprints
 from ttref.train.training import Training
 
 IDENTIFIED = (
@@ -59,6 +60,8 @@ class RunIdentity:
         for name, data in zip(DATA, (training.data, held_out), strict=True):
             if data is not None and isinstance(data.x, Reader):
                 self.unknown |= identify_source(data.x.source, name).unknown
+                for sample, text in fingerprints(data.x.source).items():
+                    self.parts[f"{name}.{sample}"] = f"CRC-32 {zlib.crc32(text.encode()):08x}"
         self.settings: dict[str, str | None] = {
             "seed": str(seed),
             "samples": repr(training.data.samples),
@@ -91,10 +94,10 @@ class RunIdentity:
     def _name(self, name: str, text: str) -> None:
         """Put a text in the place of a part and of all that belongs to it."""
         self.unknown = {n: t for n, t in self.unknown.items() if not is_within(n, name)}
+        self.parts = {n: t for n, t in self.parts.items() if not is_within(n, name)}
         if name in DATA:
             self.settings[name] = text
         else:
-            self.parts = {n: t for n, t in self.parts.items() if not is_within(n, name)}
             self.parts[name] = text
 
     def warn(self) -> None:

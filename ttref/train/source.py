@@ -79,6 +79,20 @@ class Subset:
         """Read the samples of these numbers; shape ``(len(numbers), *shape)``."""
         return self.source.batch(self.numbers[numbers], dtype)
 
+    def fingerprints(self) -> dict[str, str]:
+        """The checksums of its samples, by their names, where the source has such."""
+        found = list(fingerprints(self.source).items())
+        return dict([found[k] for k in self.numbers]) if found else {}
+
+
+def fingerprints(source: Source) -> dict[str, str]:
+    """The checksum of each sample, by its name; empty for a source without `fingerprints`.
+
+    `fit` compares them where a run is resumed, and names the first sample that is another.
+    """
+    own = getattr(source, "fingerprints", None)
+    return {} if own is None else dict(own())
+
 
 @dataclass(frozen=True, eq=False)
 class Reader:
