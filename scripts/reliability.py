@@ -40,9 +40,10 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(prog="scripts/reliability.py", description=__doc__)
     parser.add_argument("--memory", action="store_true", help="measure the peaks of memory anew")
     options = parser.parse_args(arguments)
+    memory = measure() if options.memory else None
     record = json.loads(RECORD.read_text())
-    if options.memory:
-        record["memory"] = measure()
+    if memory is not None:
+        record["memory"] = memory
         RECORD.write_text(json.dumps(record, indent=1) + "\n")
     PAGE.write_text(page(PAGE.read_text(), record))
 
