@@ -138,10 +138,14 @@ def contents(folder, pattern="*"):
                 "gru,lstm",
                 "--fold",
                 "--cache",
+                "--verify",
                 "ucf11-gru-fold0-seed0",
             ],
         ),
-        (["train", "hmdb51"], [*TRAIN, "--data", "--cell", "gru,lstm", "--split", "--cache"]),
+        (
+            ["train", "hmdb51"],
+            [*TRAIN, "--data", "--cell", "gru,lstm", "--split", "--cache", "--verify"],
+        ),
     ],
 )
 @pytest.mark.parametrize("flag", ["-h", "--help"])

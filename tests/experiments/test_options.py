@@ -109,8 +109,8 @@ def test_every_experiment_has_the_options_that_it_uses_and_no_other():
         "fibo": ["cell", "dense"],
         "avletters": ["cell", "dense", "data"],
         "cifar10": ["net", "dense", "data", "pretrained", "load"],
-        "ucf11": ["cell", "dense", "data", "cache", "fold"],
-        "hollywood2": ["cell", "dense", "data", "cache"],
-        "youtube-celebrities": ["cell", "dense", "data", "cache", "fold"],
-        "hmdb51": ["cell", "dense", "data", "cache", "split"],
+        "ucf11": ["cell", "dense", "data", "cache", "verify", "fold"],
+        "hollywood2": ["cell", "dense", "data", "cache", "verify"],
+        "youtube-celebrities": ["cell", "dense", "data", "cache", "verify", "fold"],
+        "hmdb51": ["cell", "dense", "data", "cache", "verify", "split"],
     }
