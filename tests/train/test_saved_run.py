@@ -205,6 +205,7 @@ VALUES = [None, True, -1, 0.5, NAN, 10**30, "text", (), {}, np.ones(2), np.zeros
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*may not go on bit for bit")  # where the machine is another
 def test_no_replaced_value_of_a_saved_run_ends_in_another_error(tools, path):
     """Every place of the tree gets every value; what is accepted may stand there in some run."""
     free = ("seconds", "rows", "sums", "generator", "epoch_generator", "optimizer")
@@ -219,7 +220,7 @@ def test_no_replaced_value_of_a_saved_run_ends_in_another_error(tools, path):
             try:
                 tools.train(Adam(0.05), out=path.parent, resume=True, **options(tools))
                 outcomes["resumed"] += 1
-                assert keys[1] in free or same, keys
+                assert keys[0] == "machine" or keys[1] in free or same, keys
             except CheckpointError as error:
                 outcomes["refused"] += 1
                 assert "\n" not in str(error)
