@@ -25,6 +25,7 @@ SIGNALS = ("SIGINT", "SIGTERM", "SIGKILL", "SIGSEGV")
 NETWORKS = ("tt", "gru", "conv", "dense")
 FILES = {"checkpoint.npz", "history.jsonl", "machine.json"}
 MOST_TRIES = 50  # resumes of one run
+MOST_UNHURT = 20  # runs, one after the other, that no signal has ended
 LONGEST = 120  # seconds of a child
 
 CHILD = """
@@ -34,6 +35,7 @@ from ttref import layers, storage, train
 from ttref.optim import Adam
 
 name, folder, signum, line = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell lets its jobs ignore it
 rng = np.random.default_rng(0)
 labels = rng.integers(0, 3, 24)
 NETWORKS = {
@@ -151,9 +153,11 @@ def kill_many(task, kills, draws):
     counts = Counter({"other bits": 0, "left over": 0, "not resumed": 0})
     saves = 0
     done = 0
+    unhurt = 0
     with tqdm(total=kills, desc=f"{task.network} {task.name}", unit="kill") as bar:
         while done < kills:
             shutil.rmtree(task.run.folder, ignore_errors=True)
+            before = done
             for _ in range(MOST_TRIES):
                 found = task.run.start(task.signum, draws.randrange(1, task.lines))
                 if found.returncode == 0:
@@ -162,6 +166,9 @@ def kill_many(task, kills, draws):
                 bar.update()
                 saves += found.stdout.startswith("within a save")
             judge(task, counts)
+            unhurt = unhurt + 1 if done == before else 0
+            if unhurt == MOST_UNHURT:
+                raise SystemExit(f"scripts/kill: {task.name} ends no run of {task.network}")
     row = {"network": task.network, "signal": task.name, "kills": done}
     return row | {"within a save": saves, **counts}
 

@@ -4,6 +4,7 @@ import importlib
 import importlib.util
 import json
 import os
+import signal
 from fractions import Fraction
 from pathlib import Path
 
@@ -16,6 +17,11 @@ from ttref.machine import costs, measurements, products
 from ttref.testing import profiles
 
 profiles.load("ci" if os.environ.get("CI") else "dev")
+
+# A shell lets the jobs that it runs in the background ignore Ctrl-C, and their children too. Tests
+# of Ctrl-C need a process that does not.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class Backend:

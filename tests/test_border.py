@@ -321,3 +321,11 @@ def test_activations_of_real_numbers_refuse_complex_ones(kind):
 def test_functions_of_real_numbers_refuse_complex_ones(call):
     with pytest.raises(DtypeError, match="of real numbers"):
         call()
+
+
+def test_a_text_of_numpy_is_a_text():
+    x = np.ones((2, 3), "float32")
+    layer = layers.Dense(3, 4, activation=np.str_("relu"))
+    params = layer.init(0)
+    expected = layers.Dense(3, 4, activation="relu").forward(params, x)[0]
+    assert (layer.forward(params, x)[0] == expected).all()

@@ -156,7 +156,7 @@ def check_alike(x: Array, name: str, others: Mapping[str, Any]) -> None:
 
 def _compare_leaves(name: str, x: Array, other: str, value: Any, branch: Any) -> None:
     for leaf in tree.leaves(branch):
-        if hasattr(leaf, "dtype"):
+        if hasattr(leaf, "dtype") and not isinstance(leaf, str):  # NumPy's texts have a dtype
             _compare(name, x, other, value, leaf)
 
 

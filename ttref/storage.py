@@ -206,22 +206,32 @@ def _claim(path: Path) -> int:
     """Lock the file, which is made if it is not there; the descriptor that holds the lock."""
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not _flock(descriptor):
             number = os.read(descriptor, 20).decode("ascii", "replace").strip()
             os.close(descriptor)
-            raise ClaimedError(number or "of unknown number") from None
-        except OSError as error:
-            if error.errno not in NO_LOCKS:
-                os.close(descriptor)
-                raise
+            raise ClaimedError(number or "of unknown number")
         # The one that held it before may have removed it since it was opened here.
         if path.exists() and os.path.samestat(os.fstat(descriptor), path.stat()):
             os.truncate(descriptor, 0)
             os.write(descriptor, f"{os.getpid()}\n".encode())
             return descriptor
         os.close(descriptor)
+
+
+def _flock(descriptor: int) -> bool:
+    """Lock an open file; False, with the file open, where another has it.
+
+    On a file system without locks, everybody has it. If the system refuses, the file is closed.
+    """
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            os.close(descriptor)
+            raise
+    return True
 
 
 @contextmanager
@@ -265,20 +275,11 @@ def lock(path: str | PathLike[str], seconds: float = 60.0) -> Iterator[None]:
 def _take_flock(beside: Path) -> Callable[[], None] | None:
     """Lock a file, and return what frees it; None where another has it."""
     descriptor = os.open(beside, os.O_RDWR | os.O_CREAT, 0o666)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BaseException as error:
-        os.close(descriptor)
-        if isinstance(error, BlockingIOError):
-            return None
-        if isinstance(error, OSError) and error.errno in NO_LOCKS:
-            return _do_nothing
-        raise
-    return partial(os.close, descriptor)
-
-
-def _do_nothing() -> None:
-    """Free what a file system without locks did not lock."""
+    free = partial(os.close, descriptor)
+    if _flock(descriptor):
+        return free
+    free()
+    return None
 
 
 def _take_existence(beside: Path) -> Callable[[], None] | None:
@@ -300,6 +301,15 @@ def _blaming(given: str, temporary: Path | None = None) -> Iterator[None]:
         if error.errno is None or names_another:
             raise
         raise OSError(error.errno, error.strerror, given) from error
+
+
+def read_bounded(path: Path, most: int) -> bytes:
+    """Read a file; raise `ValueError` if it has more than `most` bytes."""
+    with path.open("rb") as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise ValueError(f"has more than {most} bytes")
+    return content
 
 
 def _read_members(path: Path) -> dict[str, np.ndarray]:

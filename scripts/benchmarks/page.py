@@ -50,7 +50,7 @@ median time of a step, which is one forward and one backward pass.
 {sections}
 """
 GPU = "On a GPU, products are float32, never TF32, and a turn ends when the card has finished."
-NOT_MEASURED = "On a GPU: not measured yet (`scripts/bench --device gpu`)."
+NOT_MEASURED = "On a GPU: [what was measured by hand](gpu.md)."
 MEMORY_TEXT = """\
 Memory: the peak of what one step of ttref allocates, measured by tracemalloc. Buffers of BLAS and
 the inputs are not part of it."""

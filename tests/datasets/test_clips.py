@@ -72,6 +72,15 @@ def test_reading_takes_no_more_memory_than_the_batch(tmp_path):
     assert batch <= peak < batch + size * frames  # not even one clip's bytes beside it
 
 
+def test_names_and_checksums_are_of_all_clips():
+    sources = arrays()
+    for wrong in ({"names": ("a", "b")}, {"checksums": ("a",)}):
+        with pytest.raises(DataError, match="of 4 clips, expected all"):
+            Clips(sources, 6, 4, **wrong)
+    with pytest.raises(DataError, match="two clips have one name"):
+        Clips(sources, 6, 4, names=("a", "b", "a", "c"))
+
+
 @pytest.mark.parametrize("kind", ["float64", "int64", "complex128", "bool"])
 def test_numbers_that_are_no_bytes_are_refused(kind):
     frames = np.zeros((2, 6), np.uint8)

@@ -6,14 +6,16 @@ The clips are encoded here: mpeg4, every frame of one colour, or of two halves.
 import os
 import re
 import sys
+import time
 import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from ttref.datasets import hmdb51, hollywood2, ucf11, video, youtube_celebrities
-from ttref.datasets.video import Frames, Listing, decode_all, find_folder, split_folds
+from ttref.datasets import hmdb51, hollywood2, listings, ucf11, video, youtube_celebrities
+from ttref.datasets.listings import Listing, find_folder, split_folds
+from ttref.datasets.video import Frames, decode_all
 from ttref.errors import ConventionError, DataError, MissingExtraError
 
 av = pytest.importorskip("av", reason="needs PyAV (extra video)")
@@ -383,8 +385,16 @@ def test_a_clip_of_two_classes_is_refused(tmp_path):
         hmdb51.load(root)
 
 
+def test_a_long_list_takes_no_longer_than_its_lines(tmp_path):
+    lines = "".join(f"{k}.avi 0\n" for k in range(200_000))
+    start = time.process_time()
+    with pytest.raises(DataError, match="names no clip to train on, or none to test on"):
+        hmdb51.load(damaged_hmdb51(tmp_path, lambda path: path.write_text(lines)))
+    assert time.process_time() - start < 60  # hours, if each line were compared with all others
+
+
 def test_a_list_that_is_too_long_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(video, "MOST_OF_A_LIST", 10)
+    monkeypatch.setattr(listings, "MOST_OF_A_LIST", 10)
     with pytest.raises(DataError, match="has more than 10 bytes"):
         hmdb51.load(hmdb51_folder(tmp_path))
 

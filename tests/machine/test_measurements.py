@@ -151,7 +151,7 @@ def test_a_lack_of_memory_is_passed_over(tmp_path, monkeypatch):
 
 def test_without_a_file_nothing_was_measured(tmp_path):
     for path in (None, tmp_path / "machine.json", SHIPPED / "machine.json"):
-        assert read_measurements(path) == ({}, {})
+        assert read_measurements(path).as_document() == {"machines": {}, "plans": {}}
 
 
 def test_what_is_stored_is_read_again_bit_for_bit(tmp_path):
@@ -159,7 +159,8 @@ def test_what_is_stored_is_read_again_bit_for_bit(tmp_path):
     odd = MACHINE._replace(call=1 / 3e6, cache=math.inf, part=math.inf)
     store(path, machines={"cpu float32": odd})
     store(path, plans={"a": PLAN})
-    assert read_measurements(path) == ({"cpu float32": odd}, {"a": PLAN})
+    found = read_measurements(path)
+    assert (found.machines, found.plans) == ({"cpu float32": odd}, {"a": PLAN})
 
 
 def test_a_file_does_not_grow_beyond_what_is_read(tmp_path, monkeypatch):

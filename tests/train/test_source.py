@@ -119,6 +119,15 @@ def test_the_first_sample_that_is_another_is_named(tmp_path):
         train(Subset(source, [3, 1, 2]), LABELS[:3], out=tmp_path, resume=True)
 
 
+def test_fingerprints_are_of_all_samples(tmp_path):
+    class Short(Named):
+        def fingerprints(self):
+            return {"film 0": "a"}
+
+    with pytest.raises(ValueError, match=r"fingerprints.. has 1 samples, the source 5"):
+        train(Short(), LABELS, out=tmp_path)
+
+
 def test_samples_that_are_named_by_the_caller_are_not_compared(tmp_path):
     train(Named(), LABELS, out=tmp_path, epochs=1)
     source = Named()

@@ -12,13 +12,10 @@ import tarfile
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Protocol
 
 from ttref.errors import DataError
 
 DAMAGE = (tarfile.TarError, lzma.LZMAError, zlib.error, EOFError, OSError, ValueError, MemoryError)
-
-
 BLOCK = 2**16  # bytes
 
 
@@ -41,22 +38,9 @@ def read_members(
         If the archive is damaged, would unpack to more, or has a wanted name twice or for what is
         no plain file.
     """
-    seen: set[str] = set()
     try:
         with _unpack(path) as unpacked:
-            limited = Limited(unpacked, most)
-            with tarfile.open(fileobj=limited, mode="r|") as archive:
-                for member in archive:
-                    if member.size > most:
-                        raise TooLargeError(f"its member {member.name!r} has {member.size} bytes")
-                    if not is_wanted(member.name) or member.isdir():
-                        continue
-                    if member.name in seen:
-                        raise ValueError(f"it has {member.name!r} twice")
-                    seen.add(member.name)
-                    yield member.name, _read(archive, member)
-            while limited.read(BLOCK):  # to its end, where its checksum stands
-                pass
+            yield from _read_wanted(Limited(unpacked, most), is_wanted)
     except TooLargeError as error:
         raise DataError(
             f"{path} is not the official archive: {error}, expected at most {most} in all"
@@ -71,23 +55,10 @@ class TooLargeError(Exception):
     """An archive unpacks to more than it may."""
 
 
-class Readable(Protocol):
-    """A stream of bytes."""
-
-    def read(self, size: int, /) -> bytes:
-        """At most `size` bytes."""
-
-
 class Limited(io.RawIOBase):
-    """Reads a stream, and raises `TooLargeError` after so many bytes.
+    """Reads a stream, and raises `TooLargeError` after so many bytes."""
 
-    Parameters
-    ----------
-    stream : binary file
-    most : int
-    """
-
-    def __init__(self, stream: Readable, most: int) -> None:
+    def __init__(self, stream: lzma.LZMAFile | gzip.GzipFile, most: int) -> None:
         self.stream = stream
         self.most = most
         self.left = most
@@ -105,6 +76,23 @@ class Limited(io.RawIOBase):
 def _unpack(path: Path) -> lzma.LZMAFile | gzip.GzipFile:
     """The tar in an archive, as a stream."""
     return lzma.open(path) if path.suffix == ".xz" else gzip.open(path)
+
+
+def _read_wanted(stream: Limited, is_wanted: Callable[[str], bool]) -> Iterator[tuple[str, bytes]]:
+    """Yield ``(name, content)`` of the wanted members of a tar."""
+    seen: set[str] = set()
+    with tarfile.open(fileobj=stream, mode="r|") as archive:
+        for member in archive:
+            if member.size > stream.most:
+                raise TooLargeError(f"its member {member.name!r} has {member.size} bytes")
+            if not is_wanted(member.name) or member.isdir():
+                continue
+            if member.name in seen:
+                raise ValueError(f"it has {member.name!r} twice")
+            seen.add(member.name)
+            yield member.name, _read(archive, member)
+    while stream.read(BLOCK):  # to its end, where its checksum stands
+        pass
 
 
 def _read(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:

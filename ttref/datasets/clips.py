@@ -36,7 +36,8 @@ class Clips:
     Raises
     ------
     DataError
-        If a clip is an array of another dtype, whose numbers would be changed or cut.
+        If a clip is an array of another dtype, whose numbers would be changed or cut, or names are
+        not of one clip each.
     """
 
     sources: tuple[Array | Path, ...]
@@ -50,6 +51,8 @@ class Clips:
         for name, given in (("names", self.names), ("checksums", self.checksums)):
             if given and len(given) != len(self.sources):
                 raise DataError(f"{len(given)} {name} of {len(self.sources)} clips, expected all")
+        if len(set(self.names)) != len(self.names):
+            raise DataError("two clips have one name")
         for k, source in enumerate(self.sources):
             if not isinstance(source, Path) and getattr(source, "dtype", None) != np.uint8:
                 kind = getattr(source, "dtype", type(source).__name__)

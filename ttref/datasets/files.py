@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from ttref import storage
 from ttref.errors import ConventionError, DataError
 from ttref.paths import expand_home
 
@@ -71,15 +72,13 @@ def data_folder(data: str | Path | None = None) -> Path | None:
 def read_bounded(path: Path, most: int) -> bytes:
     """Read a file; raise `DataError` if it has more than `most` bytes, or cannot be read."""
     try:
-        with path.open("rb") as file:
-            content = file.read(most + 1)
+        return storage.read_bounded(path, most)
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror or error})") from None
-    if len(content) > most:
+    except ValueError as error:
         raise DataError(
-            f"{path} has more than {most} bytes, which no file of the data set has; fetch it again"
-        )
-    return content
+            f"{path} {error}, which no file of the data set has; fetch it again"
+        ) from None
 
 
 def _verify(path: Path, md5: str) -> Path:

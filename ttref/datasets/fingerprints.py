@@ -48,9 +48,7 @@ def _starts(size: int, full: bool) -> Iterator[int]:
 def read_record(path: Path) -> dict[str, Any]:
     """Read a small JSON file with a dict; an empty dict where there is none that can be read."""
     try:
-        if path.stat().st_size > MOST_BYTES:
-            return {}
-        found = json.loads(path.read_bytes())
+        found = json.loads(storage.read_bounded(path, MOST_BYTES))
     except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}

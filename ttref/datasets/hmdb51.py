@@ -4,12 +4,13 @@ The official ``hmdb51_org`` has CLASS/CLIP.avi, ``testTrainMulti_7030_splits`` h
 CLASS_test_splitK.txt with lines CLIP.avi and 1 (train), 2 (test) or 0 (neither).
 """
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 
 from ttref.datasets.fingerprints import fingerprint
-from ttref.datasets.video import Listing, find_folder, read_lines, resolve_name
+from ttref.datasets.listings import Listing, find_folder, read_lines, resolve_name
 from ttref.errors import DataError, visible
 
 CLASSES = 51
@@ -75,8 +76,8 @@ def _read_split(file: Path, folder: Path) -> list[tuple[str, int]]:
     lines = read_lines(file)
     if any(len(line) != 2 or line[1] not in ("0", "1", "2") for line in lines):
         raise DataError(f"{file} is not a split file: its lines are CLIP.avi and 0, 1 or 2")
-    names = [clip for clip, _ in lines]
-    twice = next((name for name in names if names.count(name) > 1), None)
+    counts = Counter(clip for clip, _ in lines)
+    twice = next((clip for clip, count in counts.items() if count > 1), None)
     if twice is not None:
         raise DataError(f"{file} names {visible(twice, 60)} twice; fetch the official file")
     used = [(clip, int(use)) for clip, use in lines if use != "0"]

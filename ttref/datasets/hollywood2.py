@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ttref.contracts import Array
-from ttref.datasets.video import Listing, find_folder, read_lines, resolve_name
+from ttref.datasets.listings import Listing, find_folder, read_lines, resolve_name
 from ttref.errors import DataError, visible
 
 CLASSES = (

@@ -8,7 +8,7 @@ byte of the file, and a step makes no more than one value, or copies bytes of th
 
 import pickle
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -76,8 +76,6 @@ class _Machine:
     content : bytes
     """
 
-    operations: ClassVar[dict[bytes, Callable[["_Machine"], None]]] = {}
-
     def __init__(self, content: bytes) -> None:
         self.content = content
         self.position = 0
@@ -90,7 +88,7 @@ class _Machine:
             code = self._take(1)
             if code == pickle.STOP:
                 return self._pop()
-            operation = self.operations.get(code)
+            operation = OPERATIONS.get(code)
             if operation is None:
                 raise ValueError(f"instruction {code!r}")
             operation(self)
@@ -205,53 +203,48 @@ class _Machine:
         self._take(size)
 
 
-def _operations() -> dict[bytes, Callable[[_Machine], None]]:
-    """What each instruction does, by its byte."""
-    m = pickle
-    return {
-        m.PROTO: lambda s: s.skip(1),
-        m.FRAME: lambda s: s.skip(8),
-        m.MARK: lambda s: s.stack.append(MARK),
-        m.NONE: lambda s: s.stack.append(None),
-        m.NEWTRUE: lambda s: s.stack.append(True),
-        m.NEWFALSE: lambda s: s.stack.append(False),
-        m.BININT: lambda s: s.push_integer(4, signed=True),
-        m.BININT1: lambda s: s.push_integer(1),
-        m.BININT2: lambda s: s.push_integer(2),
-        m.SHORT_BINSTRING: lambda s: s.push_bytes(1),
-        m.BINSTRING: lambda s: s.push_bytes(4),
-        m.SHORT_BINBYTES: lambda s: s.push_bytes(1),
-        m.BINBYTES: lambda s: s.push_bytes(4),
-        m.SHORT_BINUNICODE: lambda s: s.push_text(1),
-        m.BINUNICODE: lambda s: s.push_text(4),
-        m.EMPTY_TUPLE: lambda s: s.stack.append(()),
-        m.TUPLE1: lambda s: s.push_tuple(1),
-        m.TUPLE2: lambda s: s.push_tuple(2),
-        m.TUPLE3: lambda s: s.push_tuple(3),
-        m.TUPLE: lambda s: s.stack.append(tuple(s._pop_to_mark())),
-        m.EMPTY_LIST: lambda s: s.stack.append([]),
-        m.EMPTY_DICT: lambda s: s.stack.append({}),
-        m.LIST: lambda s: s.stack.append(s._pop_to_mark()),
-        m.DICT: lambda s: s.push_dict(s._pop_to_mark()),
-        m.INT: lambda s: s.stack.append(int(s._line())),
-        m.UNICODE: lambda s: s.stack.append(s._line()),
-        m.GET: lambda s: s.get(int(s._line())),
-        m.PUT: lambda s: s.put(int(s._line())),
-        m.APPEND: lambda s: s.append([s._pop()]),
-        m.APPENDS: lambda s: s.append(s._pop_to_mark()),
-        m.SETITEM: lambda s: s.set_items(list(reversed([s._pop(), s._pop()]))),
-        m.SETITEMS: lambda s: s.set_items(s._pop_to_mark()),
-        m.BINGET: lambda s: s.get(s._integer(1)),
-        m.LONG_BINGET: lambda s: s.get(s._integer(4)),
-        m.BINPUT: lambda s: s.put(s._integer(1)),
-        m.LONG_BINPUT: lambda s: s.put(s._integer(4)),
-        m.MEMOIZE: lambda s: s.put(len(s.memo)),
-        m.GLOBAL: lambda s: s.push_name(s._line(), s._line()),
-        m.INST: lambda s: s.push_name(s._line(), s._line()),
-        m.STACK_GLOBAL: lambda s: s.push_name(*reversed([s._pop(), s._pop()])),
-        m.REDUCE: lambda s: s.call(),
-        m.BUILD: lambda s: s.build(),
-    }
-
-
-_Machine.operations.update(_operations())
+# What each instruction does, by its byte.
+OPERATIONS: dict[bytes, Callable[[_Machine], None]] = {
+    pickle.PROTO: lambda s: s.skip(1),
+    pickle.FRAME: lambda s: s.skip(8),
+    pickle.MARK: lambda s: s.stack.append(MARK),
+    pickle.NONE: lambda s: s.stack.append(None),
+    pickle.NEWTRUE: lambda s: s.stack.append(True),
+    pickle.NEWFALSE: lambda s: s.stack.append(False),
+    pickle.BININT: lambda s: s.push_integer(4, signed=True),
+    pickle.BININT1: lambda s: s.push_integer(1),
+    pickle.BININT2: lambda s: s.push_integer(2),
+    pickle.SHORT_BINSTRING: lambda s: s.push_bytes(1),
+    pickle.BINSTRING: lambda s: s.push_bytes(4),
+    pickle.SHORT_BINBYTES: lambda s: s.push_bytes(1),
+    pickle.BINBYTES: lambda s: s.push_bytes(4),
+    pickle.SHORT_BINUNICODE: lambda s: s.push_text(1),
+    pickle.BINUNICODE: lambda s: s.push_text(4),
+    pickle.EMPTY_TUPLE: lambda s: s.stack.append(()),
+    pickle.TUPLE1: lambda s: s.push_tuple(1),
+    pickle.TUPLE2: lambda s: s.push_tuple(2),
+    pickle.TUPLE3: lambda s: s.push_tuple(3),
+    pickle.TUPLE: lambda s: s.stack.append(tuple(s._pop_to_mark())),
+    pickle.EMPTY_LIST: lambda s: s.stack.append([]),
+    pickle.EMPTY_DICT: lambda s: s.stack.append({}),
+    pickle.LIST: lambda s: s.stack.append(s._pop_to_mark()),
+    pickle.DICT: lambda s: s.push_dict(s._pop_to_mark()),
+    pickle.INT: lambda s: s.stack.append(int(s._line())),
+    pickle.UNICODE: lambda s: s.stack.append(s._line()),
+    pickle.GET: lambda s: s.get(int(s._line())),
+    pickle.PUT: lambda s: s.put(int(s._line())),
+    pickle.APPEND: lambda s: s.append([s._pop()]),
+    pickle.APPENDS: lambda s: s.append(s._pop_to_mark()),
+    pickle.SETITEM: lambda s: s.set_items(list(reversed([s._pop(), s._pop()]))),
+    pickle.SETITEMS: lambda s: s.set_items(s._pop_to_mark()),
+    pickle.BINGET: lambda s: s.get(s._integer(1)),
+    pickle.LONG_BINGET: lambda s: s.get(s._integer(4)),
+    pickle.BINPUT: lambda s: s.put(s._integer(1)),
+    pickle.LONG_BINPUT: lambda s: s.put(s._integer(4)),
+    pickle.MEMOIZE: lambda s: s.put(len(s.memo)),
+    pickle.GLOBAL: lambda s: s.push_name(s._line(), s._line()),
+    pickle.INST: lambda s: s.push_name(s._line(), s._line()),
+    pickle.STACK_GLOBAL: lambda s: s.push_name(*reversed([s._pop(), s._pop()])),
+    pickle.REDUCE: lambda s: s.call(),
+    pickle.BUILD: lambda s: s.build(),
+}

@@ -6,7 +6,7 @@ There is no official split; the folds are random ones of the clips, as in TT_RNN
 
 from pathlib import Path
 
-from ttref.datasets.video import Listing, find_folder, label_clips, split_folds
+from ttref.datasets.listings import Listing, find_folder, label_clips, split_folds
 
 CLASSES = (
     *("basketball", "biking", "diving", "golf_swing", "horse_riding", "soccer_juggling"),

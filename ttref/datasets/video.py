@@ -7,50 +7,21 @@ frames by their bytes. Where one of them has changed, the clip is decoded again.
 """
 
 import warnings
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ttref import storage
-from ttref.checks import check_choice
-from ttref.contracts import Array
 from ttref.datasets.clips import Clips
-from ttref.datasets.files import data_folder, read_bounded
 from ttref.datasets.fingerprints import fingerprint, read_record, write_record
-from ttref.errors import DataError, MissingExtraError, visible
-from ttref.rng import stream
+from ttref.datasets.listings import Listing
+from ttref.errors import DataError, MissingExtraError
 
 MOST_PIXELS = 2**24  # of a frame
-MOST_OF_A_LIST = 2**22  # bytes
-LONGEST_NAME = 255  # bytes
 SHOWN = 3  # names in a warning
-
-
-class Listing(NamedTuple):
-    """The clips of a data set, and how they are split."""
-
-    root: Path  # the folder that has all of them
-    paths: tuple[Path, ...]
-    targets: Array  # labels, (clips,), or 0 and 1, (clips, classes)
-    classes: tuple[str, ...]
-    train: Array  # numbers of clips
-    test: Array
-
-    @property
-    def multilabel(self) -> bool:
-        """Whether a clip may be of several classes."""
-        return self.targets.ndim == 2
-
-
-class LabelledClips(NamedTuple):
-    """Paths of clips with their labels."""
-
-    paths: tuple[Path, ...]
-    labels: Array  # numbers of classes, (clips,)
 
 
 @dataclass(frozen=True)
@@ -69,93 +40,6 @@ class Frames:
 
     def __str__(self) -> str:
         return f"{self.height}x{self.width}-first{self.most}-every{self.every}"
-
-
-def find_folder(dataset: str, official: str, layout: str, data: str | Path | None = None) -> Path:
-    """Find the folder of an official distribution: DIR, or the folder `official` in it.
-
-    Parameters
-    ----------
-    dataset : str
-        For messages.
-    official : str
-        Name of the folder that the distribution unpacks into.
-    layout : str
-        A pattern of files that must be there, ``"*/*.avi"``.
-    data : str or Path, optional
-        DIR; by default the environment variable ``TTREF_DATA``.
-
-    Returns
-    -------
-    Path
-
-    Raises
-    ------
-    DataError
-        If no DIR is given, or there is no such file in it.
-    """
-    root = data_folder(data)
-    if root is None:
-        raise DataError(f"{dataset}: name the folder that has {official} in --data or TTREF_DATA")
-    for path in (root / official, root):
-        if next(path.glob(layout), None):
-            return path
-    raise DataError(
-        f"{dataset}: no files {layout} in {root / official} nor in {root}; name the folder "
-        "of the unpacked official distribution"
-    )
-
-
-def split_folds(clips: int, fold: int, seed: int, folds: int = 5) -> tuple[Array, Array]:
-    """Cut the clips into random parts of near-equal size, one of which is the test set.
-
-    Parameters
-    ----------
-    clips : int
-        How many there are.
-    fold : int
-        Which part is the test set, from 0.
-    seed : int
-        Of the partition.
-    folds : int
-        How many parts there are.
-
-    Returns
-    -------
-    train, test : arrays of int
-        Numbers of clips, in ascending order.
-
-    Raises
-    ------
-    ConventionError
-        If there is no such part.
-    """
-    check_choice("fold", fold, range(folds))
-    parts = np.array_split(stream(seed, "folds").permutation(clips), folds)
-    others = parts[:fold] + parts[fold + 1 :]
-    return np.sort(np.concatenate(others)), np.sort(parts[fold])
-
-
-def label_clips(dataset: str, files: Mapping[str, Sequence[Path]]) -> LabelledClips:
-    """Label the files of each class with the number of the class.
-
-    Parameters
-    ----------
-    dataset : str
-        For messages.
-    files : mapping from class to the paths of its clips
-
-    Raises
-    ------
-    DataError
-        If a class has no clip.
-    """
-    for name, clips in files.items():
-        if not clips:
-            raise DataError(f"{dataset}: class {name} has no clip; the distribution is incomplete")
-    paths = tuple(path for clips in files.values() for path in clips)
-    labels = np.repeat(np.arange(len(files)), [len(clips) for clips in files.values()])
-    return LabelledClips(paths, labels)
 
 
 def decode_all(
@@ -212,7 +96,7 @@ def decode_all(
         record = _decode_unless_known(path, file, frames, full)
         files.append(file)
         names.append(name.as_posix())
-        checksums.append(record["sha256"])
+        checksums.append(str(record["frames"]["all"]))
         if record["damage"]:
             short.append(f"{name} ({record['damage']})")
     if short:
@@ -234,27 +118,20 @@ def _decode_unless_known(path: Path, file: Path, frames: Frames, full: bool) -> 
     """Decode a clip, unless its frames are there; the record of both."""
     beside = file.with_suffix(".json")
     kind = "all" if full else "sample"
-    video = _describe(path, full)
     record = read_record(beside)
-    if _is_record(record) and record["video"].get(kind) == video and file.is_file():
+    if _is_record(record) and record["video"].get(kind) == _describe(path, full) and file.is_file():
         if record["frames"].get(kind) == list(fingerprint(file, full)):
             return record
+    video = {"sample": _describe(path, False), "all": _describe(path, True)}
     decoded = decode(path, file, frames)
-    record = {
-        "video": {"sample": _describe(path, False), "all": _describe(path, True)},
-        "frames": {
-            "sample": list(fingerprint(file)),
-            "all": list(fingerprint(file, full=True)),
-        },
-        "sha256": fingerprint(file, full=True).checksum,
-        "damage": decoded.damage,
-    }
+    of_frames = {"sample": list(fingerprint(file)), "all": list(fingerprint(file, full=True))}
+    record = {"video": video, "frames": of_frames, "damage": decoded.damage}
     write_record(beside, record)
     return record
 
 
 def _is_record(record: dict[str, Any]) -> bool:
-    kinds = {"video": dict, "frames": dict, "sha256": str, "damage": str}
+    kinds = {"video": dict, "frames": dict, "damage": str}
     return all(isinstance(record.get(name), kind) for name, kind in kinds.items())
 
 
@@ -317,39 +194,3 @@ def decode(path: Path, target: Path, frames: Frames) -> Decoded:
     except (av.FFmpegError, IndexError, ValueError) as error:
         raise DataError(f"{path} cannot be decoded ({error}); fetch the clip again") from None
     return Decoded(kept, read, corrupt, stated)
-
-
-def resolve_name(folder: Path, name: str, source: str) -> Path:
-    """The path of a name that a list has, inside of a folder.
-
-    Parameters
-    ----------
-    folder : Path
-    name : str
-    source : str
-        Where the name stands, for the message.
-
-    Raises
-    ------
-    DataError
-        If the name leads out of the folder, or no file can have it.
-    """
-    parts = PurePosixPath(name.replace("\\", "/")).parts
-    is_plain = name.isprintable() and len(name.encode()) <= LONGEST_NAME
-    if not is_plain or not parts or ".." in parts or parts[0] == "/":
-        raise DataError(f"{source} names {visible(name, 60)!r}, which is no file in {folder}")
-    return folder / name
-
-
-def read_lines(path: Path) -> list[list[str]]:
-    """The words of each line of a list of clips that has any.
-
-    Raises
-    ------
-    DataError
-        If the file is missing, or larger than any such list.
-    """
-    if not path.is_file():
-        raise DataError(f"{path} is missing; the data set has its lists there")
-    text = read_bounded(path, MOST_OF_A_LIST).decode(errors="replace")
-    return [line.split() for line in text.splitlines() if line.strip()]

@@ -7,7 +7,7 @@ official split; the folds are random ones of the clips, as in TT_RNN.
 import re
 from pathlib import Path
 
-from ttref.datasets.video import Listing, find_folder, label_clips, split_folds
+from ttref.datasets.listings import Listing, find_folder, label_clips, split_folds
 from ttref.errors import DataError
 
 NAME = re.compile(r"\d+_\d+_\d+_(\w+)\.avi")

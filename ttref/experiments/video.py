@@ -16,8 +16,9 @@ from typing import Annotated
 
 from ttref.arrays import to_numpy
 from ttref.datasets import hmdb51, hollywood2, ucf11, video, youtube_celebrities
+from ttref.datasets.listings import Listing
 from ttref.datasets.samples import Samples
-from ttref.datasets.video import Frames, Listing
+from ttref.datasets.video import Frames
 from ttref.experiments.cells import DROPOUT, cell_option, folder_name, recurrent, row_name
 from ttref.experiments.metrics import mean_average_precision
 from ttref.experiments.options import DATA, DENSE, Option, Options

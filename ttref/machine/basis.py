@@ -6,14 +6,12 @@ threads take more parts each. A `Kind` carries the name of the basis under which
 that decisions of several bases are remembered side by side.
 """
 
-import hashlib
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import NamedTuple
 
-from ttref.machine.measurements import Measurements, as_document
+from ttref.machine.measurements import Measurements
 
 NO_BASIS = ""
 
@@ -26,12 +24,11 @@ class Basis(NamedTuple):
 
     def name(self) -> str:
         """A checksum of the measurements, and the number of threads."""
-        return f"{checksum(self.measurements)}, {self.threads} threads"
+        return f"{self.measurements.checksum}, {self.threads} threads"
 
 
 _kept: ContextVar[str] = ContextVar("kept", default=NO_BASIS)
 _known: dict[str, Basis] = {}  # by name; all that this process has kept
-_checksums: list[tuple[Measurements, str]] = []  # of the measurements that were asked for last
 
 
 @contextmanager
@@ -59,14 +56,3 @@ def kept() -> Basis | None:
 def find(name: str) -> Basis | None:
     """The basis of that name; None for the empty name."""
     return _known.get(name)
-
-
-def checksum(measurements: Measurements) -> str:
-    """A SHA-256 of all numbers of the measurements."""
-    for known, found in _checksums:
-        if known is measurements:
-            return found
-    text = json.dumps(as_document(measurements), sort_keys=True)
-    found = hashlib.sha256(text.encode()).hexdigest()
-    _checksums[:] = [(measurements, found)]
-    return found

@@ -6,13 +6,15 @@ does not pass is left out, and a process warns once of each file. Several proces
 once: each holds the file's lock while it reads, merges and replaces.
 """
 
+import hashlib
 import json
 import math
 import os
 import stat
 import warnings
 from collections.abc import Callable, Mapping
-from functools import cache
+from dataclasses import dataclass
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
@@ -64,11 +66,23 @@ class StoredPlan(NamedTuple):
     parts: int
 
 
-class Measurements(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Measurements:
     """What a file of `ttref bench` holds."""
 
     machines: dict[str, Machine]  # by kind: ``"cpu float32"``
     plans: dict[str, StoredPlan]  # of TT layers, by `ttref.fast.tt_plan.plan.plan_key`
+
+    def as_document(self) -> dict[str, Any]:
+        """The measurements in JSON types, as a file has them."""
+        machines = {kind: machine._asdict() for kind, machine in self.machines.items()}
+        return {"machines": machines, "plans": self.plans}
+
+    @cached_property
+    def checksum(self) -> str:
+        """A SHA-256 of all their numbers."""
+        text = json.dumps(self.as_document(), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
 
 
 def user_file() -> Path | None:
@@ -143,17 +157,11 @@ def write(path: Path, measurements: Measurements) -> None:
     OSError
         If it cannot be written.
     """
-    text = json.dumps(as_document(measurements)) + "\n"
+    text = json.dumps(measurements.as_document()) + "\n"
     if len(text) > MOST_BYTES:
         raise DataError(f"{path} would have more than {MOST_BYTES} bytes; delete it")
     with storage.atomic_write(path) as file:
         file.write(text.encode())
-
-
-def as_document(measurements: Measurements) -> dict[str, Any]:
-    """The measurements in JSON types, as a file has them."""
-    machines = {kind: machine._asdict() for kind, machine in measurements.machines.items()}
-    return {"machines": machines, "plans": measurements.plans}
 
 
 def _read(path: Path, complain: Complain) -> Measurements:
@@ -180,11 +188,7 @@ def _read_text(path: Path) -> bytes:
     """The contents of a regular file; raise `ValueError` if it is another, or a large one."""
     if not stat.S_ISREG(path.stat().st_mode):
         raise ValueError("is not a file")
-    with path.open("rb") as file:
-        text = file.read(MOST_BYTES + 1)
-    if len(text) > MOST_BYTES:
-        raise ValueError(f"has more than {MOST_BYTES} bytes")
-    return text
+    return storage.read_bounded(path, MOST_BYTES)
 
 
 def _read_section(

@@ -158,20 +158,31 @@ def fit(
     )
     training.callbacks.check(graph)
     training.check(params)
+    start = training.start(params, stream(seed, "shuffle and dropout"))
     folder = RunFolder(out, training, params, seed, identity)
     with folder.occupy(resume):
-        start = training.start(params, stream(seed, "shuffle and dropout"))
         state = folder.resume(start, exact) or start
-        _check_not_beyond(epochs, state, folder)
-        if state.epoch:
-            folder.save_history(state)
-        # Train.
-        keep_freed_memory()
-        one_by_one = Stepper(training, state.params)
-        stepper = GraphStepper(one_by_one, state) if graph else one_by_one
-        with folder.keep_basis():
-            _train_epochs(stepper, state, epochs, folder, progress)
+        _train(training, state, epochs, folder, graph, progress)
     return make_history(training, state)
+
+
+def _train(
+    training: Training,
+    state: TrainingState,
+    epochs: int,
+    folder: RunFolder,
+    graph: bool,
+    progress: bool,
+) -> None:
+    """Bring a new or a resumed run to its end, in its folder."""
+    _check_not_beyond(epochs, state, folder)
+    if state.epoch:
+        folder.save_history(state)
+    keep_freed_memory()
+    one_by_one = Stepper(training, state.params)
+    stepper = GraphStepper(one_by_one, state) if graph else one_by_one
+    with folder.keep_basis():
+        _train_epochs(stepper, state, epochs, folder, progress)
 
 
 def _check_flags(flags: Mapping[str, bool], has_folder: bool) -> None:

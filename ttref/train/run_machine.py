@@ -64,7 +64,7 @@ class RunMachine:
         """What a checkpoint holds."""
         return {
             "threads": self.basis.threads,
-            "measurements": basis.checksum(self.basis.measurements),
+            "measurements": self.basis.measurements.checksum,
             "environments": self.environments,
         }
 
@@ -103,7 +103,7 @@ class RunMachine:
         # How work is cut.
         file = path.parent / MEASUREMENTS
         measurements = read_quietly(file)
-        if basis.checksum(measurements) != name:
+        if measurements.checksum != name:
             changes.append(f"{file} is not the run's, so work is cut by this machine's costs")
             measurements = self.basis.measurements
         self.basis = Basis(threads, measurements)

@@ -89,9 +89,17 @@ def fingerprints(source: Source) -> dict[str, str]:
     """The checksum of each sample, by its name; empty for a source without `fingerprints`.
 
     `fit` compares them where a run is resumed, and names the first sample that is another.
+
+    Raises
+    ------
+    DataError
+        If they are not as many as the samples.
     """
     own = getattr(source, "fingerprints", None)
-    return {} if own is None else dict(own())
+    found = {} if own is None else dict(own())
+    if found and len(found) != len(source):
+        raise DataError(f"fingerprints() has {len(found)} samples, the source {len(source)}")
+    return found
 
 
 @dataclass(frozen=True, eq=False)

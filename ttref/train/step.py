@@ -82,9 +82,8 @@ class Stepper:
         """What to raise; `rng` is as it was before the step."""
         training = self.training
         operator = get_loss(training.loss)
-        cause = find_cause(training.model, state.params, batch, operator, rng)
-        cause = (
-            cause or "the outputs and gradients of all layers are finite, the penalty (l2) is not"
+        cause = find_cause(training.model, state.params, batch, operator, rng) or (
+            "the outputs and gradients of all layers are finite, the penalty (l2) is not"
         )
         is_loss = not math.isfinite(loss)
         what = f"the loss is {float(loss)}" if is_loss else "the gradient is not finite"
