@@ -4,6 +4,8 @@ Each option of each class is given values that are not what it expects. None is 
 and no error is one of NumPy's or Python's own.
 """
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 
@@ -30,6 +32,7 @@ from ttref.layers import (
     TTConv2d,
     TTDense,
 )
+from ttref.ops import l2
 from ttref.optim import EMA, SGD, Adam
 from ttref.train import EarlyStopping
 
@@ -75,24 +78,25 @@ NO_COUNTS = [2.5, -1, float("inf"), np.array(4.0), np.float64(2.0)]
 HUGE = 10**30
 
 
-def use(made):
+def use(made, dtype="float32"):
     """Make use of the options: the parameters, a step in training, the rate of a step."""
     if isinstance(made, Layer):
         shape = (2, 3, 4) if isinstance(made, Recurrent | TTConv1d) else (2, 4, 4, 4)
         shape = (2, 4) if isinstance(made, Dense | TTDense | BatchNorm) else shape
-        x = np.ones(shape, "float32")
-        return made.forward(made.init(0), x, train=True, rng=np.random.default_rng(0))[0]
+        x = np.ones(shape, dtype)
+        params = made.init(0, dtype)
+        return made.forward(params, x, train=True, rng=np.random.default_rng(0))[0]
     if isinstance(made, SGD | Adam):
-        params = {"w": np.ones(3, "float32")}
+        params = {"w": np.ones(3, dtype)}
         return made.step(params, params, made.init(params))[0]["w"]
     return made(5) if callable(made) else made
 
 
-def answer(made, options):
+def answer(made, options, dtype="float32"):
     """What comes of it, or the error, which has one line and is one of ttref's."""
     try:
         with np.errstate(over="ignore"):
-            return use(made(**options))
+            return use(made(**options), dtype)
     except TTRefError as error:
         assert "\n" not in str(error)
         return error
@@ -155,3 +159,25 @@ def test_the_variance_of_a_long_train_is_that_of_its_definition():
 def test_the_norm_of_a_long_orthogonal_start_is_refused_where_one_core_cannot_hold_it():
     with pytest.raises(TTRefError, match=r"the norm of the matrix is about 2\^1940"):
         tt.orthogonal([2] * 1100, [2] * 1100, 3, 0)
+
+
+FRACTIONS = [param for param in OPTIONS if isinstance(param.values[1][param.values[2]], float)]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("made", "options", "name"), FRACTIONS)
+def test_a_fraction_is_the_float_that_it_is_nearest_to(made, options, name, dtype):
+    exactly = {name: Fraction(options[name])}
+    expected = answer(made, options, dtype)
+    found = answer(made, options | exactly, dtype)
+    assert not isinstance(found, TTRefError)
+    assert np.array_equal(found, expected) or found == expected
+    assert getattr(found, "dtype", None) == getattr(expected, "dtype", None)
+
+
+def test_a_fraction_stays_one_where_the_arrays_are_exact():
+    params = {"w": np.array([Fraction(1, 3), Fraction(2)], object)}
+    step = SGD(Fraction(1, 7), Fraction(1, 2), weight_decay=Fraction(1, 5))
+    found, _ = step.step(params, params, step.init(params))
+    assert found["w"].tolist() == [w - w * Fraction(6, 5) / 7 for w in params["w"]]
+    assert l2.forward(params, {"w": Fraction(1, 7)})[0] == (Fraction(1, 9) + 4) / 7

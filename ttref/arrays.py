@@ -5,7 +5,7 @@ array_api_strict, torch and JAX arrays, and on NumPy object arrays of exact numb
 """
 
 import importlib.util
-from numbers import Number
+from numbers import Number, Rational
 from typing import Any
 
 import array_api_compat.numpy
@@ -145,3 +145,19 @@ def is_number(value: Any) -> bool:
 def plain(value: Any) -> Any:
     """A NumPy scalar as the Python number, which takes on the dtype of the array that it meets."""
     return value.item() if isinstance(value, np.generic) else value
+
+
+def number_for(x: Array, value: Any) -> Any:
+    """A number that is to meet the entries of `x`: a fraction is one only for exact entries.
+
+    Examples
+    --------
+    >>> from fractions import Fraction
+    >>> number_for(np.ones(2), Fraction(1, 4))
+    0.25
+    >>> number_for(np.array([Fraction(1, 3)], object), Fraction(1, 4))
+    Fraction(1, 4)
+    """
+    if isinstance(value, int | float) or not isinstance(value, Rational) or holds_objects(x):
+        return value
+    return float(value)

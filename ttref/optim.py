@@ -15,13 +15,14 @@ and Adam's `eps` is added after the bias correction of the second moment's root.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from array_api_compat import is_array_api_obj
 
 from ttref import tree
-from ttref.arrays import is_floating, namespace, plain
+from ttref.arrays import is_floating, namespace, number_for, plain
 from ttref.checks import (
     check_finite_not_negative,
     check_finite_positive,
@@ -39,6 +40,8 @@ from ttref.machine.blocks import update_in_blocks, worth_cutting
 
 Rates: TypeAlias = Sequence[float] | Array
 """What `rates` gives, or a vector of the same numbers."""
+
+Rule = TypeVar("Rule", "SGD", "Adam", "EMA")
 
 
 @dataclass(frozen=True)
@@ -114,22 +117,23 @@ class SGD:
         p : array, shape (P,)
         state : dict
         """
+        form = _form_for(p, self)
         velocity = state["velocity"]
         if cuda_kernels.on_cupy(p):
-            rates = _on_device(rates, self, state, p)
-            if self.momentum:
-                settings = (self.weight_decay, self.momentum, self.nesterov)
+            rates = _on_device(rates, form, state, p)
+            if form.momentum:
+                settings = (form.weight_decay, form.momentum, form.nesterov)
                 cuda_kernels.kernel("momentum")(g, rates, *settings, p, velocity)
             else:
-                cuda_kernels.kernel("descend")(g, rates, self.weight_decay, p)
+                cuda_kernels.kernel("descend")(g, rates, form.weight_decay, p)
         else:
-            rates = self.rates(state["step"]) if rates is None else rates
-            p, velocity = _in_blocks(self._advance, rates, p, velocity, g)
+            rates = form.rates(state["step"]) if rates is None else rates
+            p, velocity = _in_blocks(form._advance, rates, p, velocity, g)
         return p, {"step": state["step"] + 1, "velocity": velocity}
 
     def _advance(self, rates: Rates, p: Array, velocity: Array, g: Array) -> tuple[Array, Array]:
         """One step in place; `velocity` is None without momentum."""
-        lr = rates[0]
+        lr = number_for(p, rates[0])
         if self.weight_decay:
             g += self.weight_decay * p
         if self.momentum:
@@ -205,15 +209,16 @@ class Adam:
 
         `rates`, if given, has shape (2,).
         """
+        form = _form_for(p, self)
         m = state["m"]
         v = state["v"]
         if cuda_kernels.on_cupy(p):
-            settings = (self.weight_decay, 1 - self.beta1, self.beta2, 1 - self.beta2)
-            rates = _on_device(rates, self, state, p)
+            settings = (form.weight_decay, 1 - form.beta1, form.beta2, 1 - form.beta2)
+            rates = _on_device(rates, form, state, p)
             cuda_kernels.kernel("adam")(g, rates, *settings, p, m, v)
         else:
-            rates = self.rates(state["step"]) if rates is None else rates
-            p, m, v = _in_blocks(self._advance, rates, p, m, v, g)
+            rates = form.rates(state["step"]) if rates is None else rates
+            p, m, v = _in_blocks(form._advance, rates, p, m, v, g)
         return p, {"step": state["step"] + 1, "m": m, "v": v}
 
     def _advance(
@@ -262,10 +267,11 @@ class EMA:
 
     def advance(self, average: Array, p: Array) -> Array:
         """`update` of the vector `average`, shape (P,), which it may overwrite."""
+        form = _form_for(p, self)
         if cuda_kernels.on_cupy(p):
-            cuda_kernels.kernel("average")(p, self.decay, 1 - self.decay, average)
+            cuda_kernels.kernel("average")(p, form.decay, 1 - form.decay, average)
             return average
-        return _in_blocks(self._advance, None, average, p)[0]
+        return _in_blocks(form._advance, None, average, p)[0]
 
     def _advance(self, rates: None, average: Array, p: Array) -> tuple[Array]:
         average *= self.decay
@@ -308,7 +314,8 @@ def clipping(g: Array, max_norm: float) -> tuple[Array, Array | int]:
     norm = xp.sqrt(xp.sum(g * g))
     if max_norm > float(xp.finfo(norm.dtype).max):
         return norm, 1
-    return norm, plain(max_norm) / xp.maximum(norm, plain(max_norm))
+    most = number_for(norm, plain(max_norm))
+    return norm, most / xp.maximum(norm, most)
 
 
 def ravel_gradients(grads: Tree, params: Tree) -> Array:
@@ -387,6 +394,14 @@ def _in_blocks(
         return update(rates, p, *vectors)
     update_in_blocks(partial(update, rates), p, *vectors)
     return p, *vectors[:-1]
+
+
+def _form_for(p: Array, optimizer: Rule) -> Rule:
+    """The optimiser whose numbers meet the entries of `p`: fractions are floats for floats."""
+    if not any(isinstance(value, Fraction) for value in vars(optimizer).values()):
+        return optimizer
+    numbers = {name: number_for(p, value) for name, value in vars(optimizer).items()}
+    return type(optimizer)(**numbers)
 
 
 def _make_plain(

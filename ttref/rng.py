@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from array_api_compat import device
 
-from ttref.arrays import namespace, numpy_namespace
+from ttref.arrays import namespace, number_for, numpy_namespace
 from ttref.contracts import Array, Dtype, Namespace
 from ttref.errors import ConventionError, DtypeError
 
@@ -99,5 +99,6 @@ def keep_mask(rng: RNG, shape: tuple[int, ...], rate: float, like: Array) -> Arr
     mask : array of that shape
     """
     xp = namespace(like)
+    rate = number_for(like, rate)
     keep = xp.asarray(rng.random(shape) >= rate, dtype=like.dtype, device=device(like))
     return keep * (1 / (1 - rate))

@@ -1,5 +1,8 @@
 """What `fit` takes as data: sequences, padding, weights of classes, integers, a held-out share."""
 
+from dataclasses import dataclass
+from fractions import Fraction
+
 import numpy as np
 import pytest
 
@@ -13,6 +16,7 @@ from ttref.layers import (
     Bidirectional,
     Dense,
     Flatten,
+    Layer,
     Sequential,
     TimeDistributed,
     sequence_mask,
@@ -92,6 +96,47 @@ def test_weights_of_steps_are_numbers_of_copies():
     assert abs(once["loss"] - loss) < 1e-14
     twice = evaluate(net, params, (x, labels, np.full(10, 3)))
     assert abs(twice["loss"] - evaluate(net, params, (x, labels))["loss"]) < 1e-14
+
+
+@dataclass(frozen=True)
+class Unfold(Layer):
+    """Sequences (B, 5, 3) of vectors (B, 15): a layer of one's own that makes the axis of time."""
+
+    def forward(self, params, x, train=False, rng=None):
+        return x.reshape(-1, 5, 3), None
+
+    def backward(self, dy, cache, input_gradient=True):
+        return {}, dy.reshape(-1, 15)
+
+    def out_shape(self, in_shape):
+        return (5, 3)
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_padding_that_a_layer_inside_finds_needs_weights_of_the_steps(nested):
+    x, labels, mask = steps()
+    whole = step_net(0.0)
+    net = Sequential([Unfold(), *whole.layers])
+    params = ({}, *whole.init(0, "float64"))
+    if nested:
+        net = Sequential([Sequential([Unfold(), *whole.layers[:2]]), whole.layers[2]])
+        params = (params[:3], params[3])
+    vectors = x.reshape(10, 15)
+    for data in [(vectors, labels), (vectors, labels, np.ones(10))]:
+        with pytest.raises(ConventionError, match=r"give the weights of the steps, \(B, T\)"):
+            fit(net, params, data, SGD(0.1), 1, **OPTIONS)
+        with pytest.raises(ConventionError, match=r"give the weights of the steps, \(B, T\)"):
+            evaluate(net, params, data)
+    weights = mask / 1
+    found = evaluate(net, params, (vectors, labels, weights))
+    assert found == evaluate(whole, whole.init(0, "float64"), (x, labels))
+
+
+def test_padding_inside_that_ends_before_the_output_needs_no_weights():
+    x, labels, _ = steps()
+    net = Sequential([Unfold(), GRU(3, 4, mask_value=0.0), Dense(4, 2)])
+    assert not net.hides_padding
+    fit(net, net.init(0, "float64"), (x.reshape(10, 15), labels[:, -1] % 2), SGD(0.1), 1, **OPTIONS)
 
 
 def test_a_batch_of_padding_only_takes_no_step():
@@ -244,6 +289,8 @@ def test_integers_are_scaled_in_fit_evaluate_and_predict_alike(tmp_path):
     found = fit(net, params, (pixels, labels), SGD(0.1), 2, scale=scale, out=tmp_path, **train)
     expected = fit(net, params, (floats, labels), SGD(0.1), 2, **train)
     assert same(found.params, expected.params)
+    exactly = {**train, "validation": Fraction(1, 4), "scale": Fraction(1, 256)}
+    assert same(fit(net, params, (pixels, labels), SGD(0.1), 2, **exactly).params, expected.params)
     assert (found.scale, expected.scale) == (scale, None)
     assert found["val_loss"].tolist() == expected["val_loss"].tolist()
     scores = evaluate(net, found.params, (pixels, labels), scale=found.scale)

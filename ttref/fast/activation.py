@@ -4,7 +4,7 @@ Other arrays, and activations that already take one launch, go to the reference.
 """
 
 from ttref import border, ops
-from ttref.arrays import check_shape
+from ttref.arrays import check_shape, number_for
 from ttref.contracts import Array, Params
 from ttref.machine import cuda_kernels
 
@@ -16,6 +16,7 @@ def forward(
     """Compute what `ttref.ops.activation.forward` does."""
     if not cuda_kernels.on_cupy(x) or kind not in cuda_kernels.FORWARD:
         return ops.activation.forward(params, x, kind, alpha)
+    alpha = number_for(x, alpha)
     y = cuda_kernels.kernel(f"{kind}_forward")(x, alpha or 0)
     return y, ops.activation.Cache(kind, alpha, x, y)
 

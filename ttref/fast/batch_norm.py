@@ -21,7 +21,7 @@ from typing import TypeVar
 import numpy as np
 
 from ttref import border
-from ttref.arrays import check_shape
+from ttref.arrays import check_shape, number_for
 from ttref.contracts import Array, Params
 from ttref.machine.blocks import in_blocks, is_fast
 from ttref.machine.process import own_blas_threads
@@ -47,7 +47,7 @@ def forward(params: Params, x: Array, epsilon: float) -> tuple[Array, batch_norm
     else:
         mean = params["mean"]
         var = params["var"]
-    deviation = np.sqrt(var + epsilon)
+    deviation = np.sqrt(var + number_for(x, epsilon))
 
     # y = factor (x - mean) + offset
     scale = params.get("scale")

@@ -175,6 +175,11 @@ class Layer:
         """The number that fills the steps of x that are padding; None if nothing says so."""
         return None
 
+    @property
+    def hides_padding(self) -> bool:
+        """Whether steps of y can be padding that cannot be told from x: a layer inside found it."""
+        return False
+
     def out_mask(self, mask: Array) -> Array | None:
         """Which steps of y are padding (False), given which steps of x are; None without steps.
 

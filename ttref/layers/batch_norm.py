@@ -7,7 +7,7 @@ import numpy as np
 
 from ttref import contracts, fast, tree
 from ttref import functions as F
-from ttref.arrays import check_shape, plain
+from ttref.arrays import check_shape, number_for, plain
 from ttref.checks import check_count, check_flag, check_number, check_rate
 from ttref.contracts import Array, Shape, Tree
 from ttref.errors import ShapeError
@@ -127,7 +127,8 @@ class BatchNorm(Layer):
         # In training, by the batch, whose statistics go into the averages.
         y, norm = fast.batch_norm.forward(learned, x, self.epsilon)
         seen = {"mean": norm.mean, "var": norm.var, "weight": 1}
-        updated = {k: s + (1 - self.decay) * (seen[k] - s) for k, s in statistics.items()}
+        share = 1 - number_for(x, self.decay)
+        updated = {k: s + share * (seen[k] - s) for k, s in statistics.items()}
         return y, Cache(norm, statistics, updated)
 
     def backward(

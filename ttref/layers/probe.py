@@ -94,6 +94,10 @@ class Probe(Layer):
     def padding_value(self) -> float | None:
         return self.layer.padding_value
 
+    @property
+    def hides_padding(self) -> bool:
+        return self.layer.hides_padding
+
 
 def put_probes(model: Layer, place: str = "") -> Layer:
     """The same network with a `Probe` in the place of each layer; `place` is where it stands."""

@@ -204,9 +204,20 @@ class Sequential(Layer):
     def padding_value(self) -> float | None:
         return self._padding_values.get(0)
 
+    @property
+    def hides_padding(self) -> bool:
+        found = {k for k in self._padding_values if k > 0}  # in what another layer made
+        found |= {k + 1 for k, layer in enumerate(self.layers) if layer.hides_padding}
+        step = np.ones((1, 1), bool)
+        return any(self._pass_on(step, self.layers[k:]) is not None for k in found)
+
     def out_mask(self, mask: Array) -> Array | None:
+        return self._pass_on(mask, self.layers)
+
+    def _pass_on(self, mask: Array, layers: Sequence[Layer]) -> Array | None:
+        """The mask after these layers."""
         found: Array | None = mask
-        for layer in self.layers:
+        for layer in layers:
             if found is not None:
                 found = layer.out_mask(found)
         return found

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from ttref import border
 from ttref import functions as F
-from ttref.arrays import check_shape
+from ttref.arrays import check_shape, number_for
 from ttref.checks import check_choice
 from ttref.contracts import Array, Params
 
@@ -75,6 +75,7 @@ def forward(params: Params, x: Array, kind: str, alpha: Any = None) -> tuple[Arr
     check_choice("activation", kind, FORWARD)
     if kind not in HOLOMORPHIC and hasattr(x, "dtype"):
         border.check_real("x", x, kind)
+    alpha = number_for(x, alpha)
     y = FORWARD[kind](x, alpha)
     return y, Cache(kind, alpha, x, y)
 

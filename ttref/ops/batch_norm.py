@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from ttref import border
 from ttref import functions as F
-from ttref.arrays import check_shape, describe, is_number, namespace
+from ttref.arrays import check_shape, describe, is_number, namespace, number_for
 from ttref.contracts import Array, Params
 from ttref.errors import ConventionError, ShapeError
 
@@ -63,7 +63,7 @@ def forward(params: Params, x: Array, epsilon: Any) -> tuple[Array, Cache]:
     mean = _mean(x) if of_batch else params["mean"]
     centred = x - mean
     var = _mean(centred * centred) if of_batch else params["var"]
-    deviation = F.sqrt(var + epsilon)
+    deviation = F.sqrt(var + number_for(x, epsilon))
     scale = params.get("scale")
     y = centred / deviation
     if scale is not None:

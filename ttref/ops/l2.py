@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from ttref import border, tree
-from ttref.arrays import describe, namespace
+from ttref.arrays import describe, namespace, number_for
 from ttref.contracts import Array, Tree
 from ttref.errors import ConventionError
 
@@ -49,7 +49,7 @@ def forward(params: Tree, rates: Mapping[str, Any]) -> tuple[Array, Cache]:
             if leaf in rate_of:
                 raise ConventionError(f"l2 covers parameter {leaf!r} twice")
             border.check_real(leaf, leaves[leaf], "the penalty")
-            rate_of[leaf] = rate
+            rate_of[leaf] = number_for(leaves[leaf], rate)
     terms = [r * namespace(leaves[p]).sum(leaves[p] * leaves[p]) for p, r in rate_of.items()]
     penalty = sum(terms[1:], start=terms[0]) if terms else 0
     return penalty, Cache(params, rate_of)

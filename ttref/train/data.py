@@ -14,7 +14,6 @@ from ttref.arrays import (
     holds_objects,
     is_floating,
     namespace,
-    plain,
     to_numpy,
 )
 from ttref.checks import check_number
@@ -172,11 +171,13 @@ def prepare_data(
     x, target, weight = as_parts(data)
     like = find_like(params, x)
     x, shape = _prepare_samples(model, params, x, like, scale)
-    scaling = None if scale is None else Scaling(plain(scale), like.dtype)
+    scaling = None if scale is None else Scaling(float(scale), like.dtype)
     # Padding does not count.
     sizes = model.out_shape(shape[1:]) or ()
     known = (shape[0], *[size for size in sizes if size is not None])  # all, as those of x are
     padded = None
+    if len(known) == 3:
+        _check_padding_is_known(model, weight)
     if len(known) == 3 and isinstance(x, Reader):
         padded = model
     elif len(known) == 3:
@@ -191,6 +192,16 @@ def prepare_data(
         _check_own_target(target, weight, known)
     target, weight = _convert(loss, target, weight, like, known)
     return Data(x, target, weight, scaling, padded)
+
+
+def _check_padding_is_known(model: Layer, weight: Array | None) -> None:
+    """Raise if padding would count in a loss over steps, for nothing tells where it is."""
+    if model.hides_padding and (weight is None or weight.ndim < 2):
+        raise ConventionError(
+            f"{model} finds padding in what one of its layers makes, so x does not tell which "
+            "steps of the output are padding; give the weights of the steps, (B, T), with 0 in "
+            "padding, as sample_weight"
+        )
 
 
 def as_parts(data: Any) -> tuple[Any, Array, Array | None]:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from ttref import tree
-from ttref.arrays import check_numeric, namespace, plain
+from ttref.arrays import check_numeric, namespace
 from ttref.checks import check_count
 from ttref.contracts import Array, Loss, Source, Tree
 from ttref.layers import Layer
@@ -115,7 +115,7 @@ def predict(
     if not isinstance(x, Source) and leaves:
         x = check_numeric("x", x)
         check_samples(x, leaves[0], scale, model.padding_value)
-        scaling = None if scale is None else Scaling(plain(check_scale(scale)), leaves[0].dtype)
+        scaling = None if scale is None else Scaling(float(check_scale(scale)), leaves[0].dtype)
     samples = len(x) if isinstance(x, Source) else x.shape[0]
     starts = range(0, max(samples, 1), batch_size)
     slices = [slice(start, min(start + batch_size, samples)) for start in starts]

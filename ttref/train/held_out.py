@@ -1,5 +1,6 @@
 """Samples that are held out of training for validation."""
 
+from numbers import Number
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ def hold_out(
     ConventionError, DataError
         If the share is not in (0, 1), or one of the parts would have no samples.
     """
-    if not isinstance(validation, float | int | np.number | str):
+    if not isinstance(validation, float | Number | str):
         return data, validation
     check_number("validation", validation, "data, or a share of them in (0, 1)", _is_share)
     parts = as_parts(data)

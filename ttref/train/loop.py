@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from os import PathLike
 
-from ttref.arrays import plain
 from ttref.checks import check_count, check_flag
 from ttref.contracts import Loss, Optimizer, Tree
 from ttref.errors import CheckpointError, ConventionError
@@ -149,7 +148,7 @@ def fit(
         optimizer=optimizer,
         batch_size=batch_size,
         loss=loss,
-        scale=None if scale is None else plain(scale),
+        scale=None if scale is None else float(scale),
         l2=l2,
         clip_norm=clip_norm,
         average=average,
