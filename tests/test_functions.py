@@ -32,6 +32,10 @@ TRUTH = {
         lambda x: arb(0) if x <= -2.5 else arb(1) if x >= 2.5 else x / 5 + arb(1) / 2,
         lambda x: arb(1) / 5 if -2.5 < x < 2.5 else arb(0),
     ),
+    "hard_sigmoid_sixth": (
+        lambda x: arb(0) if x <= -3 else arb(1) if x >= 3 else x / 6 + arb(1) / 2,
+        lambda x: arb(1) / 6 if -3 < x < 3 else arb(0),
+    ),
     "softplus": (lambda x: x.exp().log1p(), SIGMOID),
     "elu": (lambda x: x if x > 0 else A * x.expm1(), lambda x: arb(1) if x > 0 else A * x.exp()),
     "gelu": (lambda x: x * PHI(x), lambda x: PHI(x) + x * (-x * x / 2).exp() / GAUSS),
@@ -41,7 +45,7 @@ TRUTH = {
 # lose: NumPy's and SciPy's own functions are within 4 units in the last place (8 u) each, a
 # product, sum or quotient adds u. tanh' = (1 - y)(1 + y) amplifies tanh's error by y / (1 - y^2),
 # and gelu' has a zero: both are measured against the size of their terms instead.
-UNITS = {"identity": 0, "relu": 0, "leaky_relu": 1, "hard_sigmoid": 4}
+UNITS = {"identity": 0, "relu": 0, "leaky_relu": 1, "hard_sigmoid": 4, "hard_sigmoid_sixth": 4}
 DEFAULT_UNITS = 24
 
 
@@ -78,7 +82,7 @@ def test_activations_are_accurate_in_the_middle_and_in_both_tails(kind, dtype):
     truth = [TRUTH[kind][0](arb(float(v))) for v in x]
     units = UNITS.get(kind, 200 if kind == "gelu" else DEFAULT_UNITS)
     scale = [abs(t) for t in truth]
-    if kind == "hard_sigmoid":  # a sum: relative to the larger of its terms
+    if kind.startswith("hard_sigmoid"):  # a sum: relative to the larger of its terms
         scale = [s + arb(1) / 2 for s in scale]
     assert y.dtype == dtype
     assert error_in_units(y, truth, scale, dtype) <= units
@@ -124,9 +128,9 @@ def test_the_complex_step_sees_the_same_derivative(kind):
     assert (np.abs(stepped.imag / h - slope) <= 64 * 2**-53 * scale).all()
 
 
-@pytest.mark.parametrize("kind", ["relu", "leaky_relu", "hard_sigmoid"])
+@pytest.mark.parametrize("kind", ["relu", "leaky_relu", "hard_sigmoid", "hard_sigmoid_sixth"])
 def test_the_left_branch_holds_at_the_kink(kind):
-    kinks = [-2.5, 2.5] if kind == "hard_sigmoid" else [0.0]
+    kinks = {"hard_sigmoid": [-2.5, 2.5], "hard_sigmoid_sixth": [-3.0, 3.0]}.get(kind, [0.0])
     for number in (float, Fraction):
         x = np.asarray([number(k) for k in kinks])
         _, cache = activation.forward({}, x, kind, 3)
@@ -184,11 +188,12 @@ def watched(function, values):
 
 
 FIVE_HALVES = Fraction(5, 2)
-KINKS = {  # kind: those of -5/2, -1, 0, 1, 5/2 at which its slope jumps
+KINKS = {  # kind: those of -3, -5/2, -1, 0, 1, 5/2, 3 at which its slope jumps
     "relu": [0],
     "leaky_relu": [0],
     "elu": [0],
     "hard_sigmoid": [-FIVE_HALVES, FIVE_HALVES],
+    "hard_sigmoid_sixth": [-3, 3],
     "identity": [],
     "tanh": [],
     "sigmoid": [],
@@ -202,7 +207,7 @@ def test_kinks_are_watched_and_smooth_functions_have_none(kind):
     def y(x):
         return activation.forward({}, x, kind, arb(3) / 4)
 
-    for value in (-FIVE_HALVES, -1, 0, 1, FIVE_HALVES):
+    for value in (-3, -FIVE_HALVES, -1, 0, 1, FIVE_HALVES, 3):
         met = watched(y, [arb(Fraction(value).numerator) / Fraction(value).denominator])
         assert bool(met) == (value in KINKS[kind]), value
 

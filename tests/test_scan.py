@@ -27,6 +27,7 @@ CELLS = {
     "rnn": RNNCell(POLYNOMIAL),
     "hard rnn": RNNCell("hard_sigmoid"),
     "gru": GRUCell("identity", "hard_sigmoid"),
+    "sixth gru": GRUCell("identity", "hard_sigmoid_sixth"),
     "gru after": GRUCell(POLYNOMIAL, "relu", reset="after"),
     "lstm": LSTMCell("relu", "hard_sigmoid"),
 }

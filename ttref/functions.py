@@ -6,8 +6,9 @@ Exact numbers the polynomial ones and the piecewise linear ones are exact on int
               others call the number's own method (``x.tanh()`` of a ball) and raise `InexactError`
               where there is none.
 
-At a kink the value of the left branch is taken: relu'(0) = 0, hard_sigmoid'(+-5/2) = 0. A function
-is at a kink where the numbers that it compares are equal: `watch_kinks` collects them.
+At a kink the value of the left branch is taken, relu'(0) = 0, but the hard sigmoids are flat at
+both ends: hard_sigmoid'(+-5/2) = 0. A function is at a kink where the numbers that it compares are
+equal: `watch_kinks` collects them.
 """
 
 import math
@@ -111,6 +112,11 @@ def absolute(x: Array) -> Array:
 def hard_sigmoid(x: Array) -> Array:
     """``clip(x / 5 + 1 / 2, 0, 1)`` (Keras 1 and 2; TT_RNN's gate)."""
     return where_positive(5 - 2 * x, relu(divide(2 * x + 5, 10)), 1)
+
+
+def hard_sigmoid_sixth(x: Array) -> Array:
+    """``clip(x / 6 + 1 / 2, 0, 1)`` (Keras 3; torch's Hardsigmoid)."""
+    return where_positive(3 - x, relu(divide(x + 3, 6)), 1)
 
 
 def sqrt(x: Array) -> Array:
@@ -239,7 +245,7 @@ def method_of(value: Any, name: str) -> Callable[..., Any]:
     except AttributeError:
         raise InexactError(
             f"{name} of {type(value).__name__} {value} has no exact value; use float arrays, or an "
-            "exact function (identity, relu, leaky_relu, hard_sigmoid)"
+            "exact function (identity, relu, leaky_relu, hard_sigmoid, hard_sigmoid_sixth)"
         ) from None
 
 

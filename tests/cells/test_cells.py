@@ -164,15 +164,18 @@ def test_gates_that_are_shut_or_open_keep_or_replace_the_state():
         assert found == (h_next, c_next)
 
 
-def hard_sigmoid(v):
-    return min(max(v / 5 + Fraction(1, 2), Fraction(0)), Fraction(1))
+def ramp(divisor):
+    """``clip(v / divisor + 1 / 2, 0, 1)``."""
+    return lambda v: min(max(v / divisor + Fraction(1, 2), Fraction(0)), Fraction(1))
 
 
+@pytest.mark.parametrize(("name", "divisor"), [("hard_sigmoid", 5), ("hard_sigmoid_sixth", 6)])
 @pytest.mark.parametrize("reset_after", [False, True])
-def test_the_gru_is_that_of_keras(reset_after):
+def test_the_gru_is_that_of_keras(reset_after, name, divisor):
     """Equations of keras.layers.GRU (2.1 to 3), its own layout and order, written out here.
 
     There the bias is (2, 3u) with ``reset_after``: of the input, and of the recurrent product.
+    Keras 1 and 2 divide by 5 in hard_sigmoid, Keras 3 by 6.
     """
     N, u, B = 3, 2, 4
     rng = np.random.default_rng(0)
@@ -188,7 +191,7 @@ def test_the_gru_is_that_of_keras(reset_after):
     recurrent_bias = draw(3 * u)
     if not reset_after:
         recurrent_bias = 0 * recurrent_bias
-    gate = np.vectorize(hard_sigmoid, otypes=[object])
+    gate = np.vectorize(ramp(divisor), otypes=[object])
     x_z, x_r, x_h = np.split(x @ kernel + bias, 3, axis=1)
     if reset_after:
         h_z, h_r, h_h = np.split(h @ recurrent + recurrent_bias, 3, axis=1)
@@ -201,7 +204,7 @@ def test_the_gru_is_that_of_keras(reset_after):
         hh = x_h + (r * h) @ recurrent[:, 2 * u :]
     expected = z * h + (1 - z) * hh
 
-    cell = GRUCell("identity", "hard_sigmoid", "after" if reset_after else "before")
+    cell = GRUCell("identity", name, "after" if reset_after else "before")
     params = {"recurrent": recurrent}
     if reset_after:
         params["recurrent_bias"] = recurrent_bias

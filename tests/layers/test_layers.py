@@ -37,6 +37,7 @@ EXACT_LAYERS = [
     tt_dense(),
     tt_dense(bias=False, activation="relu"),
     tt_dense(activation="hard_sigmoid"),
+    tt_dense(activation="hard_sigmoid_sixth"),
     Activation("leaky_relu", 2),
     Flatten(),
     Dropout(0.5),
@@ -52,7 +53,7 @@ def test_the_gradients_of_layers_are_exact(layer, amount):
 
     def cases(draw, rng, layer):
         case = make_layer_case(layer, rng, x_shape, lambda p, x: layer.forward(p, x)[0])
-        return case._replace(dy=5 * case.dy)  # so that hard_sigmoid's fifths are integers
+        return case._replace(dy=30 * case.dy)  # so that fifths and sixths are integers
 
     report = check_op(layer, cases, **amount)
     assert report.ok, report.failures

@@ -127,8 +127,8 @@ def tolerance(kind, x):
 @pytest.mark.parametrize("kind", KINDS)
 def test_activations_are_those_of_the_operator(on_host, kind, dtype):
     rng = np.random.default_rng(0)
-    corners = [0.0, 2.5, -2.5, 30, -30, 1e-20, -1e-20, np.inf, -np.inf, np.nan]
-    x = np.concatenate([rng.standard_normal(200) * 3, corners]).astype(dtype).reshape(3, -1)
+    corners = [0.0, 2.5, -2.5, 3.0, -3.0, 30, -30, 1e-20, -1e-20, np.inf, -np.inf, np.nan]
+    x = np.concatenate([rng.standard_normal(198) * 3, corners]).astype(dtype).reshape(3, -1)
     dy, layer = rng.standard_normal(x.shape).astype(dtype), Activation(kind)
     with np.errstate(all="ignore"):
         y, cache = layer.forward({}, x)
@@ -144,7 +144,7 @@ def test_activations_are_those_of_the_operator(on_host, kind, dtype):
     np.testing.assert_allclose(dx, its_dx, rtol=tolerance(kind, x), atol=0)
 
 
-@pytest.mark.parametrize("kind", ["relu", "leaky_relu", "hard_sigmoid"])
+@pytest.mark.parametrize("kind", ["relu", "leaky_relu", "hard_sigmoid", "hard_sigmoid_sixth"])
 def test_piecewise_linear_ones_have_the_same_bits(on_host, kind):
     x = np.arange(-40, 41).astype("float32") / 8
     alpha = DEFAULT_ALPHA.get(kind)

@@ -339,9 +339,9 @@ def test_differences_are_undecided_where_a_kink_arises_inside(w, x, rung, monkey
     assert all(f.undecided and f.failure is None for f in findings)
 
 
-@pytest.mark.parametrize(("seed", "examples"), [(0, 48), (1, 21)])
+@pytest.mark.parametrize(("seed", "examples"), [(7, 62), (17, 16)])
 def test_a_gate_on_its_kink_is_undecided_and_no_false_alarm(seed, examples, monkeypatch):
-    """The last of the cases has a pre-activation of 5/2 or -5/2."""
+    """The last of the cases has a pre-activation on a kink of a hard sigmoid."""
     pytest.importorskip("flint", reason="python-flint is not installed (extra exact)")
     monkeypatch.setattr(ladder, "POWER_CASES", 0)
     report = check_op("smooth_scan", seed=seed, examples=examples, dtypes=())

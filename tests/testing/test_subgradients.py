@@ -89,7 +89,7 @@ def test_ttref_takes_what_the_table_says(name, point):
 @pytest.mark.parametrize(("name", "point"), OURS)
 def test_ttref_takes_the_left_branch_but_a_hard_sigmoid_is_flat(name, point):
     kink = SUBGRADIENTS[name, point]
-    assert kink.ttref == (0 if name == "hard_sigmoid" else kink.left)
+    assert kink.ttref == (0 if name.startswith("hard_sigmoid") else kink.left)
 
 
 def in_torch(name):
@@ -101,6 +101,7 @@ def in_torch(name):
         "leaky_relu": lambda x: T.leaky_relu(x, float(ALPHA)),
         "elu": lambda x: T.elu(x, float(ALPHA)),
         "hard_sigmoid": lambda x: torch.clamp(x / 5 + 0.5, 0, 1),
+        "hard_sigmoid_sixth": T.hardsigmoid,
         "abs": torch.abs,
         "clamp": lambda x: torch.clamp(x, -1, 1),
         "maximum": lambda x: torch.maximum(x, torch.zeros_like(x)),
@@ -128,6 +129,7 @@ def in_jax(name):
         "leaky_relu": lambda x: jax.nn.leaky_relu(x, float(ALPHA)),
         "elu": lambda x: jax.nn.elu(x, float(ALPHA)),
         "hard_sigmoid": lambda x: jnp.clip(x / 5 + 0.5, 0, 1),
+        "hard_sigmoid_sixth": jax.nn.hard_sigmoid,
         "abs": jnp.abs,
         "clamp": lambda x: jnp.clip(x, -1, 1),
         "maximum": lambda x: jnp.maximum(x, 0.0),

@@ -23,7 +23,8 @@ class Activation(Layer):
     Parameters
     ----------
     name : str
-        identity, relu, leaky_relu, tanh, sigmoid, hard_sigmoid, softplus, elu, gelu or softmax.
+        identity, relu, leaky_relu, tanh, sigmoid, hard_sigmoid (slope 1/5, Keras 1 and 2),
+        hard_sigmoid_sixth (slope 1/6, Keras 3 and torch), softplus, elu, gelu or softmax.
     alpha : float, optional
         Slope for x < 0 of leaky_relu (0.01 by default), scale of elu (1 by default). The other
         activations take none.

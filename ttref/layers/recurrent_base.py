@@ -66,9 +66,11 @@ class Recurrent(Weighted):
     Parameters
     ----------
     activation : str
-        Of the candidate, or of an RNN's output: identity, relu, tanh, sigmoid or hard_sigmoid.
+        Of the candidate, or of an RNN's output: identity, relu, tanh, sigmoid, hard_sigmoid (slope
+        1/5) or hard_sigmoid_sixth (slope 1/6).
     recurrent_activation : str
-        Of the gates of GRU and LSTM; hard_sigmoid, as in TT_RNN, by default.
+        Of the gates of GRU and LSTM; hard_sigmoid, as in TT_RNN, by default. Keras 3 has
+        hard_sigmoid_sixth under the name hard_sigmoid.
     reset : str
         Whether a GRU resets ``"before"`` the product with U (TT_RNN, Keras 1) or ``"after"``
         (torch, cuDNN, Keras 2.1 and later, with a bias of its own).

@@ -1,8 +1,9 @@
 """Elementwise activations: ``y = f(x)`` and ``dx = f'(x) dy``.
 
-At a kink the derivative is that of the left branch, so relu'(0) = 0 and hard_sigmoid'(+-5/2) = 0
-(torch and JAX agree on relu; for the others' choices see docs/conventions.md). Derivatives are
-written so that no digit is lost to cancellation in either tail.
+At a kink the derivative is that of the left branch, so relu'(0) = 0, but the hard sigmoids are flat
+at both ends: hard_sigmoid'(+-5/2) = 0 and hard_sigmoid_sixth'(+-3) = 0 (torch and JAX agree on
+relu; for the others' choices see docs/conventions.md). Derivatives are written so that no digit is
+lost to cancellation in either tail.
 """
 
 from typing import Any, NamedTuple
@@ -30,6 +31,7 @@ FORWARD = {
     "tanh": lambda x, alpha: F.tanh(x),
     "sigmoid": lambda x, alpha: F.sigmoid(x),
     "hard_sigmoid": lambda x, alpha: F.hard_sigmoid(x),
+    "hard_sigmoid_sixth": lambda x, alpha: F.hard_sigmoid_sixth(x),
     "softplus": lambda x, alpha: F.softplus(x),
     "elu": lambda x, alpha: F.where_positive(x, x, alpha * F.expm1(F.negative_part(x))),
     "gelu": lambda x, alpha: x * F.normal_cdf(x),
@@ -43,6 +45,9 @@ BACKWARD = {
     "sigmoid": lambda dy, c: dy * c.y * F.sigmoid(-c.x),
     "hard_sigmoid": lambda dy, c: F.where_positive_else_zero(
         5 - 2 * c.x, F.where_positive_else_zero(5 + 2 * c.x, F.divide(dy, 5))
+    ),
+    "hard_sigmoid_sixth": lambda dy, c: F.where_positive_else_zero(
+        3 - c.x, F.where_positive_else_zero(3 + c.x, F.divide(dy, 6))
     ),
     "softplus": lambda dy, c: dy * F.sigmoid(c.x),
     "elu": lambda dy, c: F.where_positive(c.x, dy, dy * c.alpha * F.exp(F.negative_part(c.x))),

@@ -29,16 +29,20 @@ class Kink(NamedTuple):
 
 
 FIFTH = Fraction(1, 5)
+SIXTH = Fraction(1, 6)
 
 # (function, point): measured with torch 2.13 and JAX 0.10. The slope of leaky_relu and the scale of
 # elu are 1/4; clamp and hardtanh are to [-1, 1]; maximum is of x and 0; hard_sigmoid is
-# clip(x / 5 + 1/2, 0, 1), spelled with clamp in torch and clip in JAX.
+# clip(x / 5 + 1/2, 0, 1), spelled with clamp in torch and clip in JAX; hard_sigmoid_sixth is
+# torch's hardsigmoid and JAX's hard_sigmoid.
 SUBGRADIENTS = {
     ("relu", 0): Kink(0, 1, 0, 0, 0),
     ("leaky_relu", 0): Kink(Fraction(1, 4), 1, Fraction(1, 4), 0.25, 1),
     ("elu", 0): Kink(Fraction(1, 4), 1, Fraction(1, 4), 0.25, 0.25),
     ("hard_sigmoid", Fraction(-5, 2)): Kink(0, FIFTH, 0, 0.2, 0.1),
     ("hard_sigmoid", Fraction(5, 2)): Kink(FIFTH, 0, 0, 0.2, 0.1),
+    ("hard_sigmoid_sixth", -3): Kink(0, SIXTH, 0, 0, 0),
+    ("hard_sigmoid_sixth", 3): Kink(SIXTH, 0, 0, 0, 0),
     ("abs", 0): Kink(-1, 1, None, 0, 1),
     ("clamp", -1): Kink(0, 1, None, 1, 0.5),
     ("clamp", 1): Kink(1, 0, None, 1, 0.5),

@@ -37,9 +37,19 @@ def _sigmoid_into(x: Array, out: Array) -> Array:
     return np.reciprocal(np.add(decay, 1, out=out), out=out)
 
 
-def _hard_sigmoid_into(x: Array, out: Array) -> Array:
-    ramp = np.add(np.divide(x, 5, out=out), 1 / 2, out=out)
-    return ramp.clip(0, 1, out=out)  # a fourth of the time of maximum and minimum
+def _ramp(divisor: int) -> Activation:
+    """``clip(x / divisor + 1 / 2, 0, 1)``, a hard sigmoid."""
+
+    def into(x: Array, out: Array) -> Array:
+        ramp = np.add(np.divide(x, divisor, out=out), 1 / 2, out=out)
+        return ramp.clip(0, 1, out=out)  # a fourth of the time of maximum and minimum
+
+    return Activation(
+        forward=lambda xp, x: xp.minimum(xp.maximum(x / divisor + 1 / 2, 0), 1),
+        into=into,
+        slope=lambda y: np.divide((y > 0) & (y < 1), divisor, dtype=y.dtype),
+        times_slope=lambda v, y: F.divide(F.where_positive_else_zero(y * (1 - y), v), divisor),
+    )
 
 
 ACTIVATIONS: dict[str, Activation] = {
@@ -67,12 +77,8 @@ ACTIVATIONS: dict[str, Activation] = {
         slope=lambda y: (1 - y) * y,
         times_slope=lambda v, y: v * y * (1 - y),
     ),
-    "hard_sigmoid": Activation(
-        forward=lambda xp, x: xp.minimum(xp.maximum(x / 5 + 1 / 2, 0), 1),
-        into=_hard_sigmoid_into,
-        slope=lambda y: np.divide((y > 0) & (y < 1), 5, dtype=y.dtype),
-        times_slope=lambda v, y: F.divide(F.where_positive_else_zero(y * (1 - y), v), 5),
-    ),
+    "hard_sigmoid": _ramp(5),
+    "hard_sigmoid_sixth": _ramp(6),
 }
 
 ACTIVATION_NAMES = tuple(ACTIVATIONS)

@@ -6,6 +6,7 @@ tables of their own, so that a wrong cell cannot change them.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -29,19 +30,20 @@ from ttref.testing.cases.case import (
     integers,
     like_if_any,
 )
-from ttref.testing.cases.elementwise import PIECEWISE_LINEAR, SMOOTH, hard_sigmoid
+from ttref.testing.cases.elementwise import HARD, PIECEWISE_LINEAR, SMOOTH
 
 CELLS: dict[str, type[Cell]] = {"rnn": RNNCell, "gru": GRUCell, "lstm": LSTMCell}
 GATES = {name: cell.gates for name, cell in CELLS.items()}
 STATES = {name: cell.states for name, cell in CELLS.items()}
 
 
-def _hard_sigmoid(v: Number) -> Number:
-    return hard_sigmoid(v) + 0 * v  # a number of the kind of v, where the value is constant too
+def _keep_kind(ramp: Callable[[Number], Number], v: Number) -> Number:
+    """A hard sigmoid of `v`, a number of the kind of v where the value is constant too."""
+    return ramp(v) + 0 * v
 
 
 SCALARS = {name: scalar.function for name, scalar in {**PIECEWISE_LINEAR, **SMOOTH}.items()}
-SCALARS["hard_sigmoid"] = _hard_sigmoid
+SCALARS |= {name: partial(_keep_kind, SCALARS[name]) for name in HARD}
 
 POLYNOMIAL = ["identity", "relu"]  # relu between its kinks: on the lattice floats are exact
 

@@ -57,6 +57,13 @@ def hard_sigmoid(v: Number) -> Number:
     return 1 if 2 * v > 5 else quotient(2 * v + 5, 10)
 
 
+def hard_sigmoid_sixth(v: Number) -> Number:
+    """``clip(v / 6 + 1 / 2, 0, 1)``."""
+    if v <= -3:
+        return 0
+    return 1 if v > 3 else quotient(v + 3, 6)
+
+
 def _tanh(v: Number) -> Number:
     return 1 - 2 / ((2 * v).exp() + 1)
 
@@ -82,7 +89,9 @@ PIECEWISE_LINEAR = {
     "relu": Scalar(relu, kinks=(0,)),
     "leaky_relu": Scalar(_leaky_relu, alpha=3, kinks=(0,)),
     "hard_sigmoid": Scalar(hard_sigmoid, kinks=(Fraction(-5, 2), Fraction(5, 2))),
+    "hard_sigmoid_sixth": Scalar(hard_sigmoid_sixth, kinks=(-3, 3)),
 }
+HARD = ["hard_sigmoid", "hard_sigmoid_sixth"]
 SMOOTH = {
     "tanh": Scalar(_tanh),
     "sigmoid": Scalar(_sigmoid),

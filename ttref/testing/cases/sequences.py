@@ -44,12 +44,12 @@ from ttref.testing.cases.cells import (
     step_by_entries,
     with_degree,
 )
+from ttref.testing.cases.elementwise import HARD
 
 INPUT_MAPS = {"kernel": ops.linear, "cores": ops.tt_linear, "trains": per_gate}
 LARGE_TIMES = (10, 11)  # steps, where numbers are balls; exact ones triple in length with each
-STEEP = [*POLYNOMIAL, "hard_sigmoid"]
-HARD = ["hard_sigmoid"]
-SQUASHING = ["tanh", "sigmoid", "hard_sigmoid"]
+STEEP = [*POLYNOMIAL, *HARD]
+SQUASHING = ["tanh", "sigmoid", *HARD]
 
 DrawValues: TypeAlias = Callable[[IntegerSource, Sequence[int]], Array]
 """Draws the entries of an array of that shape."""
