@@ -119,7 +119,10 @@ ANY_WORD = {
     "ttref compress --only": "a pattern",
     "ttref train cifar10 --load": "a pattern",
 }
-OWN_TYPE = {"ttref compress --modes": [("fc1", "'fc1' is not LAYER=MODES:MODES")]}
+OWN_TYPE = {
+    "ttref compress --modes": [("fc1", "'fc1' is not LAYER=MODES:MODES")],
+    "ttref oracle --shape": [("2:3", "the shape is '2:3', expected IN_MODES:OUT_MODES:RANKS")],
+}
 
 
 @pytest.fixture(autouse=True)

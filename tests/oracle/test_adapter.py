@@ -1,5 +1,7 @@
 """Adapters: storage there and back, and what is said of one that does not work."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -82,7 +84,7 @@ def test_an_adapter_may_write_into_what_it_is_given():
         x *= 2
         return layers.forward(params, x) / 2
 
-    assert evaluate(Adapter(forward, layers.gradients), examples=5).ok
+    assert evaluate(Adapter(forward, layers.gradients, bias=False), examples=5).ok
 
 
 def test_a_layer_without_bias_is_never_given_one():
@@ -100,38 +102,53 @@ def bad(tensor, change):
 
 
 @pytest.mark.parametrize(
-    ("adapter", "error", "words"),
+    ("adapter", "words"),
     [
-        (bad("y", lambda v: v[:, :-1]), ShapeError, "adapter: y has shape .*, expected"),
-        (bad("x", lambda v: v.T), ShapeError, "gradient of x has shape"),
-        (bad("cores", lambda v: v[None]), ShapeError, "gradient of cores has shape"),
-        (bad("y", lambda v: v.astype(int)), DtypeError, "y is int64, expected float32 as it was"),
-        (bad("y", list), ConventionError, "y is a list of [1-4], expected an array"),
-        (bad("y", lambda v: None), DtypeError, "y is a NoneType, expected a NumPy array"),
-        (bad("y", lambda v: v[9]), ConventionError, r"forward raised IndexError: .*\(on cores.0 "),
+        (bad("y", list), "y is a list of [2-7], expected an array"),
+        (bad("y", lambda v: None), "y is a NoneType, expected a NumPy array"),
+        (bad("y", lambda v: v[9]), r"forward raised IndexError: .*\(on cores.0 "),
         (
-            Adapter(layers.forward, lambda *a: {"x": a[1]}),
-            ConventionError,
-            r"gradients returned the keys \['x'\], expected a dict with \['cores'",
+            Adapter(layers.forward, lambda *a: {"dx": a[1]}),
+            r"gradients returned the keys \['dx'\], expected a dict with \['cores'",
         ),
+        (Adapter(layers.forward, lambda *a: None), "gradients returned NoneType"),
         (
-            Adapter(layers.forward, lambda *a: None),
-            ConventionError,
-            "gradients returned NoneType",
-        ),
-        (
-            Adapter(
-                layers.forward,
-                lambda *a: {**layers.gradients(*a), "cores": []},
-            ),
-            ConventionError,
+            Adapter(layers.forward, lambda *a: {**layers.gradients(*a), "cores": []}),
             "gradient of cores is a list of 0, expected a list of ",
         ),
     ],
 )
-def test_an_adapter_that_does_not_work_is_told_why(adapter, error, words):
-    with pytest.raises(error, match=words):
+def test_an_adapter_that_does_not_work_is_told_why(adapter, words):
+    with pytest.raises(ConventionError, match=words):
         evaluate(adapter, examples=1)
+
+
+@pytest.mark.parametrize(
+    ("tensor", "change", "words"),
+    [
+        ("y", lambda v: v[:, :-1], "adapter: y has shape .*, expected"),
+        ("x", lambda v: v.T, "gradient of x has shape"),
+        ("cores", lambda v: v[None], "gradient of cores has shape"),
+        ("y", lambda v: v.astype(int), "y is int64, expected float32 as it was"),
+        ("x", lambda v: v.astype("float64"), "x is float64, expected float32 as it was"),
+    ],
+)
+def test_an_array_of_another_shape_or_dtype_is_wrong(tensor, change, words):
+    report = evaluate(bad(tensor, change), examples=2, dtypes=["float32"])
+    wrong = {row["tensor"] for row in report.rows() if row["verdict"] == "WRONG"}
+    assert wrong == {tensor}
+    (failure,) = {str(f) for target, f in report.failures.items() if target.check.rung == "lattice"}
+    assert re.search(words, failure)
+
+
+def test_results_are_those_of_one_case_or_an_error():
+    case = layers.problem((2, 3), (4, 5), (1, 6, 1))
+    with pytest.raises(ShapeError, match="y has shape"):
+        bad("y", lambda v: v[:, :-1]).results(case, "float64")
+    with pytest.raises(DtypeError, match="y is int64"):
+        bad("y", lambda v: v.astype(int)).results(case, "float64")
+    with pytest.raises(ConventionError, match="adapter: the layer takes no problem of 2,3:4,5:6:2"):
+        Adapter(layers.forward, layers.gradients, d=3).results(case, "float64")
 
 
 @pytest.mark.parametrize(
@@ -141,7 +158,15 @@ def test_an_adapter_that_does_not_work_is_told_why(adapter, error, words):
         ({"layout": (0, 1, 2, 2)}, "expected a name or an order of the axes 0, 1, 2, 3"),
         ({"dtypes": ("float8",)}, "dtype is 'float8', expected one of"),
         ({"dtypes": "float32"}, "dtypes is 'float32', expected a list"),
-        ({"gradients": None}, "gradients is not a function"),
+        ({"gradients": 3}, "gradients is not a function"),
+        ({"d": 0}, "adapter: d is 0, expected an integer of at least 1, or a list of them"),
+        ({"d": []}, r"adapter: d is \[\], expected an integer"),
+        ({"d": "3"}, "adapter: d is '3', expected an integer"),
+        ({"batch": 2.5}, "adapter: batch is 2.5, expected an integer"),
+        ({"min_mode": 0}, "adapter: min_mode is 0, expected"),
+        ({"equal_ranks": 1}, "adapter: equal_ranks is 1, expected True or False"),
+        ({"accepts": True}, "adapter: accepts is not a function"),
+        ({"extend": "yes"}, "adapter: extend is 'yes', expected True or False"),
     ],
 )
 def test_an_adapter_refuses_what_it_does_not_know(options, words):
@@ -161,7 +186,8 @@ def test_a_file_is_an_adapter(tmp_path):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        (FILE, "has no function gradients"),
+        (GRADIENTS, "has no function forward"),
+        (FILE + "gradients = 3", "gradients is not a function"),
         ("import no_such_module", "cannot be imported: ModuleNotFoundError: No module named"),
         ("def f(:", "cannot be imported: SyntaxError"),
         ("import sys; sys.exit(5)", "cannot be imported: SystemExit: 5"),

@@ -89,7 +89,6 @@ def test_the_command_exits_with_1_where_a_tensor_is_wrong(tmp_path, capsys):
             MINE.format(sign="__import__('no_such') * "),
             "needs the module no_such, which",
         ),
-        (MINE.format(sign="").replace("[0]", "[0][:, :0]"), "mine: y has shape"),
     ],
 )
 def test_the_command_exits_with_2_and_a_sentence_where_the_adapter_does_not_work(

@@ -53,8 +53,16 @@ def test_a_wrong_layout_that_raises_is_named_in_the_error():
     assert reason(adapter) == [
         "everything is exact if core axes are permuted (0, 2, 1, 3), modes exchanged"
     ]
+    report = evaluate(adapter, examples=20, dtypes=["float64"])
+    assert "raised" in {row["verdict"] for row in report.rows()}
+    assert report.diagnosis.sentences == reason(adapter)
+    unequal = Adapter(
+        adapter.forward,
+        adapter.gradients,
+        accepts=lambda s: np.prod(s.in_modes) != np.prod(s.out_modes),
+    )
     with pytest.raises(ConventionError, match=r"raised.*; everything is exact if core axes are"):
-        evaluate(adapter)
+        evaluate(unequal, examples=5)
 
 
 @pytest.mark.parametrize(

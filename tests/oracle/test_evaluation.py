@@ -11,7 +11,6 @@ from ttref.arithmetic import ball
 from ttref.errors import ConventionError, MissingExtraError
 from ttref.oracle import Adapter, Verdicts, conforms, evaluate, judge, truth
 from ttref.oracle.evaluation import check_format, undecided
-from ttref.oracle.problems import make_case
 from ttref.oracle.verdicts import verdict_of
 from ttref.rng import generator
 from ttref.testing.report import Check, Tally
@@ -77,7 +76,7 @@ def test_a_report_of_which_nothing_was_decided_is_not_ok():
     report = Verdicts("nothing")
     assert not report.ok
     for finding in undecided(huge):
-        report.add("lattice bfloat16", finding)
+        report.add(Check("lattice", "bfloat16"), finding)
     assert not report.ok
     assert set(verdicts(report).values()) == {"undecidable"}
 
@@ -116,8 +115,8 @@ def test_the_same_seed_gives_the_same_numbers():
 
 
 def test_batches_of_several_sizes_are_drawn():
-    rng = generator(0)
-    assert {len(make_case(rng, layers.RIGHT).dy) for _ in range(60)} == {1, 2, 3, 4}
+    shapes = layers.RIGHT.draw_shapes(generator(0), 100)
+    assert {1, 2, 3, 4} < {one.batch for one in shapes}
 
 
 def test_examples_must_be_a_positive_integer():

@@ -90,10 +90,6 @@ ODD = {
     "y text": (forward("return 'text'"), "y is a str, expected a NumPy array"),
     "y ragged": (forward("return [[1], [1, 2]]"), "y is a list of 2, expected an array"),
     "y generator": (forward("yield 1"), "y is a generator, expected a NumPy array"),
-    "y complex": (forward("return right(params, x) + 0j"), "y is complex64, expected float32 as"),
-    "y objects": (forward("return right(params, x).astype(object)"), "y is object, expected flo"),
-    "y wide": (forward("return right(params, x).astype(float)"), "y is float64, expected float32"),
-    "y of a row": (forward("return right(params, x)[0]"), "y has shape "),
     "y masked": (
         forward("return np.ma.masked_array(right(params, x), True)"),
         "y is a MaskedArray, expected a NumPy array",
@@ -133,6 +129,25 @@ def test_what_is_odd_is_told_in_one_short_line(tmp_path, capfd, name):
     assert message.count("\n") == 1
     assert "\x1b" not in message
     assert len(message) < 1000
+
+
+UNFIT = {
+    "return right(params, x) + 0j": "y is complex64, expected float32 as it was given",
+    "return right(params, x).astype(object)": "y is object, expected float32 as it was given",
+    "return right(params, x).astype(float)": "y is float64, expected float32 as it was given",
+    "return right(params, x)[0]": "y has shape ",
+    "return right(params, x)[None]": "y has shape ",
+}
+
+
+@pytest.mark.parametrize("body", UNFIT)
+def test_a_result_of_another_shape_or_dtype_is_a_finding(tmp_path, capsys, body):
+    text = forward(body) + "dtypes = ('float32',)"
+    assert main(["oracle", write(tmp_path, text), "--examples", "1"]) == 1
+    out = capsys.readouterr().out
+    assert f"lattice float32 of y: odd: {UNFIT[body]}" in out
+    assert "y is not computed in the shape and the dtype" in out
+    assert ", 2 wrong (seed 0)" in out
 
 
 @pytest.mark.parametrize("factor", ["np.nan", "np.inf"])

@@ -11,7 +11,7 @@ from ttref import tree
 from ttref.arithmetic import lattice
 from ttref.arithmetic.formats import format_of
 from ttref.oracle import truth
-from ttref.oracle.problems import make_case
+from ttref.oracle.problems import make_problem
 from ttref.rng import generator
 from ttref.testing import accuracy, exact
 
@@ -67,11 +67,17 @@ def test_the_bound_is_what_rounding_up_at_every_step_makes():
     assert abs(bound / float((1 + u) ** 40 - 1) - 1) < 2**-45  # a few roundings of float64
 
 
+def any_problem(rng):
+    """A problem of random shapes."""
+    (shapes,) = layers.RIGHT.draw_shapes(rng, 1)
+    return make_problem(shapes, rng)
+
+
 @pytest.mark.parametrize("dtype", FORMATS)
 def test_the_lattice_is_as_large_as_it_can_be(dtype):
     rng = generator(0)
     for _ in range(50):
-        case = make_case(rng, layers.RIGHT)
+        case = any_problem(rng)
         most = int(max(count.max() for count in truth.count_paths(case).values()))
         size = truth.amplitude(case, dtype)
         assert most * size**case.degree < 2 ** format_of(dtype).precision
@@ -83,7 +89,7 @@ def test_the_lattice_is_as_large_as_it_can_be(dtype):
 def test_the_lattice_bound_covers_the_peak_that_magnitudes_find():
     rng = generator(0)
     for _ in range(20):
-        case = truth.draw_integers(make_case(rng, layers.RIGHT), rng, "float32")
+        case = truth.draw_integers(any_problem(rng), rng, "float32")
         assert lattice.is_exact(exact._peak(case), "float32")
 
 

@@ -7,7 +7,8 @@ computed anywhere.
 
 from ttref.oracle.adapter import Adapter
 from ttref.oracle.diagnosis import Diagnosis, Fault
-from ttref.oracle.evaluation import conforms, evaluate
+from ttref.oracle.domain import Domain, Shapes, Unsupported
+from ttref.oracle.evaluation import conforms, evaluate, find_diagnosis
 from ttref.oracle.layouts import LAYOUTS, Storage
 from ttref.oracle.loading import load
 from ttref.oracle.verdicts import Verdicts, judge
@@ -16,11 +17,15 @@ __all__ = [
     "LAYOUTS",
     "Adapter",
     "Diagnosis",
+    "Domain",
     "Fault",
+    "Shapes",
     "Storage",
+    "Unsupported",
     "Verdicts",
     "conforms",
     "evaluate",
+    "find_diagnosis",
     "judge",
     "load",
 ]

@@ -1,18 +1,19 @@
 """What stands between the oracle and a layer: two functions on NumPy arrays, and how it stores.
 
     forward(params, x)        -> y          params {"cores": [...], "bias": ...}, or without bias
-    gradients(params, x, dy)  -> {"cores": [...], "bias": ..., "x": ...}
+    gradients(params, x, dy)  -> {"cores": [...], "bias": ..., "x": ...}, all or some of these
 
 for ``y = x W + b``, x of shape (B, N), y and dy of shape (B, M), and the cores as `layout` says.
 The gradients are those of ``<dy, y>``, each stored like the array it belongs to. All arrays have
 one dtype, of those that the adapter names.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -21,15 +22,42 @@ from ttref.arithmetic.formats import FORMATS, numpy_dtype
 from ttref.arrays import check_shape
 from ttref.checks import as_integer, check_choice, check_flag
 from ttref.contracts import Array, Tree
-from ttref.errors import ConventionError, DtypeError, TTRefError, describe_error, visible
+from ttref.errors import (
+    ConventionError,
+    DtypeError,
+    ShapeError,
+    TTRefError,
+    describe_error,
+    visible,
+)
+from ttref.oracle.domain import Domain, Shapes, Unsupported
+from ttref.oracle.extension import cut, enlarge, extend, is_part, shapes_of
 from ttref.oracle.layouts import LAYOUTS, Move, Storage, moves_of, permute_axes, undo
 from ttref.testing.cases.case import Case, Params
 
 FUNCTIONS = ("forward", "gradients")
-OPTIONS = ("layout", "dtypes", "bias", "name")
+DOMAIN = ("d", "equal_ranks", "min_mode", "batch", "accepts", "bias")
+OPTIONS = ("layout", "dtypes", *DOMAIN, "extend", "name")
 MOST_IN_A_NAME = 80  # characters
 MOST_KEYS = 20
 MOST_OF_KEYS = 200  # characters of their list
+
+
+UNSUPPORTED = Unsupported.__name__  # an adapter that runs without ttref defines its own
+
+
+class _Refused(Exception):
+    """The layer does not take the problem. The message says why."""
+
+
+class Answer(NamedTuple):
+    """What a layer makes of one problem."""
+
+    results: dict[str, Array]  # {"y": ..., "cores.0": gradient, ...}, stored canonically
+    unfit: dict[str, TTRefError]  # by tensor: an array of another shape or dtype than expected
+    errors: dict[str, TTRefError]  # by function: what it raised, or what it returned in place
+    missing: tuple[str, ...] = ()  # tensors whose gradients are not given
+    unsupported: str = ""  # why the layer does not take the problem
 
 
 @dataclass(frozen=True)
@@ -39,14 +67,20 @@ class Adapter:
     Parameters
     ----------
     forward, gradients : callables
-        As the module ``ttref.oracle.adapter`` says.
+        As the module ``ttref.oracle.adapter`` says. Without `gradients`, y alone is judged, and a
+        gradient that `gradients` leaves out, or returns as None, is "not given".
     layout : str, sequence of 4 ints, or Storage
         How cores are stored: a name in `LAYOUTS`; the axes of the canonical core
         ``(left rank, input mode, output mode, right rank)`` in the stored order; or any `Storage`.
     dtypes : sequence of str
         Formats to try: ``"float64"``, ``"float32"``, ``"float16"``, ``"bfloat16"``.
-    bias : bool
-        Whether the layer can have a bias.
+    d, equal_ranks, min_mode, batch, accepts, bias
+        Which shapes the layer takes, as of `ttref.oracle.Domain`. By default it takes all. It can
+        also raise `ttref.oracle.Unsupported`, or any exception of that name; what is left out
+        because of it is counted.
+    extend : bool
+        Whether problems that the layer does not take are made larger until it does: by zeros that
+        make ranks equal and modes larger, and by cores of ones for more cores.
     name : str
         Escape characters are shown as such, and a long name is cut.
 
@@ -57,23 +91,34 @@ class Adapter:
     """
 
     forward: Callable[[Params, Array], Array]
-    gradients: Callable[[Params, Array, Array], Params]
+    gradients: Callable[[Params, Array, Array], Params] | None = None
     layout: str | Sequence[int] | Storage = "canonical"
     dtypes: Sequence[str] = ("float32", "float64")
     bias: bool = True
     name: str = "adapter"
+    d: int | Collection[int] | None = None
+    equal_ranks: bool = False
+    min_mode: int = 1
+    batch: int | Collection[int] | None = None
+    accepts: Callable[[Shapes], bool] | None = None
+    extend: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str):
             raise ConventionError(f"name is a {_kind(self.name)}, expected a text")
         object.__setattr__(self, "name", visible(self.name, MOST_IN_A_NAME))
         for function in FUNCTIONS:
-            if not callable(getattr(self, function)):
+            is_left_out = function == "gradients" and self.gradients is None
+            if not is_left_out and not callable(getattr(self, function)):
                 raise ConventionError(f"{self.name}: {function} is not a function")
         with blaming(f"{self.name}: an option"):
             self._check_dtypes()
-            check_flag(f"{self.name}: bias", self.bias)
+            check_flag(f"{self.name}: extend", self.extend)
             _ = self.storage  # raises if the layout is unknown
+            try:
+                _ = self.domain  # raises if an option of it is not what it should be
+            except TTRefError as error:
+                raise ConventionError(f"{self.name}: {error}") from error
 
     def _check_dtypes(self) -> None:
         """Raise unless the formats are a list of known ones."""
@@ -107,6 +152,18 @@ class Adapter:
             )
         return permute_axes(order)
 
+    @cached_property
+    def domain(self) -> Domain:
+        """Which shapes the layer itself takes."""
+        return Domain(**{name: getattr(self, name) for name in DOMAIN})
+
+    def draw_shapes(self, rng: np.random.Generator, count: int, few: bool = False) -> list[Shapes]:
+        """Draw shapes that the layer takes, as `Domain.draw`, or that can be made such shapes."""
+        with blaming(f"{self.name}: accepts"):
+            if self.extend:
+                return self.domain.widened().draw(rng, count, few)
+            return self.domain.draw(rng, count, few)
+
     def results(self, case: Case, dtype: str, storage: Storage | None = None) -> dict[str, Array]:
         """Run the layer on a case: ``{"y": ..., "cores.0": gradient, ...}``, stored canonically.
 
@@ -124,6 +181,47 @@ class Adapter:
         ConventionError, DtypeError, ShapeError
             If a function raises, or does not return what it should.
         """
+        answer = self.answer(case, dtype, storage)
+        for error in (*answer.errors.values(), *answer.unfit.values()):
+            raise error
+        if answer.unsupported:
+            raise ConventionError(f"{self.name}: {answer.unsupported}")
+        return answer.results
+
+    def answer(self, case: Case, dtype: str, storage: Storage | None = None) -> Answer:
+        """Run the layer on a case, and say what there is in the place of results.
+
+        The parameters are those of `results`.
+
+        Raises
+        ------
+        ConventionError
+            If the storage cannot be used.
+        """
+        # the problem that the layer takes
+        own = shapes_of(case)
+        if self.extend:
+            larger = enlarge(own, self.domain)
+        else:
+            larger = own
+        with blaming(f"{self.name}: accepts"):
+            if not self.domain.takes(larger):
+                return Answer({}, {}, {}, unsupported=f"the layer takes no problem of {own}")
+        given = case if larger == own else extend(case, larger)
+
+        # what it returns, cut to the problem that was asked
+        found = self._ask(given, dtype, storage)
+        if given is case:
+            return found
+        results = {
+            leaf: cut(leaf, value, case, larger)
+            for leaf, value in found.results.items()
+            if is_part(leaf, case)
+        }
+        return found._replace(results=results)
+
+    def _ask(self, case: Case, dtype: str, storage: Storage | None) -> Answer:
+        """Run the layer on a case that it takes."""
         # what the layer is given, in its own storage
         inputs = tree.map(lambda v: np.asarray(v, numpy_dtype(dtype)), case.inputs)
         dy = np.asarray(case.dy, numpy_dtype(dtype))
@@ -137,23 +235,44 @@ class Adapter:
                         f"{self.name}: the storage makes a {_kind(value)} of an array"
                     )
 
-        # what it returns, checked and brought back to canonical storage
-        y = self._call("forward", stored)
-        found = self._call("gradients", stored, stored_dy)
+        # what it returns
+        returned: dict[str, Any] = {}
+        errors: dict[str, TTRefError] = {}
+        try:
+            y = self._call("forward", stored)
+            returned["y"] = y
+            if self.gradients is not None:
+                returned |= self._pick(self._call("gradients", stored, stored_dy), stored)
+        except _Refused as refusal:
+            return Answer({}, {}, {}, unsupported=str(refusal))
+        except TTRefError as error:
+            errors["gradients" if returned else "forward"] = error
+
+        # that, checked and brought back to canonical storage
+        checked: dict[str, Tree] = {}
+        unfit: dict[str, TTRefError] = {}
+        for name, value in returned.items():
+            like = dy if name == "y" else inputs[name]
+            what = "y" if name == "y" else f"gradient of {name}"
+            try:
+                with blaming(f"{self.name}: a result"):
+                    checked[name] = self._check_tree(what, value, like, moves[name])
+            except (ShapeError, DtypeError) as error:
+                unfit[name] = error
+            except TTRefError as error:
+                errors.setdefault("forward" if name == "y" else "gradients", error)
+        missing = () if errors else tuple([name for name in stored if name not in returned])
+        return Answer(tree.flatten(checked), unfit, errors, missing)
+
+    def _pick(self, found: Any, stored: Params) -> dict[str, Any]:
+        """The gradients that are given, by the name of what they belong to."""
         with blaming(f"{self.name}: a result"):
-            y = self._check_tree("y", y, dy, moves["y"])
-            if not isinstance(found, dict) or not stored.keys() <= found.keys():
+            if not isinstance(found, dict) or not stored.keys() & found.keys():
                 raise ConventionError(
                     f"{self.name}: gradients returned {_describe_keys(found)}, expected a dict "
                     f"with {list(stored)}"
                 )
-            gradients = {
-                name: self._check_tree(
-                    f"gradient of {name}", found[name], inputs[name], moves[name]
-                )
-                for name in stored
-            }
-        return {"y": y, **tree.flatten(gradients)}
+            return {name: found[name] for name in stored if found.get(name) is not None}
 
     def _call(self, function: str, stored: Params, *dy: Array) -> Any:
         """Call a function of the adapter, on copies of the arrays in C order."""
@@ -165,6 +284,8 @@ class Adapter:
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # SystemExit too
+            if type(error).__name__ == UNSUPPORTED:
+                raise _Refused(describe_error(error)) from error
             if isinstance(error, ModuleNotFoundError) and error.name:
                 raise ConventionError(
                     f"{self.name}: {function} needs the module {visible(error.name)}, which is not "
@@ -197,7 +318,9 @@ class Adapter:
     def _check(self, what: str, value: Any, wanted: Array) -> Array:
         """One array without any class of its own, if it has the shape and dtype it should have."""
         if not isinstance(value, np.ndarray | np.generic) or isinstance(value, np.ma.MaskedArray):
-            raise DtypeError(f"{self.name}: {what} is a {_kind(value)}, expected a NumPy array")
+            raise ConventionError(
+                f"{self.name}: {what} is a {_kind(value)}, expected a NumPy array"
+            )
         value = np.asarray(value)
         check_shape(f"{self.name}: {what}", value, wanted.shape)
         if value.dtype != wanted.dtype:

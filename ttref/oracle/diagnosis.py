@@ -74,7 +74,7 @@ class Diagnosis:
         return "\n".join(self.sentences)
 
 
-MISSING = Change("is not computed")
+MISSING = Change("is not computed in the shape and the dtype that it should have")
 ZERO = Change("is zero")
 UNKNOWN = Change("is wrong in a way that no change of storage, factor or sign explains")
 
@@ -94,6 +94,10 @@ def diagnose(adapter: Adapter, dtype: str, cases: Sequence[Case]) -> Diagnosis:
     Diagnosis
     """
     wanted = [truth.compute_exactly(case) for case in cases]
+    given = _find_given(adapter, dtype, cases)
+    wanted = [
+        {leaf: value for leaf, value in leaves.items() if group(leaf) in given} for leaves in wanted
+    ]
     tensors = list(dict.fromkeys(group(leaf) for leaves in wanted for leaf in leaves))
 
     # the storage that leaves the fewest tensors wrong
@@ -218,12 +222,27 @@ def _undo_permutation(axes: Sequence[int]) -> Callable[[Array, Case], Array]:
 
 
 def _attempt(adapter: Adapter, dtype: str, case: Case, storage: Storage) -> dict[str, Array] | None:
-    """The results with some storage, as float64; None where the adapter cannot take it."""
+    """The results with some storage, as float64; None where the adapter cannot take it.
+
+    What has another shape or dtype than it should have is left out.
+    """
     try:
-        results = adapter.results(case, dtype, storage)
+        answer = adapter.answer(case, dtype, storage)
     except TTRefError:
         return None
+    return None if answer.errors else _as_floats(answer.results)
+
+
+def _as_floats(results: dict[str, Array]) -> dict[str, Array]:
     return {leaf: value.astype(float) for leaf, value in results.items()}
+
+
+def _find_given(adapter: Adapter, dtype: str, cases: Sequence[Case]) -> set[str]:
+    """The tensors that the adapter gives, whatever they hold; all where it gives nothing."""
+    missing: set[str] = set()
+    for case in cases:
+        missing.update(adapter.answer(case, dtype).missing)
+    return {"y", "cores", "bias", "x"} - missing
 
 
 def _find_wrong(
@@ -237,7 +256,11 @@ def _find_wrong(
     for results, expected in zip(attempts, wanted, strict=True):
         if results is None:
             return tensors
-        unequal = (leaf for leaf in expected if not np.array_equal(results[leaf], expected[leaf]))
+        unequal = (
+            leaf
+            for leaf in expected
+            if leaf not in results or not np.array_equal(results[leaf], expected[leaf])
+        )
         wrong.update(map(group, unequal))
         if len(wrong) >= enough:
             break
@@ -264,7 +287,7 @@ def _explain(
         for case, results, expected in zip(cases, found, wanted, strict=True)
         if results is not None
         for name in expected
-        if group(name) == tensor
+        if group(name) == tensor and name in results
     ]
     if not leaves:
         return MISSING

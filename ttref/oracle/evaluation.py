@@ -16,13 +16,15 @@ from ttref.errors import ConventionError, MissingExtraError, TTRefError
 from ttref.oracle import truth
 from ttref.oracle.adapter import Adapter
 from ttref.oracle.diagnosis import Diagnosis, diagnose
-from ttref.oracle.problems import make_case, make_lattice_cases
+from ttref.oracle.domain import Shapes
+from ttref.oracle.problems import make_lattice_cases, make_problem
 from ttref.oracle.verdicts import FLOATS, LATTICE, Verdicts, judge
 from ttref.rng import generator
 from ttref.testing.cases import Case
 from ttref.testing.report import Check, Finding
 
-EXAMPLES = 200  # shapes
+EXAMPLES = 200  # problems
+PATIENCE = 10  # failing calls of a function, and no other ones, after which it is given up
 
 
 def evaluate(
@@ -31,7 +33,11 @@ def evaluate(
     examples: int = EXAMPLES,
     seed: int = 0,
     dtypes: Sequence[str] | None = None,
-    progress: Callable[[Iterable[int]], Iterable[int]] | None = None,
+    shapes: Sequence[Shapes] | None = None,
+    few_shapes: bool = False,
+    keep_going: bool = False,
+    diagnosis: bool = True,
+    progress: Callable[[Iterable[Shapes]], Iterable[Shapes]] | None = None,
 ) -> Verdicts:
     """Compare a layer with the exact results on random problems.
 
@@ -39,13 +45,22 @@ def evaluate(
     ----------
     adapter : Adapter
     examples : int
-        Number of shapes. On each, in each format, there is one case on integers and one on random
+        Number of problems. On each, in each format, there is one case on integers and one on random
         floats.
     seed : int
     dtypes : sequence of str, optional
         Formats, in place of the adapter's own.
+    shapes : sequence of Shapes, optional
+        The shapes of the problems, which come again and again, in place of random ones.
+    few_shapes : bool
+        Whether a few random shapes come again and again, for layers that are compiled for each.
+    keep_going : bool
+        Whether a layer of which a function fails on all of the first problems is asked all others
+        too, and is no error.
+    diagnosis : bool
+        Whether the reason is looked for if something is wrong (`find_diagnosis` does it later).
     progress : callable, optional
-        Wraps the iterable of cases, as ``tqdm`` does.
+        Wraps the iterable of problems, as ``tqdm`` does.
 
     Returns
     -------
@@ -53,8 +68,9 @@ def evaluate(
 
     Raises
     ------
-    ConventionError, DtypeError, ShapeError
-        If the adapter raises, or does not return what it should.
+    ConventionError
+        If a function of the adapter fails on every problem. The message names the storage with
+        which everything would be exact, if there is one.
     """
     if not isinstance(adapter, Adapter):
         raise ConventionError(
@@ -64,25 +80,46 @@ def evaluate(
     dtypes = tuple(dtypes or adapter.dtypes)
     for dtype in dtypes:
         check_format(dtype)
+    rng = generator(seed)
+    if shapes is None:
+        shapes = adapter.draw_shapes(rng, examples, few_shapes)
+    else:
+        shapes = [shapes[k % len(shapes)] for k in range(examples)]
 
     # the verdicts
-    rng = generator(seed)
     report = Verdicts(adapter.name)
-    for _ in (progress or iter)(range(examples)):
-        problem = make_case(rng, adapter)
+    for asked in (progress or iter)(shapes):
+        problem = make_problem(asked, rng)
         for dtype in dtypes:
             on_integers = truth.draw_integers(problem, rng, dtype)
             _add(report, Check(LATTICE, dtype), adapter, problem, on_integers, dtype)
             on_floats = truth.draw_floats(problem, rng, dtype)
             _add(report, Check(FLOATS, dtype), adapter, problem, on_floats, dtype)
+        if not keep_going and report.find_silent(PATIENCE):
+            break
+    if not report.answered or (not keep_going and report.find_silent()):
+        raise _explain_silence(report, adapter, dtypes[0])
+    if diagnosis:
+        find_diagnosis(report, adapter, dtypes)
+    return report
 
-    # why something is wrong, in the first format in which it is
+
+def find_diagnosis(report: Verdicts, adapter: Adapter, dtypes: Sequence[str] | None = None) -> None:
+    """Find why something is wrong, in the first format in which it is, and put it into the report.
+
+    Parameters
+    ----------
+    report : Verdicts
+        Of `evaluate`.
+    adapter : Adapter
+    dtypes : sequence of str, optional
+        Those of `evaluate`.
+    """
     wrong = {check for check, _ in report.failures}
-    for dtype in dtypes:
+    for dtype in tuple(dtypes or adapter.dtypes):
         if Check(LATTICE, dtype) in wrong:
             report.diagnosis = _diagnose(adapter, dtype)
             break
-    return report
 
 
 def _add(
@@ -94,13 +131,31 @@ def _add(
     dtype: str,
 ) -> None:
     """Judge the adapter on a case, and count what is found; None: the format has no such case."""
+    if check in report.skipped:
+        return
+    if case is None:
+        for finding in undecided(problem):
+            report.add(check, finding)
+        return
+    answer = adapter.answer(case, dtype)
     try:
-        findings = undecided(problem) if case is None else judge_adapter(adapter, case, dtype)
+        findings = judge(case, answer.results, dtype)
     except MissingExtraError as error:
         report.skipped[check] = str(error)
         return
-    for finding in findings:
-        report.add(check, finding)
+    report.count(check, case, answer, findings)
+
+
+def _explain_silence(report: Verdicts, adapter: Adapter, dtype: str) -> TTRefError:
+    """The error of an adapter that has answered nothing."""
+    silent = report.find_silent()
+    if silent is None:
+        reasons = "; ".join(report.unsupported) or "even integers of size 1 would be rounded"
+        return ConventionError(f"{adapter.name}: no problem could be put to the layer: {reasons}")
+    found = _diagnose(adapter, dtype)
+    explained = found.storage is not None and not found.faults
+    hint = f"; {found}" if explained else ""
+    return ConventionError(f"{silent}{hint}")
 
 
 def check_format(dtype: str) -> None:
@@ -110,25 +165,6 @@ def check_format(dtype: str) -> None:
         numpy_dtype(dtype)
     except ImportError:
         raise MissingExtraError(f"{dtype} needs ml_dtypes: pip install 'ttref[exact]'") from None
-
-
-def judge_adapter(adapter: Adapter, case: Case, dtype: str) -> list[Finding]:
-    """Judge what the adapter computes on a case.
-
-    Raises
-    ------
-    ConventionError, DtypeError, ShapeError
-        If the adapter raises, or does not return what it should. The message names the storage
-        with which everything would be exact, if there is one.
-    """
-    try:
-        results = adapter.results(case, dtype)
-    except TTRefError as error:
-        diagnosis = _diagnose(adapter, dtype)
-        explained = diagnosis.storage is not None and not diagnosis.faults
-        hint = f"; {diagnosis}" if explained else ""
-        raise type(error)(f"{error}{hint}") from error
-    return judge(case, results, dtype)
 
 
 def _diagnose(adapter: Adapter, dtype: str) -> Diagnosis:

@@ -21,14 +21,13 @@ MISSING = object()
 def load(path: str | Path) -> Adapter:
     """Load the adapter in a Python file, or the ready one of that name.
 
-    The file has the functions ``forward`` and ``gradients`` and, where they differ from the
-    defaults of `Adapter`, ``layout``, ``dtypes``, ``bias`` and ``name``. At its top it can
-    import modules beside it.
+    The file has the function ``forward``, as a rule ``gradients``, and, where they differ from the
+    defaults of `Adapter`, its options. At its top it can import modules beside it.
 
     Raises
     ------
     ConventionError
-        If there is no such file, it cannot be imported, or a function is missing.
+        If there is no such file, it cannot be imported, or it has no function ``forward``.
     """
     file = _find(path)
     given: dict[str, Any] = {"name": file.stem}
@@ -39,7 +38,7 @@ def load(path: str | Path) -> Adapter:
                 found = getattr(module, name, MISSING)
             if found is not MISSING:
                 given[name] = found
-            elif name in FUNCTIONS:
+            elif name == "forward":
                 raise ConventionError(f"{file} has no function {name}")
     return Adapter(**given)
 

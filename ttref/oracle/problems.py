@@ -4,32 +4,40 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ttref import ops
 from ttref.oracle import truth
 from ttref.oracle.adapter import Adapter
+from ttref.oracle.domain import Shapes
 from ttref.rng import generator
-from ttref.testing import CASES
-from ttref.testing.cases import Case, from_generator
+from ttref.testing.cases import Case
+from ttref.testing.cases.affine import make_tt_linear_of
 
-LAYER = "tt_linear"  # the operator that adapters are held against
-
-
-def make_case(
-    rng: np.random.Generator, adapter: Adapter, batches: Sequence[int] = (1, 2, 3, 4)
-) -> Case:
-    """Make a problem of the layer, at a batch of one of these sizes; only its shapes matter."""
-    case = CASES[LAYER](from_generator(rng), rng)
-    if not adapter.bias:
-        case.inputs.pop("bias", None)
-    B = int(rng.choice(batches))
-    x = case.inputs["x"]
-    x = np.resize(x, (B, x.shape[1]))
-    dy = np.resize(case.dy, (B, case.dy.shape[1]))
-    return case._replace(inputs={**case.inputs, "x": x}, dy=dy)
+EXACT_BATCHES = (1, 2, 4)  # by which a division is exact in binary
 
 
-def make_lattice_cases(adapter: Adapter, dtype: str, count: int = 40) -> list[Case]:
-    """Make cases on integers for the diagnosis, of batches by which a division is exact."""
+def make_problem(shapes: Shapes, rng: np.random.Generator) -> Case:
+    """Make a problem of these shapes."""
+    n, m, r, batch, bias = shapes
+
+    def draw(low: int, high: int) -> int:
+        """Whether there is a bias."""
+        return int(bias)
+
+    return make_tt_linear_of(draw, rng, n, m, r, batch, ops.tt_linear)
+
+
+def make_lattice_cases(
+    adapter: Adapter, dtype: str, count: int = 40, shapes: Sequence[Shapes] | None = None
+) -> list[Case]:
+    """Make cases on integers for the diagnosis.
+
+    Their shapes are those that are given, or else shapes of batches by which a division is exact.
+    """
     rng = generator(0)
-    shapes = (make_case(rng, adapter, (1, 2, 4)) for _ in range(count))
-    cases = (truth.draw_integers(shape, rng, dtype) for shape in shapes)
+    if shapes is None:
+        drawn = adapter.draw_shapes(rng, 4 * count)
+        easy = [one for one in drawn if one.batch in EXACT_BATCHES]
+        shapes = (easy or drawn)[:count]
+    problems = (make_problem(one, rng) for one in shapes)
+    cases = (truth.draw_integers(problem, rng, dtype) for problem in problems)
     return [case for case in cases if case is not None]

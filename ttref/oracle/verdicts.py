@@ -1,7 +1,8 @@
 """Verdicts on the results of a layer, and the table of them."""
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -10,17 +11,31 @@ from ttref.arrays import check_shape
 from ttref.checks import check_choice
 from ttref.contracts import Array
 from ttref.errors import DtypeError
-from ttref.oracle import truth
+from ttref.oracle import patterns, truth
+from ttref.oracle.adapter import FUNCTIONS, Answer
 from ttref.oracle.diagnosis import Diagnosis
+from ttref.oracle.domain import Shapes
+from ttref.oracle.extension import shapes_of
 from ttref.tables import table
 from ttref.testing import accuracy, exact
 from ttref.testing.cases import Case
-from ttref.testing.report import Check, Failure, Finding, Report, Tally, Target
+from ttref.testing.report import Check, Failure, Finding, Report, Tally, Target, group
 
 LATTICE = "lattice"  # integers for which no order of evaluation rounds
 FLOATS = "floats"  # normal random numbers
+CALLS = "calls"  # whether the functions return what they should
+NOT_GIVEN = "not given"
 NO_REAL_NUMBERS = "cUSMm"  # kinds of NumPy's dtypes: complex numbers, texts and times
 COLUMNS = ("check", "tensor", "cases", "wrong", "undecided", "normwise u", "condition u", "verdict")
+
+
+class Counterexample(NamedTuple):
+    """A problem on which a tensor is wrong."""
+
+    case: Case
+    dtype: str
+    found: Array  # what the layer computed, stored canonically
+    failure: Failure
 
 
 @dataclass
@@ -31,31 +46,155 @@ class Verdicts(Report):
     ----------
     diagnosis : Diagnosis or None
         None if no result is wrong on integers.
+    unsupported : dict from str to int
+        How many problems the layer did not take, by the reason.
+    outcomes : dict from Check to list
+        The shapes of every problem that was put to the layer, and the names of the tensors that
+        were judged there, each with whether it is wrong.
+    smallest : dict from Target to Counterexample
+        The problem with the fewest numbers on which a tensor is wrong.
     """
 
     diagnosis: Diagnosis | None = None
+    unsupported: dict[str, int] = field(default_factory=dict)
+    outcomes: dict[Check, list[tuple[Shapes, dict[str, bool]]]] = field(default_factory=dict)
+    smallest: dict[Target, Counterexample] = field(default_factory=dict)
+    answered: int = 0  # problems of which there is a result
+
+    def count(self, check: Check, case: Case, answer: Answer, findings: Sequence[Finding]) -> None:
+        """Count what is found in an answer on a case.
+
+        Parameters
+        ----------
+        check : Check
+        case : Case
+        answer : Answer
+        findings : sequence of Finding
+            On the results of the answer.
+        """
+        if answer.unsupported:
+            self.unsupported[answer.unsupported] = self.unsupported.get(answer.unsupported, 0) + 1
+            return
+        self.answered += bool(answer.results or answer.unfit)
+        self._count_calls(check, answer)
+
+        # the tensors that are there, those of another shape or dtype, and those that are not there
+        unfit = [Finding(t, Failure(str(error))) for t, error in answer.unfit.items()]
+        missing = [Finding(t, undecided=True, reason=NOT_GIVEN) for t in answer.missing]
+        for finding in (*findings, *unfit, *missing):
+            self.add(check, finding)
+
+        # on which shapes they are wrong
+        judged = [f for f in (*findings, *unfit) if not f.undecided]
+        wrong: dict[str, bool] = {}
+        for finding in judged:
+            tensor = group(finding.tensor)
+            wrong[tensor] = wrong.get(tensor, False) or finding.failure is not None
+            self._keep_smallest(check, case, answer, finding)
+        self.outcomes.setdefault(check, []).append((shapes_of(case), wrong))
+
+    def _count_calls(self, check: Check, answer: Answer) -> None:
+        """Count the calls of the functions, and what they raised."""
+        calls = Check(CALLS, check.dtype)
+        for function in FUNCTIONS:
+            error = answer.errors.get(function)
+            if function == "gradients" and "forward" in answer.errors:
+                continue  # it was not called
+            self.add(calls, Finding(function, None if error is None else Failure(str(error))))
+
+    def _keep_smallest(self, check: Check, case: Case, answer: Answer, finding: Finding) -> None:
+        """Keep the case if the tensor is wrong in it, and no smaller one is kept."""
+        if finding.failure is None or finding.tensor not in answer.results:
+            return
+        target = Target(check, group(finding.tensor))
+        known = self.smallest.get(target)
+        if known is None or shapes_of(case).size < shapes_of(known.case).size:
+            found = answer.results[finding.tensor]
+            dtype = check.dtype or ""
+            self.smallest[target] = Counterexample(case, dtype, found, finding.failure)
+
+    def find_silent(self, fewest: int = 1) -> Failure | None:
+        """The first failure of a function that failed in all calls, if there were so many."""
+        for function in FUNCTIONS:
+            tallies = [
+                tally
+                for target, tally in self.tallies.items()
+                if target.check.rung == CALLS and target.tensor == function
+            ]
+            calls = sum(tally.cases for tally in tallies)
+            if calls >= fewest and sum(tally.wrong for tally in tallies) == calls:
+                return tallies[0].first
+        return None
 
     @property
     def ok(self) -> bool:
         """Whether something was compared, and nothing is wrong."""
-        return any(t.cases > t.undecided for t in self.tallies.values()) and not self.failures
+        return any(t.cases > t.undecided for t in self._compared.values()) and not self.failures
+
+    @property
+    def _compared(self) -> dict[Target, Tally]:
+        """The tallies of tensors, without those of calls."""
+        return {t: tally for t, tally in self.tallies.items() if t.check.rung != CALLS}
+
+    @property
+    def comparisons(self) -> int:
+        """How many tensors were compared."""
+        return sum(
+            tally.cases - tally.reasons.get(NOT_GIVEN, 0) for tally in self._compared.values()
+        )
+
+    @property
+    def wrong(self) -> int:
+        """How many of them are wrong."""
+        return sum(tally.wrong for tally in self._compared.values())
+
+    @property
+    def patterns(self) -> list[str]:
+        """What the shapes have in common on which a tensor is wrong, in the first such format."""
+        tensors_of: dict[str, list[str]] = {}
+        for check, outcomes in self.outcomes.items():
+            wrong = {tensor for _, found in outcomes for tensor in found if found[tensor]}
+            if wrong and check.rung == LATTICE:
+                for tensor in sorted(wrong, key=lambda name: (name != "y", name)):
+                    words = self._describe(outcomes, tensor)
+                    tensors_of.setdefault(words, []).append(tensor)
+                break
+        return [f"{', '.join(names)}: {words}" for words, names in tensors_of.items() if words]
+
+    def _describe(self, outcomes: list[tuple[Shapes, dict[str, bool]]], tensor: str) -> str:
+        judged = [(shapes, found[tensor]) for shapes, found in outcomes if tensor in found]
+        return patterns.describe([shapes for shapes, _ in judged], [wrong for _, wrong in judged])
 
     def row(self, target: Target) -> dict[str, Any]:
         """The counts of a tally, its errors in units, its first failure and its verdict."""
         verdict = verdict_of(target.check, self.tallies[target])
         return {**super().row(target), "verdict": verdict}
 
+    def rows(self) -> list[dict[str, Any]]:
+        """The rows as of `Report`, those of calls only if a call raised."""
+        return [row for row in super().rows() if row["wrong"] or not row["check"].startswith(CALLS)]
+
+    def notes(self) -> list[str]:
+        """What stands below the table, without the diagnosis and the failures."""
+        skipped = [f"{n} problems not asked: {why}" for why, n in self.unsupported.items()]
+        return [*self.patterns, *skipped, *self.reasons()]
+
     def __str__(self) -> str:
         cells = [[_format(row[column]) for column in COLUMNS] for row in self.rows()]
-        reasons = [] if self.diagnosis is None else self.diagnosis.sentences
-        failures = [f"{target}: {failure}" for target, failure in self.failures.items()]
-        return "\n".join([table(COLUMNS, cells), *reasons, *self.reasons(), *failures])
+        found = [] if self.diagnosis is None else self.diagnosis.sentences
+        failures = [
+            f"{target}: {self.smallest[target].failure if target in self.smallest else failure}"
+            for target, failure in self.failures.items()
+        ]
+        return "\n".join([table(COLUMNS, cells), *found, *self.notes(), *failures])
 
 
 def verdict_of(check: Check, tally: Tally) -> str:
-    """The verdict in words: exact, within k units, WRONG or undecidable."""
+    """The verdict in words: exact, within k units, WRONG, raised, undecidable or not given."""
     if tally.wrong:
-        return "WRONG"
+        return "raised" if check.rung == CALLS else "WRONG"
+    if tally.reasons.get(NOT_GIVEN) == tally.cases:
+        return NOT_GIVEN
     if tally.cases == tally.undecided:
         return "undecidable"
     return "exact" if check.rung == LATTICE else f"within {tally.condition:.2g} u"
