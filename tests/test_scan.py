@@ -216,6 +216,41 @@ def test_padding_repeats_the_output_and_is_zero_before_the_first_step():
     assert dstate[0] == -2 * first_step
 
 
+def test_padding_outputs_zero_and_keeps_the_state_if_it_is_told_to():
+    cell = RNNCell("identity")
+    mask = np.asarray([[0, 1, 0, 0, 1, 0]], dtype=bool)
+    params = {"kernel": np.ones((1, 1)), "recurrent": np.asarray([[-2.0]])}
+    x = np.arange(6.0).reshape(1, 6, 1)
+    options = {"input_map": ops.linear, "mask": mask, "at_padding": "zero"}
+    (ys, last), cache = scan.forward(cell, params, x, state=(np.asarray([[3.0]]),), **options)
+    assert ys[0, :, 0].tolist() == [0, -5, 0, 0, 14, 0]
+    assert last[0] == 14
+    dys = np.asarray([1.0, 10, 100, 1000, 10000, 100000]).reshape(1, 6, 1)
+    _, dx, (dh,) = scan.backward((dys, (np.asarray([[7.0]]),)), cache)
+    last_step = 10000 + 7
+    first_step = 10 - 2 * last_step
+    assert dx[0, :, 0].tolist() == [0, first_step, 0, 0, last_step, 0]
+    assert dh == -2 * first_step
+
+
+@pytest.mark.parametrize("truncate", [None, 1, 3])
+@pytest.mark.parametrize("go_backwards", [False, True])
+@pytest.mark.parametrize("padding", MASKS)
+@cells
+def test_zero_at_padding_is_the_repeated_output_times_the_mask(
+    cell, padding, go_backwards, truncate
+):
+    """Forward, and backward with the cotangents at padding left out."""
+    mask = np.asarray(MASKS[padding], dtype=bool)
+    valid = mask[:, :: -1 if go_backwards else 1, None]
+    problem = Problem(cell)
+    options = {"mask": mask, "go_backwards": go_backwards, "truncate": truncate}
+    found = problem.run(at_padding="zero", **options)
+    problem.dys = np.where(valid, problem.dys, 0)
+    expected = problem.run(**options)
+    assert_equal(found, {**expected, "ys": np.where(valid, expected["ys"], 0)})
+
+
 @pytest.mark.parametrize("go_backwards", [False, True])
 @pytest.mark.parametrize("truncate", range(1, T + 2))
 @cells

@@ -22,9 +22,12 @@ from ttref.cells.cell import (
     check_recurrent_mask,
     check_state,
 )
-from ttref.checks import check_count
+from ttref.checks import check_choice, check_count
 from ttref.contracts import Array, Cell, Operator, Params
 from ttref.errors import DtypeError
+
+AT_PADDING = ("repeat", "zero")
+"""What the output is where a step is padding: the output before, or zero."""
 
 State: TypeAlias = tuple[Array, ...]
 """``(h,)`` or ``(h, c)``, each of shape (B, u)."""
@@ -50,6 +53,7 @@ class Cache(NamedTuple):
     input_mask: Array | None  # (B, N)
     go_backwards: bool
     truncate: int | None
+    at_padding: str  # one of AT_PADDING
 
 
 @border.explained("params", "x")
@@ -65,6 +69,7 @@ def forward(
     recurrent_mask: Array | None = None,
     go_backwards: bool = False,
     truncate: int | None = None,
+    at_padding: str = "repeat",
 ) -> tuple[tuple[Array, State], Cache]:
     """Run a cell over the steps of a batch of sequences.
 
@@ -80,8 +85,8 @@ def forward(
     state : tuple of arrays, each of shape ``(B, u)``, optional
         Before the first step: ``(h,)`` or ``(h, c)``; zeros by default.
     mask : array of bool, shape ``(B, T)``, optional
-        False where a step is padding. Then x is not read, the state is kept, and the output is that
-        of the step before; outputs before the first step that is not padding are zero.
+        False where a step is padding. Then x is not read, the state is kept, and the output is as
+        `at_padding` says.
     input_mask : array, shape ``(B, N)``, optional
         Multiplies the input of every step.
     recurrent_mask : array, shape ``(B, u)`` or ``(g, B, u)``, optional
@@ -91,6 +96,10 @@ def forward(
     truncate : int, optional
         In `backward`, no cotangent of a state leaves its window of so many steps, counted in the
         order of processing. (An output that padding repeats keeps its cotangents.)
+    at_padding : str
+        The output where a step is padding. ``"repeat"``: the output of the step before, in the
+        order of processing, and zero before the first step that is not padding (Keras).
+        ``"zero"``: zero (torch's packed sequences).
 
     Returns
     -------
@@ -101,8 +110,8 @@ def forward(
     Raises
     ------
     ShapeError, DtypeError, ConventionError
-        If shapes do not fit, the mask does not hold booleans, or `truncate` is not a positive
-        integer.
+        If shapes do not fit, the mask does not hold booleans, `truncate` is not a positive
+        integer, or there is no such `at_padding`.
 
     Examples
     --------
@@ -117,7 +126,7 @@ def forward(
     >>> dx
     array([[[28.], [14.], [ 7.]]])
     """
-    check_arguments(cell, params, x, state, mask, input_mask, recurrent_mask, truncate)
+    check_arguments(cell, params, x, state, mask, input_mask, recurrent_mask, truncate, at_padding)
     xp = namespace(x)
     zero = zero_state(x, params["recurrent"])
     state = (zero,) * cell.states if state is None else tuple(state)
@@ -133,13 +142,13 @@ def forward(
         p, map_cache = input_map.forward(of_map, apply_mask(x_t, input_mask))
         read = tuple(choose(valid, part, zero) for part in state)
         found, cell_cache = cell.forward(of_cell, read, p, recurrent_mask)
-        # Padding repeats the output and keeps the state
-        ys.append(choose(valid, found[0], ys[-1]))
+        # Padding keeps the state
+        ys.append(choose(valid, found[0], ys[-1] if at_padding == "repeat" else zero))
         state = tuple(choose(valid, *pair) for pair in zip(found, state, strict=True))
         steps.append(StepCache(map_cache, cell_cache, valid))
     results = xp.stack(ys, axis=1)[:, 1:, :], state
     return results, Cache(
-        cell, input_map, params, steps, x, zero, input_mask, go_backwards, truncate
+        cell, input_map, params, steps, x, zero, input_mask, go_backwards, truncate, at_padding
     )
 
 
@@ -188,8 +197,8 @@ def backward(
         dparams_s, dx, dstate = _step_back(dfound, dstate, step, cache, input_gradient)
         dparams = tree.add(dparams, dparams_s)
         dxs.append(dx)
-        # Where the step is padding, dy belongs to the output before, which it repeats
-        dy = choose(step.valid, cache.zero, dy)
+        # Where padding repeats an output, dy belongs to the output before
+        dy = choose(step.valid, cache.zero, dy) if cache.at_padding == "repeat" else cache.zero
         if cache.truncate and s and s % cache.truncate == 0:
             dstate = zeros
     return dparams, _stack_in_time(dxs, cache) if input_gradient else None, dstate
@@ -242,9 +251,11 @@ def check_arguments(
     input_mask: Array | None,
     recurrent_mask: Array | None,
     truncate: int | None,
+    at_padding: str,
 ) -> None:
     """Raise unless the arguments of `forward` fit."""
     check_shape("x", x, (None, None, None))
+    check_choice("at_padding", at_padding, AT_PADDING)
     check_recurrent(cell, params)
     for role in ("activation", "recurrent_activation"):
         name = getattr(cell, role, None)

@@ -14,6 +14,7 @@ import pytest
 from ttref import ops, scan, tree
 from ttref.arithmetic import running
 from ttref.cells import GRUCell, LSTMCell, RNNCell
+from ttref.layers import sequence_mask
 
 pytestmark = pytest.mark.witness
 MARGIN = 5
@@ -78,9 +79,14 @@ def reordered(x, order):
     return np.concatenate([blocks[q] for q in order], axis=-1)
 
 
+LENGTHS = [4, 5, 1]
+
+
+@pytest.mark.parametrize("lengths", [None, LENGTHS], ids=["all steps", "packed"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", TORCH_ORDER)
-def test_results_and_gradients_are_those_of_torch(name, dtype):
+def test_results_and_gradients_are_those_of_torch(name, dtype, lengths):
+    """Of packed sequences, too: their outputs are zero where a step is padding."""
     torch = pytest.importorskip("torch", reason="WITNESS MISSING: torch is not installed")
     given = problem(name, dtype)
     order = TORCH_ORDER[name]
@@ -96,7 +102,11 @@ def test_results_and_gradients_are_those_of_torch(name, dtype):
     layer.load_state_dict({key: torch.tensor(value) for key, value in stored.items()})
     x, *first = (torch.tensor(a, requires_grad=True) for a in (x, *state))
     h = tuple(part[None] for part in first)
-    ys, last = layer(x, h if name == "LSTM" else h[0])
+    rnn = torch.nn.utils.rnn
+    packed = {"batch_first": True, "enforce_sorted": False}
+    steps = x if lengths is None else rnn.pack_padded_sequence(x, lengths, **packed)
+    ys, last = layer(steps, h if name == "LSTM" else h[0])
+    ys = ys if lengths is None else rnn.pad_packed_sequence(ys, batch_first=True)[0]
     last = last if name == "LSTM" else (last,)
     weights = {key: getattr(layer, key) for key in stored}
     starts = {f"first.{k}": part for k, part in enumerate(first)}
@@ -114,7 +124,10 @@ def test_results_and_gradients_are_those_of_torch(name, dtype):
     }
     if "recurrent_bias" in params:
         found["recurrent_bias"] = recurrent_bias
-    assert_agree(found, name, given, dtype)
+    options = {}
+    if lengths is not None:
+        options = {"mask": sequence_mask(lengths, T, "post"), "at_padding": "zero"}
+    assert_agree(found, name, given, dtype, **options)
 
 
 @pytest.fixture

@@ -39,7 +39,9 @@ KEEPING = [  # layers from 4 features to 4, which keep the steps and compute int
     Sequential([TimeDistributed(Dense(UNITS, UNITS)), Dropout(0.25)]),
     RNN(UNITS, UNITS, **EXACT),
     RNN(UNITS, UNITS, go_backwards=True, **EXACT),
+    RNN(UNITS, UNITS, at_padding="zero", **EXACT),
     Bidirectional(RNN(UNITS, UNITS, **EXACT), merge="sum"),
+    Bidirectional(RNN(UNITS, UNITS, at_padding="zero", **EXACT), merge="sum"),
     Sequential([RNN(UNITS, UNITS, checkpoint_every=2, **EXACT), Activation("relu")]),
 ]
 GATED = [

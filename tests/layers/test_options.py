@@ -55,6 +55,7 @@ RECURRENT = {
     "truncate": 3,
     "checkpoint_every": 2,
     "mask_value": -1.5,
+    "at_padding": "zero",
 }
 GATED = RECURRENT | {"recurrent_activation": "sigmoid"}
 WINDOWS = {"padding": "VALID", "bias": False, "initializer": "he"}

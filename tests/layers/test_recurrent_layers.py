@@ -163,6 +163,64 @@ def test_steps_of_the_mask_value_are_padding(layer):
 
 
 @over_layers
+@pytest.mark.parametrize("go_backwards", [False, True])
+def test_zero_at_padding_is_the_scan_with_that_option(layer, go_backwards):
+    params, x = problem(layer)
+    mask = np.asarray([[True, False, True, False], [False, True, True, True], [False] * 4])
+    options = {"mask": mask, "at_padding": "zero", "go_backwards": go_backwards}
+    input_map = ops.linear if "kernel" in params else ops.tt_linear
+    input_map = per_gate if getattr(layer, "per_gate", False) else input_map
+    (ys, _), cache = scan.forward(layer.cell, params, x, input_map=input_map, **options)
+    dys = ys + 1
+    dparams, dx, _ = scan.backward((dys, None), cache)
+    zero = {"at_padding": "zero", "go_backwards": go_backwards}
+    found, cache = changed(layer, return_sequences=True, **zero).forward(params, x, mask=mask)
+    assert equal(found, ys) and not found[~layer_mask(mask, go_backwards)].any()
+    assert equal(changed(layer, return_sequences=True, **zero).backward(dys, cache), (dparams, dx))
+
+
+def layer_mask(mask, go_backwards):
+    """The mask in the order of processing."""
+    return mask[:, ::-1] if go_backwards else mask
+
+
+@over_layers
+def test_the_last_output_is_of_the_last_step_that_is_not_padding_either_way(layer):
+    layer = changed(layer, activation="identity")  # relu makes too many zeros
+    params, x = problem(layer)
+    mask = sequence_mask([4, 2, 0], 4, "post")
+    y, cache = layer.forward(params, x, mask=mask)
+    zero = changed(layer, at_padding="zero")
+    found, zero_cache = zero.forward(params, x, mask=mask)
+    assert equal(found, y) and y[1].any()
+    assert equal(zero.backward(y, zero_cache), layer.backward(y, cache))
+
+
+@over_layers
+@pytest.mark.parametrize("merge", ["concat", "sum"])
+def test_both_ways_and_in_a_stack_padding_outputs_zero_and_pulls_nothing_back(layer, merge):
+    """The second layer of the stack gets zeros, and the steps that are none are unchanged."""
+    last = RNN(8 if merge == "concat" else 4, 4, return_sequences=True, **EXACT)
+    nets = {}
+    for at_padding in ("repeat", "zero"):
+        options = {"return_sequences": True, "at_padding": at_padding}
+        both = Bidirectional(changed(layer, **options), merge)
+        nets[at_padding] = Sequential([both, changed(last, at_padding=at_padding)])
+    rng = np.random.default_rng(2)
+    params = tree.map(lambda p: integers(rng, *p.shape), nets["zero"].init(0))
+    x = problem(layer)[1]
+    mask = sequence_mask([4, 2, 3], 4, "post")
+    y, cache = nets["zero"].forward(params, x, mask=mask)
+    expected, repeat_cache = nets["repeat"].forward(params, x, mask=mask)
+    assert not y[~mask].any() and y[mask].any() and expected[~mask].any()
+    assert (y[mask] == expected[mask]).all()
+    dy = np.where(mask[:, :, None], 1 + y, 0)
+    assert equal(nets["zero"].backward(dy, cache), nets["repeat"].backward(dy, repeat_cache))
+    everywhere = nets["zero"].backward(dy + 5 * ~mask[:, :, None], cache)
+    assert equal(everywhere, nets["zero"].backward(dy, cache))
+
+
+@over_layers
 @pytest.mark.parametrize("merge", ["concat", "sum"])
 @pytest.mark.parametrize("sequences", [False, True])
 def test_bidirectional_is_both_ways_by_plain_layers(layer, merge, sequences):
@@ -331,6 +389,7 @@ BAD = [
         ConventionError,
         "recurrent_initializer is 'x', expected",
     ),
+    (lambda: LSTM(6, 4, at_padding=0), ConventionError, "at_padding is 0, expected one of"),
     (lambda: LSTM(6, 4, truncate=0), ConventionError, "truncate is 0, expected a positive"),
     (lambda: LSTM(6, 4, checkpoint_every=0), ConventionError, "checkpoint_every is 0, expected"),
     (lambda: TTGRU([2, 3], [4], 2), ShapeError, "differ in length"),

@@ -20,6 +20,7 @@ from ttref.layers import initializers
 from ttref.layers.masking import find_mask
 from ttref.layers.weighted import Weighted
 from ttref.rng import check_generator, keep_mask
+from ttref.scan import AT_PADDING
 
 FLAGS = (
     "bias",
@@ -107,6 +108,10 @@ class Recurrent(Weighted):
         A step is padding where all its features have this value (0 in TT_RNN; NaN is one too). In
         a `Sequential` these steps are looked for in the input of the network, and all its layers
         know them: one layer with a `mask_value` is enough.
+    at_padding : str
+        With `return_sequences`, the output where a step is padding: ``"repeat"`` the output before
+        (Keras, TT_RNN), or ``"zero"`` (torch's packed sequences). Without, y is the output of the
+        last step that is not padding.
 
     Raises
     ------
@@ -131,9 +136,11 @@ class Recurrent(Weighted):
     truncate: int | None = None
     checkpoint_every: int | None = None
     mask_value: float | None = None
+    at_padding: str = "repeat"
 
     def __post_init__(self) -> None:
         check_choice("activation", self.activation, ACTIVATION_NAMES)
+        check_choice("at_padding", self.at_padding, AT_PADDING)
         known = initializers.INITIALIZERS
         check_choice("recurrent_initializer", self.recurrent_initializer, known)
         for name in FLAGS:
@@ -234,8 +241,8 @@ class Recurrent(Weighted):
         train, rng
             As in `Layer.forward`.
         mask : array of bool, shape ``(B, T)``, optional
-            False where a step is padding: the state is kept and the output repeated, zero before
-            the first step that is none. By default what `mask_value` says.
+            False where a step is padding: the state is kept, and the output is as `at_padding`
+            says, zero before the first step that is none. By default what `mask_value` says.
         state : tuple of arrays (B, u), optional
             ``(h,)``, or ``(h, c)`` of an LSTM; zeros by default. `backward` returns its cotangents
             too, ``(dparams, dx, dstate)``, unless the layer is stateful.
@@ -263,6 +270,7 @@ class Recurrent(Weighted):
             recurrent_mask=recurrent_mask,
             go_backwards=self.go_backwards,
             truncate=self.truncate,
+            at_padding=self.at_padding if self.return_sequences else "repeat",
             checkpoint_every=self.checkpoint_every,
         )
         ys, after = results

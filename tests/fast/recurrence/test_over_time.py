@@ -95,6 +95,7 @@ def test_it_equals_the_scan_exactly_with_every_option(name, data, seed):
     common = {
         "go_backwards": data.draw(st.booleans()),
         "truncate": data.draw(st.sampled_from([None, 1, 2, 3])),
+        "at_padding": data.draw(st.sampled_from(["repeat", "zero"])),
     }
     drawn = problem(cell, rng, u=data.draw(st.integers(1, 3)), **sizes, **options)
     every = data.draw(st.sampled_from([None, 1, 2, 3, 7]))
@@ -158,8 +159,13 @@ def test_the_steps_in_place_give_the_same_integers(name, recurrent_mask):
     """Those of T = 3 fit in 53 bits."""
     cell = CELLS[name]
     rng = np.random.default_rng(3)
-    for mask, backwards, every, truncate in product([0, 1], [0, 1], [None, 2], [None, 1]):
-        common = {"go_backwards": bool(backwards), "truncate": truncate}
+    choices = [0, 1], [0, 1], [None, 2], [None, 1], ["repeat", "zero"]
+    for mask, backwards, every, truncate, at_padding in product(*choices):
+        common = {
+            "go_backwards": bool(backwards),
+            "truncate": truncate,
+            "at_padding": at_padding,
+        }
         masks = {"mask": mask, "recurrent_mask": recurrent_mask, "input_mask": True}
         drawn = in_floats(cell, problem(cell, rng, T=3, **masks))
         expected = run(scan, cell, drawn, **common)

@@ -63,6 +63,7 @@ class Cache(NamedTuple):
     checkpoints: list[Checkpoint]
     zero: Array  # (B, u)
     truncate: int | None
+    repeats: bool  # whether padding repeats the output before
 
 
 @border.explained("params", "x")
@@ -78,6 +79,7 @@ def forward(
     recurrent_mask: Array | None = None,
     go_backwards: bool = False,
     truncate: int | None = None,
+    at_padding: str = "repeat",
     checkpoint_every: int | None = None,
 ) -> tuple[tuple[Array, State], Cache]:
     """Run a cell over the steps of a batch of sequences, as `ttref.scan.forward` does.
@@ -86,7 +88,9 @@ def forward(
     ----------
     cell : Cell
         One of ttref's, with activations of ``ttref.fast.recurrence.activations.ACTIVATION_NAMES``.
-    params, x, input_map, state, mask, input_mask, recurrent_mask, go_backwards, truncate
+    params, x, input_map, state, mask, input_mask, recurrent_mask
+        As for `ttref.scan.forward`.
+    go_backwards, truncate, at_padding
         As for `ttref.scan.forward`.
     checkpoint_every : int, optional
         Keep the state of every so many steps only, and compute the rest anew in `backward`. The
@@ -104,7 +108,7 @@ def forward(
         As `ttref.scan.forward`; and if the cell is not one of ttref's, has another activation, or
         `checkpoint_every` is not a positive integer.
     """
-    check_arguments(cell, params, x, state, mask, input_mask, recurrent_mask, truncate)
+    check_arguments(cell, params, x, state, mask, input_mask, recurrent_mask, truncate, at_padding)
     if checkpoint_every is not None:
         check_count("checkpoint_every", checkpoint_every)
     # What all windows read
@@ -115,18 +119,20 @@ def forward(
     length = checkpoint_every or max(1, x.shape[1])
     inputs = Inputs(input_map, map_params, x, mask, input_mask, go_backwards, length)
     # Window by window
+    repeats = at_padding == "repeat"
     ys = [zero]
     checkpoints = []
     with _own_threads(cell, zero):
         for first in range(0, x.shape[1], length):
-            outputs, after, window = _run_window(step, inputs, first, state, ys[-1])
+            y = ys[-1] if repeats else zero
+            outputs, after, window = _run_window(step, inputs, first, state, y, repeats)
             kept = window if checkpoint_every is None else None
             checkpoints.append(Checkpoint(first, state, kept))
             del window  # before the next one is there
             ys.extend(outputs)
             state = after
     ys = namespace(x).stack(ys, axis=1)[:, 1:, :]
-    return (ys, state), Cache(cell, step, inputs, params, checkpoints, zero, truncate)
+    return (ys, state), Cache(cell, step, inputs, params, checkpoints, zero, truncate, repeats)
 
 
 @border.backward
@@ -152,7 +158,7 @@ def backward(
     with _own_threads(cache.cell, dy):
         for first, before, window in reversed(cache.checkpoints):
             if window is None:
-                window = _run_window(step, inputs, first, before, cache.zero)[-1]
+                window = _run_window(step, inputs, first, before, cache.zero, cache.repeats)[-1]
             dps, dproducts, dstate, dy = _pull_back_window(dys, dstate, dy, first, window, cache)
             dmap, dx = pull_back_map(dps, window.map_cache, inputs, input_gradient)
             dcell = step.gradient(window.before, window.saved, dproducts)
@@ -171,11 +177,12 @@ def _own_threads(cell: Cell, h: Array) -> AbstractContextManager[None]:
 
 
 def _run_window(
-    step: Step, inputs: Inputs, first: int, state: State, y: Array
+    step: Step, inputs: Inputs, first: int, state: State, y: Array, repeats: bool
 ) -> tuple[list[Array], State, Window]:
-    """Run the steps from `first`, given the state and the output before it.
+    """Run the steps from `first`, given the state before it and the output of padding there, `y`.
 
-    Returns the outputs, the state after the last step, and what `backward` reads.
+    If padding `repeats` the output before, the output of each step takes the place of `y`. Returns
+    the outputs, the state after the last step, and what `backward` reads.
     """
     p, map_cache = apply_map(inputs, first)
     buffers = step.allocate(len(p), y.shape[0])
@@ -188,13 +195,13 @@ def _run_window(
             found, saved_t = step.forward(p_t, state, out)
             before.append(state)
             saved.append(saved_t)
-            # Padding repeats the output and keeps the state
+            # Padding keeps the state
             valid = map_cache.valid[t]
-            y = choose(valid, found[0], y)
+            ys.append(choose(valid, found[0], y))
+            y = ys[-1] if repeats else y
             if valid is not None:
                 found = tuple(choose(valid, *pair) for pair in zip(found, state, strict=True))
             state = found
-            ys.append(y)
     of_all = saved[0]._make(_stack(saved)) if buffers is None else buffers
     return ys, state, Window(map_cache, tuple(_stack(before)), of_all)
 
@@ -217,8 +224,8 @@ def _pull_back_window(
         dy = dy if dys is None else dy + dys[:, first + t, :]
         own = _at(coefficients, t)
         dstate, dp, dproduct = _step_back(step, own, dstate, dy, valid[t], cache.zero)
-        # Where the step is padding, dy belongs to the output before, which it repeats
-        dy = choose(valid[t], cache.zero, dy)
+        # Where padding repeats an output, dy belongs to the output before
+        dy = choose(valid[t], cache.zero, dy) if cache.repeats else cache.zero
         dps.append(dp)
         dproducts.append(dproduct)
         if cache.truncate and first + t and (first + t) % cache.truncate == 0:

@@ -123,7 +123,11 @@ def _make_sequence(
 
     # options and inputs
     masks = _draw_masks(draw, rng, name, (B, T, N), u)
-    order = {"go_backwards": bool(draw(0, 1)), "truncate": choose(draw, [None, T, T + 1])}
+    backwards = bool(draw(0, 1))
+    truncate = choose(draw, [None, T, T + 1])
+    order: Options = {"go_backwards": backwards, "truncate": truncate}
+    if masks["mask"] is not None:
+        order["at_padding"] = choose(draw, ["repeat", "zero"])
     inputs = params | {"x": draw_values(rng, (B, T, N))}
     if draw(0, 1):
         inputs["state"] = tuple(draw_values(rng, (B, u)) for _ in range(STATES[name]))
@@ -148,7 +152,8 @@ def _make_sequence(
         return {**dparams, "x": dx} | ({"state": dstate} if "state" in inputs else {})
 
     def definition(inputs: Params) -> Array:
-        return sequence_by_entries(name, options, inputs, bool(order["go_backwards"]), **masks)
+        repeats = order.get("at_padding") == "repeat"
+        return sequence_by_entries(name, options, inputs, backwards, repeats, **masks)
 
     dy = integers(rng, (B, (T + STATES[name]) * u))
     return Case(inputs, dy, forward, backward, definition)
@@ -192,11 +197,15 @@ def sequence_by_entries(
     options: Options,
     inputs: Params,
     go_backwards: bool,
+    repeats: bool,
     mask: Array | None,
     input_mask: Array | None,
     recurrent_mask: Array | None,
 ) -> Array:
-    """A row for each sample: its outputs, in the order of processing, then its last state."""
+    """A row for each sample: its outputs, in the order of processing, then its last state.
+
+    Where a step is padding, the output `repeats` the one before, or is zero.
+    """
     W = matrix_of(inputs)
     u = W.shape[1] // GATES[name]
     x = inputs["x"] if input_mask is None else inputs["x"] * input_mask[:, None]
@@ -208,14 +217,14 @@ def sequence_by_entries(
             state = [part[b] for part in inputs["state"]]
         else:
             state = [[0] * u] * STATES[name]
-        outputs = [[0] * u]  # what padding repeats before the first step
+        outputs = [[0] * u]  # what padding has before the first step
         for t in times:
             if mask is None or mask[b, t]:
                 of_sample = mask_of_sample(recurrent_mask, b)
                 state = step_by_entries(name, options, inputs, state, p[t], of_sample)
                 outputs.append(state[0])
             else:
-                outputs.append(outputs[-1])
+                outputs.append(outputs[-1] if repeats else [0] * u)
         rows.append([v for part in [*outputs[1:], *state] for v in part])
     return object_array(rows)
 
