@@ -113,7 +113,8 @@ Three things follow from that:
 
 * They are not told what forward should compute, so a consistent mutant looks right to them.
 * An optimiser has no gradient that they could check ("-").
-* On normal random numbers no input is at a kink.
+* On normal random numbers no input is at a kink, and few are beyond 3, where a hard sigmoid of
+  slope 1/6 is flat.
 
 TensorFlow's `tf.test.compute_gradient` returns two Jacobians; a difference above
 {tensorflow_error} counts as found. It runs in the environment that `scripts/peer_env tensorflow`

@@ -30,6 +30,7 @@ from ttref.rng import generator
 from ttref.testing.accuracy import draw_floats
 from ttref.testing.cases import CASES, Case, from_generator
 from ttref.testing.ladder import DTYPES, LEVELS, Rung, attempt, rungs
+from ttref.testing.mutants import MUTANTS
 from ttref.testing.origin import Origin
 from ttref.testing.report import Finding, Inapplicable
 from ttref.testing.scoring import OPTIMIZERS, ladder_checker, score
@@ -89,14 +90,18 @@ def on_arrays(case: Case) -> tuple[Forward, Backward, list[np.ndarray]]:
     return forward, backward, list(leaves.values())
 
 
+def make_checker(name: str) -> Checker:
+    """Make the checker of that name, with the settings of the page."""
+    if name == "ttref":
+        return ladder_checker("certified", EXAMPLES)
+    _, make_check = PEERS[name]
+    return peer_checker(make_check())
+
+
 def summary(job: tuple[str, str]) -> Record:
     """Score one checker on one format: what the page tells of it."""
     name, dtype = job
-    if name == "ttref":
-        checker = ladder_checker("certified", EXAMPLES)
-    else:
-        _, make_check = PEERS[name]
-        checker = peer_checker(make_check())
+    checker = make_checker(name)
     start = time.perf_counter()
     found = score(
         checker, dtype=dtype, seeds=SEEDS, progress=lambda it: tqdm(it, f"{name} {dtype}")
@@ -111,6 +116,17 @@ def summary(job: tuple[str, str]) -> Record:
         "others": found.curve(OTHERS),
         "smallest": {"linear": found.smallest(LINEAR), "others": found.smallest(OTHERS)},
     }
+
+
+def score_missing(job: tuple[str, str]) -> Record:
+    """The recorded score of one checker on one format, with the mutants that it lacks."""
+    name, dtype = job
+    recorded = json.loads(RECORD.read_text())["scores"]
+    known = next(s for s in recorded if (s["checker"], s["dtype"]) == job)
+    missing = [mutant for mutant in MUTANTS.values() if mutant.name not in known["kills"]]
+    found = score(make_checker(name), (), mutants=missing, dtype=dtype, seeds=SEEDS)
+    kills = known["kills"] | found.kills
+    return known | {"kills": {mutant: kills[mutant] for mutant in MUTANTS}}
 
 
 def false_alarms(count: int, level: str, seeds: Sequence[int]) -> Record:
@@ -210,20 +226,25 @@ def main() -> None:
     add("--level", choices=LEVELS, default="certified", help="of these (certified)")
     add("--seeds", type=int, nargs="+", default=[0], help="of these; N cases each (0)")
     add("--only", nargs="+", metavar="CHECKER", help=f"of ttref, {', '.join(PEERS)}")
+    add("--missing", action="store_true", help="only the mutants that the record lacks")
     add("--page", action="store_true", help="write the page from what is recorded")
     options = parser.parse_args()
     if options.false_alarms:
         save({"false alarms": [false_alarms(options.false_alarms, options.level, options.seeds)]})
     elif not options.page:
-        for result in scores(options.only or list(ORDER)):
+        run = score_missing if options.missing else summary
+        for result in scores(options.only or list(ORDER), run):
             save(result)
     settings: Record = {"peers": list(PEERS), "linear": ", ".join(LINEAR)}
     settings |= {"seeds": len(SEEDS), "examples": EXAMPLES, "tensorflow_error": TENSORFLOW_ERROR}
     write_page(json.loads(RECORD.read_text()), settings)
 
 
-def scores(names: Sequence[str]) -> Iterator[Record]:
-    """Score the checkers of these names, two at a time; each result comes when it is done."""
+def scores(names: Sequence[str], run: Callable[[tuple[str, str]], Record]) -> Iterator[Record]:
+    """Score the checkers of these names, two at a time; each result comes when it is done.
+
+    `run` is `summary` or `score_missing`.
+    """
     missing = [name for name in PEERS if find_spec(PEERS[name][0]) is None]
     for name in missing:
         print(f"NOT SCORED: {name} needs {PEERS[name][0]}, which is not installed")
@@ -231,7 +252,7 @@ def scores(names: Sequence[str]) -> Iterator[Record]:
     versions = versions_of(name for name in PEERS if name not in missing)
     context = get_context("spawn")
     with ProcessPoolExecutor(2, mp_context=context, max_tasks_per_child=1) as pool:
-        for done in as_completed([pool.submit(summary, job) for job in jobs]):
+        for done in as_completed([pool.submit(run, job) for job in jobs]):
             yield {
                 "scores": [done.result()],
                 "versions": versions,

@@ -64,6 +64,12 @@ def sixth_slope(dy: Array, cache: Cache) -> Array:
     return F.where_positive(3 - cache.x, inside, 0 * dy)
 
 
+def fifth_slope(dy: Array, cache: Cache) -> Array:
+    """The derivative of ``clip(x / 5 + 1 / 2, 0, 1)``."""
+    inside = F.where_positive(5 + 2 * cache.x, F.divide(dy, 5), 0 * dy)
+    return F.where_positive(5 - 2 * cache.x, inside, 0 * dy)
+
+
 def gelu_inner(x: Array) -> Array:
     """``sqrt(2 / pi) (x + 0.044715 x^3)``."""
     return 2 * F.normal_pdf(0 * x) * (x + F.divide(44715 * x * x * x, 10**6))
@@ -157,6 +163,10 @@ MUTANTS = [
                 "slope 1/5 outside the ramp too",
                 change_activation("hard_sigmoid", slope=lambda dy, c: F.divide(dy, 5)),
             ),
+            "hard_sigmoid_sixth_open": (
+                "slope 1/6 outside the ramp too",
+                change_activation("hard_sigmoid_sixth", slope=lambda dy, c: F.divide(dy, 6)),
+            ),
             "identity_off": (
                 "off by 1 + 1e-6",
                 change_activation("identity", slope=lambda dy, c: slightly_off(dy)),
@@ -178,6 +188,12 @@ MUTANTS = [
             "hard_sigmoid_sixth": (
                 "slope 1/6 for 1/5",
                 change_activation("hard_sigmoid", lambda x, alpha: sixth(x), sixth_slope),
+            ),
+            "hard_sigmoid_fifth": (
+                "slope 1/5 for 1/6",
+                change_activation(
+                    "hard_sigmoid_sixth", lambda x, alpha: F.hard_sigmoid(x), fifth_slope
+                ),
             ),
         },
     ),

@@ -64,6 +64,13 @@ MUTANTS = [
                     make_activation("hard_sigmoid", lambda dy, c: F.divide(dy, 5)), "hard_sigmoid"
                 ),
             ),
+            "sixth_open": (
+                "slope 1/6 outside the ramp too",
+                replace_activation(
+                    make_activation("hard_sigmoid_sixth", lambda dy, c: F.divide(dy, 6)),
+                    "hard_sigmoid_sixth",
+                ),
+            ),
         },
     ),
     *make_mutants(

@@ -113,6 +113,11 @@ def take_padding(cache: Cache) -> Cache:
     return cache._replace(steps=[step._replace(valid=None) for step in cache.steps])
 
 
+def pull_back_padding(cache: Cache) -> Cache:
+    """Backward takes every output of padding for a repeated one."""
+    return cache._replace(at_padding="repeat")
+
+
 def shorter_windows(cache: Cache) -> Cache:
     """Windows with one step less."""
     return cache._replace(truncate=cache.truncate and cache.truncate - 1)
@@ -290,6 +295,10 @@ MUTANTS = [
                 "dy of repeated outputs not used",
                 Pair(scan_over_time.forward, repeats_ignored),
             ),
+            "zeros_pulled_back": (
+                "dy of padding's zeros used as that of repeated outputs",
+                change_scan_cache(pull_back_padding),
+            ),
             "padding_taken": ("no mask in backward", change_scan_cache(take_padding)),
             "input_mask_forgotten": (
                 "no input mask in backward",
@@ -309,6 +318,10 @@ MUTANTS = [
             "padding_taken_for_steps": ("no mask", change_option("mask", lambda mask, o: None)),
             "padding_zeroes": ("padding resets the state", Forgetful(keeps_state=False)),
             "padding_outputs_zero": ("0 for the repeated output", Forgetful(keeps_state=True)),
+            "padding_outputs_repeat": (
+                "the output before for 0",
+                change_option("at_padding", lambda value, o: "repeat"),
+            ),
             "mask_unturned": (
                 "the mask not read backwards",
                 change_option("mask", lambda m, o: m[:, ::-1] if o["go_backwards"] else m),
