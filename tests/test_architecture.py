@@ -27,7 +27,7 @@ FLOORS = {
     **dict.fromkeys(("ops", "datasets"), 2),
     **dict.fromkeys(("cells", "scan", "fast"), 3),
     **dict.fromkeys(("layers", "optim", "schedules", "losses"), 4),
-    **dict.fromkeys(("train", "testing", "compress"), 5),
+    **dict.fromkeys(("train", "testing", "compress", "convert"), 5),
     **dict.fromkeys(("experiments", "oracle", "tuning"), 6),
     **dict.fromkeys(("cli", "__main__"), 7),
     "__init__": 8,
