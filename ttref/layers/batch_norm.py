@@ -121,7 +121,7 @@ class BatchNorm(Layer):
 
         # Outside training, by the averages.
         if not train:
-            y, norm = fast.batch_norm.forward(learned | _averages(statistics), x, self.epsilon)
+            y, norm = fast.batch_norm.forward(learned | averages(statistics), x, self.epsilon)
             return y, Cache(norm, statistics, statistics)
 
         # In training, by the batch, whose statistics go into the averages.
@@ -161,7 +161,7 @@ class BatchNorm(Layer):
         return tuple(in_shape)
 
 
-def _averages(statistics: dict[str, Array]) -> dict[str, Array]:
+def averages(statistics: dict[str, Array]) -> dict[str, Array]:
     """Mean and variance without bias; 0 and 1 before the first step, when the weight is 0."""
     weight = statistics["weight"]
     fresh = F.where_positive(weight, 0 * weight, 0 * weight + 1)
