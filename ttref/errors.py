@@ -1,7 +1,11 @@
 """Errors that say what was given, what was expected and what to do. All are `ValueError`s.
 
-`visible` and `describe_error` make a part of a sentence of what others have written.
+`visible` and `describe_error` make a part of a sentence of what others have written, and `blaming`
+an error of whatever their code raises.
 """
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 MOST_SHOWN = 2000  # characters of a text that is printed
 MOST_OF_AN_ERROR = 300  # characters of the text of somebody else's error
@@ -111,3 +115,14 @@ class UndecidableError(TTRefError):
 
 class MissingExtraError(TTRefError):
     """An optional package is needed and not installed."""
+
+
+@contextmanager
+def blaming(what: str) -> Iterator[None]:
+    """Let whatever goes wrong in somebody else's code be a `ConventionError` that names it."""
+    try:
+        yield
+    except (TTRefError, KeyboardInterrupt):
+        raise
+    except BaseException as error:  # SystemExit too
+        raise ConventionError(f"{what} cannot be used: {describe_error(error)}") from error

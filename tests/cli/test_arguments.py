@@ -91,6 +91,7 @@ FILE = [
 BAD: dict[Any, list[tuple[str, str]]] = {
     arguments.positive_int: [(v, f"'{v}' is not a positive integer") for v in ("0", "x", "1.5")],
     arguments.non_negative_int: [(v, f"'{v}' is not a non-negative") for v in ("-1", "x", "")],
+    arguments.positive_float: [(v, f"'{v}' is not a positive number") for v in ("0", "x", "nan")],
     arguments.non_negative_float: [(v, f"'{v}' is not a number >= 0") for v in ("-1", "x", "nan")],
     arguments.input_file: FILE,
     arguments.input_folder: [
@@ -115,13 +116,17 @@ BAD: dict[Any, list[tuple[str, str]]] = {
 }
 ANY_WORD = {
     "ttref check operators": "names are compared when the operators are known",
-    "ttref oracle adapter": "a name or a file",
+    "ttref oracle ask adapter": "a name or a file",
+    "ttref oracle ask --command": "the words of a program",
     "ttref compress --only": "a pattern",
     "ttref train cifar10 --load": "a pattern",
 }
+SHAPE = [("2:3", "the shape is '2:3', expected IN_MODES:OUT_MODES:RANKS")]
+LAYOUT = [("t4f", "'t4f' is not one of canonical, "), ("0,1,2", "'0,1,2' is not one of canonical")]
 OWN_TYPE = {
     "ttref compress --modes": [("fc1", "'fc1' is not LAYER=MODES:MODES")],
-    "ttref oracle --shape": [("2:3", "the shape is '2:3', expected IN_MODES:OUT_MODES:RANKS")],
+    **dict.fromkeys(("ttref oracle ask --shape", "ttref oracle export --shape"), SHAPE),
+    **dict.fromkeys(("ttref oracle ask --layout", "ttref oracle export --layout"), LAYOUT),
 }
 
 

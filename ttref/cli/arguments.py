@@ -25,12 +25,16 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, **settings: Any) -> None:
         super().__init__(**{"formatter_class": WholeWords, **settings})
         self.given: Sequence[str] = ()
+        self.default = ""  # the subcommand that is meant where none is named
 
     def parse_known_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: Any = None
     ) -> tuple[argparse.Namespace, list[str]]:
         """Refuse what is not known, here and not in the parser of the whole command line."""
-        self.given = sys.argv[1:] if args is None else args
+        args = sys.argv[1:] if args is None else args
+        if self.default and args and args[0] not in (*self._commands(), "-h", "--help"):
+            args = [self.default, *args]
+        self.given = args
         found, unknown = super().parse_known_args(args, namespace)
         if unknown:
             self.error(f"unrecognized arguments: {' '.join(unknown)}")
@@ -53,6 +57,11 @@ class Parser(argparse.ArgumentParser):
             if name.startswith("--") and not any(o.startswith(name) for o in self._options()):
                 options.append(name)
         return options
+
+    def _commands(self) -> list[str]:
+        """The names of the subcommands."""
+        found = [a for a in self._actions if isinstance(a, argparse._SubParsersAction)]
+        return [name for action in found for name in action.choices]
 
     def _options(self) -> list[str]:
         return [name for name in self._option_string_actions if name.startswith("--")]
@@ -101,6 +110,17 @@ def _int_from(least: int, text: str, expected: str) -> int:
         value = least - 1
     if value < least:
         raise argparse.ArgumentTypeError(f"{text!r} is not {expected}")
+    return value
+
+
+def positive_float(text: str) -> float:
+    """Parse a finite number larger than 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
     return value
 
 

@@ -2,14 +2,50 @@
 
 import argparse
 import json
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from ttref import storage
 from ttref.arithmetic.formats import FORMATS
-from ttref.cli.arguments import Subparsers, non_negative_int, output_file, positive_int
+from ttref.checks import suggest
+from ttref.cli.arguments import (
+    Parser,
+    Subparsers,
+    input_folder,
+    non_negative_int,
+    output_file,
+    output_folder,
+    positive_float,
+    positive_int,
+)
 from ttref.errors import ConventionError
-from ttref.oracle import Shapes, Verdicts, evaluate, find_diagnosis, load
+from ttref.oracle import (
+    LAYOUTS,
+    Adapter,
+    Program,
+    Shapes,
+    Verdicts,
+    evaluate,
+    export,
+    find_diagnosis,
+    judge_folder,
+    load,
+)
+from ttref.oracle.exported import cannot_be_asked
+from ttref.oracle.loading import KIT
+from ttref.oracle.program import SECONDS
+
+ASK = "ask"
+DOMAIN = ("layout", "d", "equal_ranks", "min_mode", "batch", "bias")
+FORMATS_OF_FILES = ("npz", "json", "mat")
+ABOUT = (
+    "Judge a TT layer of any framework or language: integers on which no order of evaluation "
+    "rounds are compared by ==, random floats with certified enclosures. Exit status 1 if a tensor "
+    "is WRONG or a call fails, 2 if the layer cannot be asked. (docs/oracle.md)"
+)
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -17,15 +53,106 @@ def add_parser(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser(
         "oracle",
         help="judge somebody else's TT layer, exactly and with certified bounds",
-        description="Judge a TT layer behind a Python file with the functions forward(params, x) "
-        "and gradients(params, x, dy), on NumPy arrays (docs/oracle.md). Integers on which no "
-        "order of evaluation rounds are compared by ==, random floats with certified enclosures. "
-        "Where something is wrong, ways to store the cores and the vectors are tried; if one makes "
-        "everything exact, it is named. Exit status 1 if a tensor is WRONG or a call fails, 2 if "
-        "the adapter does not work.",
+        description=ABOUT,
     )
+    parser.default = ASK
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for name, add in COMMANDS.items():
+        add(name, commands)
+
+
+def _add_ask(name: str, commands: Subparsers) -> None:
+    parser = commands.add_parser(
+        name,
+        help="judge the layer of an adapter, or of a program; the word may be left out",
+        description="Judge a layer behind a Python file with the functions forward(params, x) and "
+        "gradients(params, x, dy), on NumPy arrays, or behind a program. If something is wrong, "
+        "reasons are looked for.",
+    )
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument(
+        "adapter",
+        metavar="ADAPTER",
+        nargs="?",
+        help="a Python file, or the name of a ready adapter",
+    )
+    source.add_argument(
+        "--command",
+        metavar="WORDS",
+        help="a program that reads the file {case} and writes the file {result}; or that reads the "
+        "files of the folder {cases}, and writes files of the same names to the folder {results}",
+    )
+    parser.add_argument(
+        "--timeout",
+        type=positive_float,
+        metavar="SECONDS",
+        help=f"of the program, for one case ({SECONDS:g})",
+    )
+    parser.add_argument("--format", choices=FORMATS_OF_FILES, help="of the program's files (npz)")
+    _add_problems(parser)
+    _add_domain(parser)
+    parser.add_argument(
+        "--keep-going",
+        action="store_true",
+        help="go on if a function fails on every problem, and count its failures",
+    )
+    parser.add_argument("--json", type=output_file, metavar="FILE", help="write the verdicts too")
+    parser.set_defaults(run=run_ask)
+
+
+def _add_export(name: str, commands: Subparsers) -> None:
+    parser = commands.add_parser(
+        name,
+        help="write cases to a folder, for a layer that cannot run here",
+        description="Write cases to files in DIR/cases. Let the layer write its results to files "
+        "of the same names in DIR/results; then ttref oracle judge DIR gives the verdicts.",
+    )
+    parser.add_argument("folder", metavar="DIR", type=output_folder, help="a new folder")
+    parser.add_argument(
+        "--format", choices=FORMATS_OF_FILES, default="npz", help="of the files (npz)"
+    )
+    _add_problems(parser)
+    _add_domain(parser)
+    parser.set_defaults(run=run_export)
+
+
+def _add_judge(name: str, commands: Subparsers) -> None:
+    parser = commands.add_parser(
+        name,
+        help="judge the results on the cases in a folder",
+        description="Judge the results that a layer has written on the cases of ttref oracle "
+        "export.",
+    )
+    parser.add_argument("folder", metavar="DIR", type=input_folder, help="that of the cases")
+    parser.add_argument(
+        "--results", type=input_folder, metavar="DIR", help="of the results (DIR/results)"
+    )
+    parser.add_argument("--json", type=output_file, metavar="FILE", help="write the verdicts too")
+    parser.set_defaults(run=run_judge)
+
+
+def _add_kit(name: str, commands: Subparsers) -> None:
+    parser = commands.add_parser(
+        name,
+        help="write a Python file by which an environment without ttref answers",
+        description="Write a file of one page that answers cases where NumPy is installed, and "
+        "ttref is not. It says how it is used.",
+    )
+    parser.add_argument("file", metavar="FILE", type=output_file, help="a Python file to write")
+    parser.set_defaults(run=run_kit)
+
+
+COMMANDS: dict[str, Callable[[str, Subparsers], None]] = {
+    ASK: _add_ask,
+    "export": _add_export,
+    "judge": _add_judge,
+    "kit": _add_kit,
+}
+
+
+def _add_problems(parser: Parser) -> None:
+    """Add the options that say which problems there are."""
     add = parser.add_argument
-    add("adapter", metavar="ADAPTER", help="a Python file, or the name of a ready adapter")
     add("--dtype", choices=FORMATS, help="this floating-point format, not the adapter's own")
     add("--examples", type=positive_int, default=200, help="random problems (200)")
     add("--seed", type=non_negative_int, default=0, help="of the random cases (0)")
@@ -42,13 +169,31 @@ def add_parser(subparsers: Subparsers) -> None:
         action="store_true",
         help="many problems of each of 8 random shapes, for layers that are compiled per shape",
     )
-    add(
-        "--keep-going",
-        action="store_true",
-        help="go on if a function fails on every problem, and count its failures",
-    )
-    add("--json", type=output_file, metavar="FILE", help="write the verdicts there too")
-    parser.set_defaults(run=run)
+
+
+def _add_domain(parser: Parser) -> None:
+    """Add the options that say what the layer takes, in place of what a Python file says."""
+    group = parser.add_argument_group("what the layer takes, in place of what its file says")
+    add = group.add_argument
+    add("--layout", type=core_layout, metavar="LAYOUT", help="a name, or axes as 0,2,1,3")
+    add("--cores", dest="d", type=positive_int, action="append", metavar="D", help="so many cores")
+    add("--equal-ranks", action="store_true", default=None, help="ranks between cores are equal")
+    add("--min-mode", type=positive_int, metavar="N", help="no mode is smaller")
+    add("--batch", type=positive_int, action="append", metavar="B", help="so many rows")
+    add("--no-bias", dest="bias", action="store_false", default=None, help="it has no bias")
+
+
+def core_layout(text: str) -> str | tuple[int, ...]:
+    """Parse the name of a layout, or axes."""
+    if text in LAYOUTS:
+        return text
+    axes = text.split(",")
+    if sorted(axes) != ["0", "1", "2", "3"]:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not one of {', '.join(LAYOUTS)}, nor an order of the axes 0,1,2,3"
+            f"{suggest(text, LAYOUTS)}"
+        )
+    return tuple(map(int, axes))
 
 
 def problem_shape(text: str) -> Shapes:
@@ -59,47 +204,99 @@ def problem_shape(text: str) -> Shapes:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
-def run(options: argparse.Namespace) -> int:
-    """Evaluate, print the verdicts, find out why some are wrong, and return the exit status."""
+def _with_options(adapter: Adapter, options: argparse.Namespace) -> Adapter:
+    """The adapter, with what the command line says of the layer."""
+    named = {name: getattr(options, name) for name in DOMAIN}
+    given = {name: value for name, value in named.items() if value is not None}
+    return replace(adapter, **given) if given else adapter
+
+
+def _problems(options: argparse.Namespace, adapter: Adapter) -> dict[str, Any]:
+    """The options that say which problems there are, with a bar of progress."""
     from tqdm import tqdm
 
-    adapter = load(options.adapter)
-    shapes = None
-    if options.shape:
-        shapes = [one._replace(bias=adapter.bias) for one in options.shape]
-    dtypes = (options.dtype,) if options.dtype else None
-    report = evaluate(
-        adapter,
-        examples=options.examples,
-        seed=options.seed,
-        dtypes=dtypes,
-        shapes=shapes,
-        few_shapes=options.few_shapes,
-        keep_going=options.keep_going,
-        diagnosis=False,
-        progress=partial(tqdm, desc=adapter.name, leave=False),
-    )
+    dtypes = (options.dtype,) if options.dtype else tuple(adapter.dtypes)
+    shapes = options.shape
+    if shapes:
+        shapes = [one._replace(bias=adapter.bias) for one in shapes]
+    total = 2 * options.examples * len(dtypes)
+    return {
+        "examples": options.examples,
+        "seed": options.seed,
+        "dtypes": dtypes,
+        "shapes": shapes,
+        "few_shapes": options.few_shapes,
+        "progress": partial(tqdm, desc=adapter.name, leave=False, total=total),
+    }
+
+
+def run_ask(options: argparse.Namespace) -> int:
+    """Evaluate, print the verdicts, find out why some are wrong, and return the exit status."""
+    if options.command is None:
+        if options.format or options.timeout:
+            raise ConventionError("--format and --timeout are of a program, named by --command")
+        adapter = load(options.adapter)
+    else:
+        program = Program(options.command, options.format or "npz", options.timeout or SECONDS)
+        adapter = Adapter(run=program, name=options.command)
+    adapter = _with_options(adapter, options)
+    problems = _problems(options, adapter)
+    report = evaluate(adapter, **problems, keep_going=options.keep_going, diagnosis=False)
+    about = {"adapter": report.name, "seed": options.seed}
     # The verdicts are there before the diagnosis begins, which asks the layer again.
     print(report, flush=True)
     if options.json:
-        write(options.json, report, options.seed)
-    find_diagnosis(report, adapter, dtypes)
+        write(options.json, report, about)
+    find_diagnosis(report, adapter, problems["dtypes"])
     if report.diagnosis is not None:
         print(report.diagnosis)
         if options.json:
-            write(options.json, report, options.seed)
+            write(options.json, report, about)
+    return _end(report, f" (seed {options.seed})")
+
+
+def run_export(options: argparse.Namespace) -> int:
+    """Write cases, and say where."""
+    adapter = _with_options(Adapter(run=cannot_be_asked, name=options.folder.name), options)
+    problems = _problems(options, adapter)
+    count = export(options.folder, adapter, **problems, file_format=options.format)
     print(
-        f"{adapter.name}: {report.comparisons} comparisons, {report.wrong} wrong "
-        f"(seed {options.seed})"
+        f"{count} cases are in {options.folder / 'cases'}; let the layer write results of the same "
+        f"names to {options.folder / 'results'}, then run ttref oracle judge {options.folder}"
     )
+    return 0
+
+
+def run_judge(options: argparse.Namespace) -> int:
+    """Judge the results in a folder, and return the exit status."""
+    from tqdm import tqdm
+
+    progress = partial(tqdm, desc=options.folder.name, leave=False)
+    report = judge_folder(options.folder, options.results, progress=progress)
+    print(report)
+    if options.json:
+        write(options.json, report, {"adapter": report.name})
+    return _end(report)
+
+
+def run_kit(options: argparse.Namespace) -> int:
+    """Write the file that answers cases without ttref."""
+    with storage.atomic_write(options.file) as file:
+        file.write(KIT.read_bytes())
+    print(f"{options.file} needs Python 3.7 and NumPy 1.22; it says how it is used")
+    return 0
+
+
+def _end(report: Verdicts, seed: str = "") -> int:
+    """Print how much was compared, and return the exit status."""
+    print(f"{report.name}: {report.comparisons} comparisons, {report.wrong} wrong{seed}")
     return 0 if report else 1
 
 
-def write(path: Path, report: Verdicts, seed: int) -> None:
+def write(path: Path, report: Verdicts, about: dict[str, Any]) -> None:
     """Write the verdicts as JSON, the diagnosis as a list of sentences."""
     found = {
-        "adapter": report.name,
-        "seed": seed,
+        **about,
         "ok": report.ok,
         "diagnosis": [] if report.diagnosis is None else report.diagnosis.sentences,
         "patterns": report.patterns,

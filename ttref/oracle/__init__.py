@@ -9,8 +9,10 @@ from ttref.oracle.adapter import Adapter
 from ttref.oracle.diagnosis import Diagnosis, Fault
 from ttref.oracle.domain import Domain, Shapes, Unsupported
 from ttref.oracle.evaluation import conforms, evaluate, find_diagnosis
+from ttref.oracle.exported import export, judge_folder
 from ttref.oracle.layouts import LAYOUTS, Storage
 from ttref.oracle.loading import load
+from ttref.oracle.program import Program
 from ttref.oracle.verdicts import Verdicts, judge
 
 __all__ = [
@@ -19,13 +21,16 @@ __all__ = [
     "Diagnosis",
     "Domain",
     "Fault",
+    "Program",
     "Shapes",
     "Storage",
     "Unsupported",
     "Verdicts",
     "conforms",
     "evaluate",
+    "export",
     "find_diagnosis",
     "judge",
+    "judge_folder",
     "load",
 ]

@@ -8,8 +8,8 @@ The gradients are those of ``<dy, y>``, each stored like the array it belongs to
 one dtype, of those that the adapter names.
 """
 
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Generator, Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
@@ -27,15 +27,17 @@ from ttref.errors import (
     DtypeError,
     ShapeError,
     TTRefError,
+    blaming,
     describe_error,
     visible,
 )
 from ttref.oracle.domain import Domain, Shapes, Unsupported
 from ttref.oracle.extension import cut, enlarge, extend, is_part, shapes_of
 from ttref.oracle.layouts import LAYOUTS, Move, Storage, moves_of, permute_axes, undo
+from ttref.oracle.program import Program
 from ttref.testing.cases.case import Case, Params
 
-FUNCTIONS = ("forward", "gradients")
+FUNCTIONS = ("forward", "gradients", "run")
 DOMAIN = ("d", "equal_ranks", "min_mode", "batch", "accepts", "bias")
 OPTIONS = ("layout", "dtypes", *DOMAIN, "extend", "name")
 MOST_IN_A_NAME = 80  # characters
@@ -60,6 +62,28 @@ class Answer(NamedTuple):
     unsupported: str = ""  # why the layer does not take the problem
 
 
+class Given(NamedTuple):
+    """What a layer is given, and what is known of it."""
+
+    case: Case  # as it was asked
+    larger: Shapes  # of the problem that the layer is given
+    inputs: Params  # canonical
+    dy: Array
+    moves: dict[str, Move]
+    stored: Params  # as the layer stores them
+    stored_dy: Array
+
+    def as_question(self) -> tuple[Params, Array, Array]:
+        """``(params, x, dy)``, as the layer stores them."""
+        params = {name: value for name, value in self.stored.items() if name != "x"}
+        return params, self.stored["x"], self.stored_dy
+
+
+def _refuse(reason: str) -> Answer:
+    """The answer of a layer that does not take a problem."""
+    return Answer({}, {}, {}, unsupported=reason)
+
+
 @dataclass(frozen=True)
 class Adapter:
     """Somebody's TT layer, as the oracle sees it.
@@ -69,6 +93,9 @@ class Adapter:
     forward, gradients : callables
         As the module ``ttref.oracle.adapter`` says. Without `gradients`, y alone is judged, and a
         gradient that `gradients` leaves out, or returns as None, is "not given".
+    run : callable
+        In place of both: ``run(params, x, dy) -> {"y": ..., "cores": [...], ...}``. It can be a
+        `ttref.oracle.Program`, which computes the layer in another process.
     layout : str, sequence of 4 ints, or Storage
         How cores are stored: a name in `LAYOUTS`; the axes of the canonical core
         ``(left rank, input mode, output mode, right rank)`` in the stored order; or any `Storage`.
@@ -90,7 +117,7 @@ class Adapter:
         If a function is missing, or an option is not what it should be.
     """
 
-    forward: Callable[[Params, Array], Array]
+    forward: Callable[[Params, Array], Array] | None = None
     gradients: Callable[[Params, Array, Array], Params] | None = None
     layout: str | Sequence[int] | Storage = "canonical"
     dtypes: Sequence[str] = ("float32", "float64")
@@ -102,15 +129,20 @@ class Adapter:
     batch: int | Collection[int] | None = None
     accepts: Callable[[Shapes], bool] | None = None
     extend: bool = False
+    run: Callable[[Params, Array, Array], Params] | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str):
             raise ConventionError(f"name is a {_kind(self.name)}, expected a text")
         object.__setattr__(self, "name", visible(self.name, MOST_IN_A_NAME))
         for function in FUNCTIONS:
-            is_left_out = function == "gradients" and self.gradients is None
-            if not is_left_out and not callable(getattr(self, function)):
+            if getattr(self, function) is not None and not callable(getattr(self, function)):
                 raise ConventionError(f"{self.name}: {function} is not a function")
+        if (self.forward is None) == (self.run is None) or (self.run and self.gradients):
+            raise ConventionError(
+                f"{self.name}: expected the function forward, with or without gradients, or the "
+                "function run in place of both"
+            )
         with blaming(f"{self.name}: an option"):
             self._check_dtypes()
             check_flag(f"{self.name}: extend", self.extend)
@@ -198,33 +230,49 @@ class Adapter:
         ConventionError
             If the storage cannot be used.
         """
+        given = self.prepare(case, dtype, storage)
+        if isinstance(given, Answer):
+            return given
+        try:
+            returned, errors = self._ask(given)
+        except _Refused as refusal:
+            return _refuse(str(refusal))
+        return self.finish(given, returned, errors)
+
+    def answer_all(self, cases: Iterable[tuple[Case, str]]) -> Generator[Answer]:
+        """The answer on each case, in its format, in their order.
+
+        A program that answers many cases in one process (`Program`) is asked all of them at once.
+        """
+        if not (isinstance(self.run, Program) and self.run.takes_folders):
+            yield from (self.answer(case, dtype) for case, dtype in cases)
+            return
+        prepared = [self.prepare(case, dtype) for case, dtype in cases]
+        given = [one for one in prepared if isinstance(one, Given)]
+        with closing(self.run.answer_all([one.as_question() for one in given])) as outcomes:
+            for one in prepared:
+                if isinstance(one, Answer):
+                    yield one
+                    continue
+                outcome = next(outcomes)
+                if isinstance(outcome, ConventionError):
+                    yield self.finish(one, {}, {"run": ConventionError(f"{self.name}: {outcome}")})
+                else:
+                    yield self.finish(one, outcome, {})
+
+    def prepare(self, case: Case, dtype: str, storage: Storage | None = None) -> "Given | Answer":
+        """What the layer is given, in its own storage; an answer if it does not take the case."""
         # the problem that the layer takes
         own = shapes_of(case)
-        if self.extend:
-            larger = enlarge(own, self.domain)
-        else:
-            larger = own
+        larger = enlarge(own, self.domain) if self.extend else own
         with blaming(f"{self.name}: accepts"):
             if not self.domain.takes(larger):
-                return Answer({}, {}, {}, unsupported=f"the layer takes no problem of {own}")
-        given = case if larger == own else extend(case, larger)
+                return _refuse(f"the layer takes no problem of {own}")
+        taken = case if larger == own else extend(case, larger)
 
-        # what it returns, cut to the problem that was asked
-        found = self._ask(given, dtype, storage)
-        if given is case:
-            return found
-        results = {
-            leaf: cut(leaf, value, case, larger)
-            for leaf, value in found.results.items()
-            if is_part(leaf, case)
-        }
-        return found._replace(results=results)
-
-    def _ask(self, case: Case, dtype: str, storage: Storage | None) -> Answer:
-        """Run the layer on a case that it takes."""
-        # what the layer is given, in its own storage
-        inputs = tree.map(lambda v: np.asarray(v, numpy_dtype(dtype)), case.inputs)
-        dy = np.asarray(case.dy, numpy_dtype(dtype))
+        # its arrays
+        inputs = tree.map(lambda v: np.asarray(v, numpy_dtype(dtype)), taken.inputs)
+        dy = np.asarray(taken.dy, numpy_dtype(dtype))
         with blaming(f"{self.name}: the storage"):
             moves = moves_of(storage or self.storage, inputs["cores"])
             stored = {name: moves[name](value) for name, value in inputs.items()}
@@ -234,45 +282,67 @@ class Adapter:
                     raise ConventionError(
                         f"{self.name}: the storage makes a {_kind(value)} of an array"
                     )
+        return Given(case, larger, inputs, dy, moves, stored, stored_dy)
 
-        # what it returns
+    def _ask(self, given: "Given") -> tuple[dict[str, Any], dict[str, TTRefError]]:
+        """What the functions return, and what they raise in place of it."""
         returned: dict[str, Any] = {}
         errors: dict[str, TTRefError] = {}
-        try:
-            y = self._call("forward", stored)
-            returned["y"] = y
-            if self.gradients is not None:
-                returned |= self._pick(self._call("gradients", stored, stored_dy), stored)
-        except _Refused as refusal:
-            return Answer({}, {}, {}, unsupported=str(refusal))
-        except TTRefError as error:
-            errors["gradients" if returned else "forward"] = error
+        for function in FUNCTIONS:
+            if getattr(self, function) is None:
+                continue
+            dy = () if function == "forward" else (given.stored_dy,)
+            try:
+                found = self._call(function, given.stored, *dy)
+                returned |= self._pick(function, found, given.stored)
+            except TTRefError as error:
+                errors[function] = error
+                break
+        return returned, errors
 
-        # that, checked and brought back to canonical storage
+    def finish(
+        self, given: "Given", returned: dict[str, Any], errors: dict[str, TTRefError]
+    ) -> Answer:
+        """What was returned, checked, in canonical storage, and cut to the problem asked."""
         checked: dict[str, Tree] = {}
         unfit: dict[str, TTRefError] = {}
+        errors = dict(errors)
         for name, value in returned.items():
-            like = dy if name == "y" else inputs[name]
+            like = given.dy if name == "y" else given.inputs[name]
             what = "y" if name == "y" else f"gradient of {name}"
             try:
                 with blaming(f"{self.name}: a result"):
-                    checked[name] = self._check_tree(what, value, like, moves[name])
+                    checked[name] = self._check_tree(what, value, like, given.moves[name])
             except (ShapeError, DtypeError) as error:
                 unfit[name] = error
             except TTRefError as error:
-                errors.setdefault("forward" if name == "y" else "gradients", error)
-        missing = () if errors else tuple([name for name in stored if name not in returned])
-        return Answer(tree.flatten(checked), unfit, errors, missing)
+                errors.setdefault(self._source_of(name), error)
+        missing = tuple([name for name in ("y", *given.stored) if name not in returned])
+        results = {
+            leaf: cut(leaf, value, given.case, given.larger)
+            for leaf, value in tree.flatten(checked).items()
+            if is_part(leaf, given.case)
+        }
+        return Answer(results, unfit, errors, () if errors else missing)
 
-    def _pick(self, found: Any, stored: Params) -> dict[str, Any]:
-        """The gradients that are given, by the name of what they belong to."""
+    def _source_of(self, name: str) -> str:
+        """The function that a result comes from."""
+        if self.run is not None:
+            return "run"
+        return "forward" if name == "y" else "gradients"
+
+    def _pick(self, function: str, found: Any, stored: Params) -> dict[str, Any]:
+        """The results that are given, by the name of what they belong to."""
+        if function == "forward":
+            return {"y": found}
+        names = ["y", *stored] if function == "run" else list(stored)
         with blaming(f"{self.name}: a result"):
-            if not isinstance(found, dict) or not stored.keys() & found.keys():
+            if not isinstance(found, dict) or not found.keys() & set(names):
                 raise ConventionError(
-                    f"{self.name}: gradients returned {_describe_keys(found)}, expected a dict "
-                    f"with {list(stored)}"
+                    f"{self.name}: {function} returned {_describe_keys(found)}, expected a dict "
+                    f"with {names}"
                 )
-            return {name: found[name] for name in stored if found.get(name) is not None}
+            return {name: found[name] for name in names if found.get(name) is not None}
 
     def _call(self, function: str, stored: Params, *dy: Array) -> Any:
         """Call a function of the adapter, on copies of the arrays in C order."""
@@ -328,17 +398,6 @@ class Adapter:
                 f"{self.name}: {what} is {value.dtype}, expected {wanted.dtype} as it was given"
             )
         return value
-
-
-@contextmanager
-def blaming(what: str) -> Iterator[None]:
-    """Let whatever goes wrong with a part of an adapter be an error that names the part."""
-    try:
-        yield
-    except (TTRefError, KeyboardInterrupt):
-        raise
-    except BaseException as error:  # SystemExit too
-        raise ConventionError(f"{what} cannot be used: {describe_error(error)}") from error
 
 
 def _is_listed(value: Any) -> bool:

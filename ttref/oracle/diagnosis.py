@@ -104,7 +104,7 @@ def diagnose(adapter: Adapter, dtype: str, cases: Sequence[Case]) -> Diagnosis:
     declared = adapter.storage
     best = declared
     wrong = tensors
-    for storage in storages(declared):
+    for storage in storages(declared) if adapter.run is None else (declared,):
         attempts = (_attempt(adapter, dtype, case, storage) for case in cases)
         still = _find_wrong(attempts, wanted, tensors, len(wrong))
         if len(still) < len(wrong):

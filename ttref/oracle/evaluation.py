@@ -7,19 +7,19 @@ floats   normal numbers: the error in units of roundoff of the same layer on abs
 
 import functools
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
+from itertools import tee
 from typing import Any
 
 from ttref import tree
 from ttref.arithmetic.formats import FORMATS, numpy_dtype
 from ttref.checks import check_choice, check_count, suggest_call
 from ttref.errors import ConventionError, MissingExtraError, TTRefError
-from ttref.oracle import truth
-from ttref.oracle.adapter import Adapter
+from ttref.oracle.adapter import Adapter, Answer
 from ttref.oracle.diagnosis import Diagnosis, diagnose
 from ttref.oracle.domain import Shapes
-from ttref.oracle.problems import make_lattice_cases, make_problem
-from ttref.oracle.verdicts import FLOATS, LATTICE, Verdicts, judge
-from ttref.rng import generator
+from ttref.oracle.problems import Question, draw_questions, make_lattice_cases
+from ttref.oracle.verdicts import LATTICE, Verdicts, judge
 from ttref.testing.cases import Case
 from ttref.testing.report import Check, Finding
 
@@ -37,7 +37,7 @@ def evaluate(
     few_shapes: bool = False,
     keep_going: bool = False,
     diagnosis: bool = True,
-    progress: Callable[[Iterable[Shapes]], Iterable[Shapes]] | None = None,
+    progress: Callable[[Iterable[Question]], Iterable[Question]] | None = None,
 ) -> Verdicts:
     """Compare a layer with the exact results on random problems.
 
@@ -60,7 +60,7 @@ def evaluate(
     diagnosis : bool
         Whether the reason is looked for if something is wrong (`find_diagnosis` does it later).
     progress : callable, optional
-        Wraps the iterable of problems, as ``tqdm`` does.
+        Wraps the iterator over all cases, two for each problem and format, as ``tqdm`` does.
 
     Returns
     -------
@@ -80,28 +80,39 @@ def evaluate(
     dtypes = tuple(dtypes or adapter.dtypes)
     for dtype in dtypes:
         check_format(dtype)
-    rng = generator(seed)
-    if shapes is None:
-        shapes = adapter.draw_shapes(rng, examples, few_shapes)
-    else:
-        shapes = [shapes[k % len(shapes)] for k in range(examples)]
+    drawn = draw_questions(adapter, examples, seed, dtypes, shapes, few_shapes)
+    questions, asked = tee(drawn)
 
     # the verdicts
     report = Verdicts(adapter.name)
-    for asked in (progress or iter)(shapes):
-        problem = make_problem(asked, rng)
-        for dtype in dtypes:
-            on_integers = truth.draw_integers(problem, rng, dtype)
-            _add(report, Check(LATTICE, dtype), adapter, problem, on_integers, dtype)
-            on_floats = truth.draw_floats(problem, rng, dtype)
-            _add(report, Check(FLOATS, dtype), adapter, problem, on_floats, dtype)
-        if not keep_going and report.find_silent(PATIENCE):
-            break
+    given = ((q.case, q.dtype) for q in asked if q.case is not None)
+    with closing(adapter.answer_all(given)) as answers:
+        for question in (progress or iter)(questions):
+            if question.case is None:
+                for finding in undecided(question.problem):
+                    report.add(question.check, finding)
+                continue
+            report_answer(report, question, next(answers))
+            if not keep_going and report.find_silent(PATIENCE):
+                break
     if not report.answered or (not keep_going and report.find_silent()):
         raise _explain_silence(report, adapter, dtypes[0])
     if diagnosis:
         find_diagnosis(report, adapter, dtypes)
     return report
+
+
+def report_answer(report: Verdicts, question: Question, answer: Answer) -> None:
+    """Judge an answer, and count what is found."""
+    assert question.case is not None
+    if question.check in report.skipped:
+        return
+    try:
+        findings = judge(question.case, answer.results, question.dtype)
+    except MissingExtraError as error:
+        report.skipped[question.check] = str(error)
+        return
+    report.count(question.check, question.case, answer, findings)
 
 
 def find_diagnosis(report: Verdicts, adapter: Adapter, dtypes: Sequence[str] | None = None) -> None:
@@ -122,36 +133,14 @@ def find_diagnosis(report: Verdicts, adapter: Adapter, dtypes: Sequence[str] | N
             break
 
 
-def _add(
-    report: Verdicts,
-    check: Check,
-    adapter: Adapter,
-    problem: Case,
-    case: Case | None,
-    dtype: str,
-) -> None:
-    """Judge the adapter on a case, and count what is found; None: the format has no such case."""
-    if check in report.skipped:
-        return
-    if case is None:
-        for finding in undecided(problem):
-            report.add(check, finding)
-        return
-    answer = adapter.answer(case, dtype)
-    try:
-        findings = judge(case, answer.results, dtype)
-    except MissingExtraError as error:
-        report.skipped[check] = str(error)
-        return
-    report.count(check, case, answer, findings)
-
-
 def _explain_silence(report: Verdicts, adapter: Adapter, dtype: str) -> TTRefError:
     """The error of an adapter that has answered nothing."""
     silent = report.find_silent()
     if silent is None:
         reasons = "; ".join(report.unsupported) or "even integers of size 1 would be rounded"
         return ConventionError(f"{adapter.name}: no problem could be put to the layer: {reasons}")
+    if adapter.run is not None:  # its calls may take long, and all of them would fail
+        return ConventionError(f"{silent}")
     found = _diagnose(adapter, dtype)
     explained = found.storage is not None and not found.faults
     hint = f"; {found}" if explained else ""

@@ -1,6 +1,7 @@
 """Random problems of a TT layer."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,7 +12,10 @@ from ttref.oracle.domain import Shapes
 from ttref.rng import generator
 from ttref.testing.cases import Case
 from ttref.testing.cases.affine import make_tt_linear_of
+from ttref.testing.report import Check
 
+LATTICE = "lattice"  # integers for which no order of evaluation rounds
+FLOATS = "floats"  # normal random numbers
 EXACT_BATCHES = (1, 2, 4)  # by which a division is exact in binary
 
 
@@ -24,6 +28,44 @@ def make_problem(shapes: Shapes, rng: np.random.Generator) -> Case:
         return int(bias)
 
     return make_tt_linear_of(draw, rng, n, m, r, batch, ops.tt_linear)
+
+
+class Question(NamedTuple):
+    """One case that a layer is asked."""
+
+    check: Check
+    problem: Case  # of these shapes
+    case: Case | None  # None if even integers of size 1 would be rounded in the format
+
+    @property
+    def dtype(self) -> str:
+        """The format."""
+        return self.check.dtype or ""
+
+
+def draw_questions(
+    adapter: Adapter,
+    examples: int,
+    seed: int,
+    dtypes: Sequence[str],
+    shapes: Sequence[Shapes] | None = None,
+    few_shapes: bool = False,
+) -> Iterator[Question]:
+    """Draw what a layer is asked: on each problem, in each format, integers and random floats.
+
+    The parameters are those of `ttref.oracle.evaluate`.
+    """
+    rng = generator(seed)
+    if shapes is None:
+        asked = adapter.draw_shapes(rng, examples, few_shapes)
+    else:
+        asked = [shapes[k % len(shapes)] for k in range(examples)]
+    for one in asked:
+        problem = make_problem(one, rng)
+        for dtype in dtypes:
+            on_integers = truth.draw_integers(problem, rng, dtype)
+            yield Question(Check(LATTICE, dtype), problem, on_integers)
+            yield Question(Check(FLOATS, dtype), problem, truth.draw_floats(problem, rng, dtype))
 
 
 def make_lattice_cases(

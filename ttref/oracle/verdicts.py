@@ -16,13 +16,12 @@ from ttref.oracle.adapter import FUNCTIONS, Answer
 from ttref.oracle.diagnosis import Diagnosis
 from ttref.oracle.domain import Shapes
 from ttref.oracle.extension import shapes_of
+from ttref.oracle.problems import LATTICE
 from ttref.tables import table
 from ttref.testing import accuracy, exact
 from ttref.testing.cases import Case
 from ttref.testing.report import Check, Failure, Finding, Report, Tally, Target, group
 
-LATTICE = "lattice"  # integers for which no order of evaluation rounds
-FLOATS = "floats"  # normal random numbers
 CALLS = "calls"  # whether the functions return what they should
 NOT_GIVEN = "not given"
 NO_REAL_NUMBERS = "cUSMm"  # kinds of NumPy's dtypes: complex numbers, texts and times
