@@ -3,6 +3,9 @@
 An `Adapter` is what the layer's author writes. `evaluate` compares the layer with exact results on
 random problems, `conforms` makes a test of that, and `judge` gives the verdict on numbers that were
 computed anywhere.
+
+`spec` declares any layer of ttref with its options, and `compute` gives its exact results and
+gradients.
 """
 
 from ttref.oracle.adapter import Adapter
@@ -13,19 +16,25 @@ from ttref.oracle.exported import export, judge_folder
 from ttref.oracle.layouts import LAYOUTS, Storage
 from ttref.oracle.loading import load
 from ttref.oracle.program import Program
+from ttref.oracle.specs import SPECS, Problem, Results, Spec, compute, rounded, spec
 from ttref.oracle.verdicts import Verdicts, judge
 
 __all__ = [
     "LAYOUTS",
+    "SPECS",
     "Adapter",
     "Diagnosis",
     "Domain",
     "Fault",
+    "Problem",
     "Program",
+    "Results",
     "Shapes",
+    "Spec",
     "Storage",
     "Unsupported",
     "Verdicts",
+    "compute",
     "conforms",
     "evaluate",
     "export",
@@ -33,4 +42,6 @@ __all__ = [
     "judge",
     "judge_folder",
     "load",
+    "rounded",
+    "spec",
 ]
