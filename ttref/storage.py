@@ -32,7 +32,7 @@ from array_api_compat import is_array_api_obj
 
 from ttref.arrays import numpy_namespace, to_numpy
 from ttref.contracts import Array, Namespace, Tree
-from ttref.errors import CheckpointError
+from ttref.errors import CheckpointError, DataError, describe_error
 from ttref.paths import is_stream
 
 try:
@@ -310,6 +310,25 @@ def read_bounded(path: Path, most: int) -> bytes:
     if len(content) > most:
         raise ValueError(f"has more than {most} bytes")
     return content
+
+
+def read_arrays(path: str | PathLike[str]) -> dict[str, np.ndarray]:
+    """Read the arrays of an npz file that `numpy.savez` or another program has written.
+
+    Nothing that is read is larger than the file, and nothing is unpickled.
+
+    Raises
+    ------
+    DataError
+        If it is no such file, is damaged, holds objects, or is compressed.
+    """
+    try:
+        return _read_members(Path(path))
+    except Exception as error:  # damaged bytes make parsers raise errors of many types
+        raise DataError(
+            f"{path} is not an npz file that can be read: {describe_error(error)}; it has to be "
+            "one of numpy.savez, with numbers and not compressed"
+        ) from None
 
 
 def _read_members(path: Path) -> dict[str, np.ndarray]:

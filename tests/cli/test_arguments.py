@@ -90,6 +90,10 @@ FILE = [
 ]
 BAD: dict[Any, list[tuple[str, str]]] = {
     arguments.positive_int: [(v, f"'{v}' is not a positive integer") for v in ("0", "x", "1.5")],
+    arguments.positive_ints: [
+        (v, f"'{part}' is not a positive integer")
+        for v, part in (("4,x", "x"), ("0", "0"), ("", ""))
+    ],
     arguments.non_negative_int: [(v, f"'{v}' is not a non-negative") for v in ("-1", "x", "")],
     arguments.positive_float: [(v, f"'{v}' is not a positive number") for v in ("0", "x", "nan")],
     arguments.non_negative_float: [(v, f"'{v}' is not a number >= 0") for v in ("-1", "x", "nan")],
@@ -119,6 +123,7 @@ ANY_WORD = {
     "ttref oracle ask adapter": "a name or a file",
     "ttref oracle ask --command": "the words of a program",
     "ttref compress --only": "a pattern",
+    "ttref convert --names": "a pattern",
     "ttref train cifar10 --load": "a pattern",
 }
 SHAPE = [("2:3", "the shape is '2:3', expected IN_MODES:OUT_MODES:RANKS")]
@@ -214,7 +219,7 @@ def test_an_option_that_is_misspelt_is_named_where_a_required_one_is_missing(com
     for action in required:
         option = action.option_strings[-1]
         *_, last = refusal([*words, f"{option}t", str(action.choices[0])])
-        assert last.endswith(f"are required: {option}; did you mean {option}?")
+        assert re.search(rf"are required: (--\w+, )*{option}\b.*; did you mean {option}\?$", last)
 
 
 @pytest.mark.parametrize(

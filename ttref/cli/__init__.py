@@ -14,12 +14,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from ttref import __version__
-from ttref.cli import bench, check, compress, demo, info, oracle, train
+from ttref.cli import bench, check, compress, convert, demo, info, oracle, train
 from ttref.cli.arguments import Parser
 from ttref.errors import DivergenceError, FolderInUseError, TTRefError, visible
 
 LINES = "\n\t"  # what an error of several lines may have
-COMMANDS = (demo, check, oracle, train, compress, bench, info)
+COMMANDS = (demo, check, oracle, train, compress, convert, bench, info)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

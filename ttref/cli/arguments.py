@@ -98,6 +98,11 @@ def positive_int(text: str) -> int:
     return _int_from(1, text, "a positive integer")
 
 
+def positive_ints(text: str) -> tuple[int, ...]:
+    """Parse integers of at least 1 with commas between them."""
+    return tuple(positive_int(part) for part in text.split(","))
+
+
 def non_negative_int(text: str) -> int:
     """Parse an integer of at least 0."""
     return _int_from(0, text, "a non-negative integer")
