@@ -15,9 +15,10 @@ from ttref.arithmetic.dual import lift as dual
 from ttref.arithmetic.dual import tangent
 from ttref.arrays import to_numpy
 from ttref.cells import GRUCell, LSTMCell, RNNCell, per_gate
-from ttref.errors import ConventionError, DtypeError, ShapeError
+from ttref.errors import ConventionError, DtypeError, RankError, ShapeError
 from ttref.testing import check_op
 from ttref.testing.exact import inner
+from ttref.tt import TTMatrix
 
 POLYNOMIAL = SimpleNamespace(  # x + x^2, in the place of tanh
     forward=lambda params, x: (x + x * x, x),
@@ -41,10 +42,19 @@ def quarters(a):
     return a.astype(object) * Fraction(1, 4)
 
 
+def recurrent_trains(draw, gates, form):
+    """U as a full matrix, as a train for all gates, or as one for each gate."""
+    if form == "matrix":
+        return draw(u, gates * u)
+    if form == "train":
+        return draw(1, 1, gates, 2), draw(2, u, u, 1)
+    return tuple((draw(1, u, 1, 2), draw(2, 1, u, 1)) for _ in range(gates))
+
+
 class Problem:
     """A cell over time on a few small numbers: parameters, x, masks, state and cotangents."""
 
-    def __init__(self, cell, input_map="linear", seed=0, array=quarters, T=T):
+    def __init__(self, cell, input_map="linear", seed=0, array=quarters, T=T, form="matrix"):
         rng = np.random.default_rng(seed)
         self.cell = cell
         self.input_map = MAPS[input_map]
@@ -53,7 +63,7 @@ class Problem:
             return array(rng.integers(-2, 3, shape))
 
         g = cell.gates
-        self.params = {"recurrent": draw(u, g * u), "bias": draw(g * u)}
+        self.params = {"recurrent": recurrent_trains(draw, g, form), "bias": draw(g * u)}
         if cell.takes_recurrent_bias:
             self.params["recurrent_bias"] = draw(g * u)
         if input_map == "linear":
@@ -249,6 +259,73 @@ def test_zero_at_padding_is_the_repeated_output_times_the_mask(
     problem.dys = np.where(valid, problem.dys, 0)
     expected = problem.run(**options)
     assert_equal(found, {**expected, "ys": np.where(valid, expected["ys"], 0)})
+
+
+def full_matrix(recurrent):
+    """U of a train, or of a tuple of trains, by `TTMatrix`."""
+    if isinstance(recurrent[0], tuple):
+        return np.concatenate([full_matrix(train) for train in recurrent], axis=1)
+    return TTMatrix(recurrent).full()
+
+
+def changed_core(recurrent, at, core):
+    """The trains with another core at the place `at`, the number of a core, or gate and core.
+
+    Of trains for each gate, the others are zero.
+    """
+    if len(at) == 1:
+        return (*recurrent[: at[0]], core, *recurrent[at[0] + 1 :])
+    trains = list(tree.map(lambda a: 0 * a, recurrent))
+    trains[at[0]] = changed_core(recurrent[at[0]], at[1:], core)
+    return tuple(trains)
+
+
+@pytest.mark.parametrize("mask", [None, *MASKS.values()], ids=["no mask", *MASKS])
+@pytest.mark.parametrize("truncate", [None, 2])
+@pytest.mark.parametrize("form", ["train", "train per gate"])
+@cells
+def test_a_recurrent_train_is_its_matrix_and_its_gradient_is_projected_on_each_core(
+    cell, form, truncate, mask
+):
+    """dG[a, j, i, b] = <dU, U with that core replaced by the unit e_{ajib}>."""
+    problem = Problem(cell, form=form)
+    trains = problem.params["recurrent"]
+    options = {"truncate": truncate, "mask": None if mask is None else np.asarray(mask, bool)}
+    found = problem.run(**options)
+    problem.params = {**problem.params, "recurrent": full_matrix(trains)}
+    expected = problem.run(**options)
+    dU = expected.pop("params.recurrent")
+    ours = {leaf: found.pop(leaf) for leaf in list(found) if "params.recurrent." in leaf}
+    assert_equal(found, expected)
+    leaves = tree.flatten(trains)
+    assert {f"params.recurrent.{leaf}" for leaf in leaves} == set(ours)
+    for leaf, core in leaves.items():
+        at = tuple(map(int, leaf.split(".")))
+        for index in np.ndindex(core.shape):
+            unit = np.zeros(core.shape, dtype=int).astype(object)
+            unit[index] = 1
+            dense = full_matrix(changed_core(trains, at, unit))
+            assert ours[f"params.recurrent.{leaf}"][index] == (dU * dense).sum()
+
+
+def test_a_recurrent_train_that_does_not_fit_is_refused():
+    rng = np.random.default_rng(0)
+
+    def run(recurrent, **options):
+        params = {"kernel": rng.random((2, 6)), "recurrent": recurrent}
+        x = rng.random((1, 3, 2))
+        return scan.forward(GRUCell(), params, x, input_map=ops.linear, **options)
+
+    with pytest.raises(ShapeError, match="recurrent holds no cores, expected those of a tensor"):
+        run(())
+    with pytest.raises(ShapeError, match="recurrent holds no cores, expected those of a tensor"):
+        run(((),))
+    with pytest.raises(RankError, match="core 1 has left rank 3, but core 0 has right rank 2"):
+        run((rng.random((1, 2, 3, 2)), rng.random((3, 1, 2, 1))))
+    with pytest.raises(ShapeError, match=r"recurrent has shape \(2, 4\), expected \(2, 6\)"):
+        run((rng.random((1, 2, 4, 1)),))
+    with pytest.raises(ShapeError, match=r"recurrent has shape \(2, 4\), expected \(2, 6\)"):
+        run(((rng.random((1, 2, 2, 1)),), (rng.random((1, 2, 2, 1)),)))
 
 
 @pytest.mark.parametrize("go_backwards", [False, True])

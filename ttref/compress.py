@@ -109,8 +109,8 @@ def compress(
             return node
         if not isinstance(node, dict):
             return tuple([visit(value, _join(name, k)) for k, value in enumerate(node)])
-        rest = {key: value for key, value in node.items() if key not in TRAIN}
-        found = {key: value for key, value in node.items() if key in TRAIN}
+        found = {key: value for key, value in node.items() if _is_train(key, value)}
+        rest = {key: value for key, value in node.items() if key not in found}
         if _has_kernel(node) and _matches(name, only):
             row, weights = _compress_kernel(rest.pop("kernel"), name, unused_modes, bounds)
             rows.append(row)
@@ -181,6 +181,11 @@ def read_weights(path: str | PathLike[str], xp: Namespace | None = None) -> Tree
 def write_weights(path: str | PathLike[str], params: Tree) -> None:
     """Write weights so that `read_weights` reads them."""
     storage.save(path, {"kind": KIND, "params": params})
+
+
+def _is_train(key: str, value: Tree) -> bool:
+    """Whether a parameter is a part of a tensor train: so is U of a recurrent layer as cores."""
+    return key in TRAIN or (key == "recurrent" and isinstance(value, tree.BRANCH))
 
 
 def _has_kernel(node: Tree) -> TypeGuard[dict[str, Array]]:

@@ -15,6 +15,7 @@ from typing import NamedTuple, TypeAlias
 
 from ttref import border, contracts, ops, tree
 from ttref.arrays import check_shape, describe, namespace
+from ttref.cells import recurrent_matrix
 from ttref.cells.cell import (
     PARAMETERS,
     apply_mask,
@@ -54,6 +55,7 @@ class Cache(NamedTuple):
     go_backwards: bool
     truncate: int | None
     at_padding: str  # one of AT_PADDING
+    trains: recurrent_matrix.Cache | None  # of the trains that hold U, if any do
 
 
 @border.explained("params", "x")
@@ -78,6 +80,8 @@ def forward(
     cell : Cell
     params : dict
         ``"recurrent"`` and ``"recurrent_bias"`` belong to the cell, the others to the input map.
+        In place of U, shape (u, g u), ``"recurrent"`` may hold the cores of a tensor train, or a
+        tuple of cores for each gate (`ttref.cells.recurrent_matrix`).
     x : array, shape ``(B, T, N)``
         T may be 0.
     input_map : operator
@@ -126,6 +130,7 @@ def forward(
     >>> dx
     array([[[28.], [14.], [ 7.]]])
     """
+    params, trains = recurrent_matrix.fill_in(params)
     check_arguments(cell, params, x, state, mask, input_mask, recurrent_mask, truncate, at_padding)
     xp = namespace(x)
     zero = zero_state(x, params["recurrent"])
@@ -148,7 +153,17 @@ def forward(
         steps.append(StepCache(map_cache, cell_cache, valid))
     results = xp.stack(ys, axis=1)[:, 1:, :], state
     return results, Cache(
-        cell, input_map, params, steps, x, zero, input_mask, go_backwards, truncate, at_padding
+        cell=cell,
+        input_map=input_map,
+        params=params,
+        steps=steps,
+        x=x,
+        zero=zero,
+        input_mask=input_mask,
+        go_backwards=go_backwards,
+        truncate=truncate,
+        at_padding=at_padding,
+        trains=trains,
     )
 
 
@@ -201,6 +216,7 @@ def backward(
         dy = choose(step.valid, cache.zero, dy) if cache.at_padding == "repeat" else cache.zero
         if cache.truncate and s and s % cache.truncate == 0:
             dstate = zeros
+    dparams = recurrent_matrix.pull_back(dparams, cache.trains)
     return dparams, _stack_in_time(dxs, cache) if input_gradient else None, dstate
 
 

@@ -10,7 +10,7 @@ from ttref import compress, storage, tree, tt
 from ttref.cli import main
 from ttref.compress import choose_modes, read_weights, write_weights
 from ttref.errors import CheckpointError, ConventionError, DataError, ShapeError, TTRefError
-from ttref.layers import GRU, LSTM, RNN, Conv2d, Dense, Sequential, TTConv2d, TTDense
+from ttref.layers import GRU, LSTM, RNN, TTGRU, Conv2d, Dense, Sequential, TTConv2d, TTDense
 from ttref.optim import SGD
 from ttref.train import fit
 
@@ -94,10 +94,12 @@ def test_a_train_is_not_compressed_again_and_kernels_of_other_axes_are_named():
     params, _ = compress.compress(weights(), rel_error=1e-9)
     params["conv3"] = {"kernel": np.ones((3, 4, 5)), "bias": np.ones(5)}
     params["fc2"] = {"kernel": train_of_rank((4, 4, 4), (4, 4, 4), 2)}
+    params["gru"] = TTGRU([4, 4], [2, 2], 2, recurrent_ranks=2).init(0)
     after, rows = compress.compress(params, max_rank=2)
     assert [row.layer for row in rows] == ["conv3.kernel", "fc2"]
     assert after["conv3"]["kernel"] is params["conv3"]["kernel"]
     assert after["fc1"]["cores"][0] is params["fc1"]["cores"][0]
+    assert after["gru"]["recurrent"] is params["gru"]["recurrent"]
 
 
 def test_the_command_names_what_it_keeps(tmp_path, capsys):

@@ -60,6 +60,7 @@ RECURRENT = {
 GATED = RECURRENT | {"recurrent_activation": "sigmoid"}
 WINDOWS = {"padding": "VALID", "bias": False, "initializer": "he"}
 MODES = [2, 3], [2, 2], 2
+TRAINS = {"per_gate": True, "recurrent_ranks": 2, "recurrent_modes": [4, 1]}
 
 # Every public layer, with every option away from its default.
 LAYERS = [
@@ -84,9 +85,9 @@ LAYERS = [
     TTConv1d(3, [2, 2], [3, 2], 2, stride=2, dilation=3, form="sweep", **WINDOWS),
     TTConv2d((3, 2), [2, 2], [3, 2], 2, strides=2, dilation=2, form="sweep", **WINDOWS),
     TTDense(*MODES, **AFFINE),
-    TTGRU(*MODES, reset="after", per_gate=True, **GATED),
-    TTLSTM(*MODES, unit_forget_bias=False, per_gate=True, **GATED),
-    TTRNN(*MODES, per_gate=True, **RECURRENT),
+    TTGRU(*MODES, reset="after", **TRAINS, **GATED),
+    TTLSTM(*MODES, unit_forget_bias=False, **TRAINS, **GATED),
+    TTRNN(*MODES, **TRAINS, **RECURRENT),
     TimeDistributed(TTDense(*MODES, **AFFINE)),
 ]
 NESTED = Sequential([TimeDistributed(Dense(6, 4)), Bidirectional(TTGRU([2, 2], [2, 2], [1, 3, 1]))])
@@ -126,6 +127,7 @@ def test_keywords_are_fields_and_stand_in_the_signature(layer):
 
 def test_lists_ints_and_numpy_scalars_become_tuples_and_python_numbers():
     assert TTDense([2, 3], [3, 2], 4) == TTDense((2, 3), (3, 2), (1, 4, 1))
+    assert TTGRU(*MODES, recurrent_ranks=3) == TTGRU(*MODES, recurrent_ranks=[1, 3, 1])
     assert TTConv2d(3, [2, 2], [2, 2], 3) == TTConv2d((3, 3), (2, 2), (2, 2), (3, 3, 1), (1, 1))
     assert MaxPool2d(2) == MaxPool2d((2, 2), (2, 2))
     assert Sequential([Flatten()]) == Sequential((Flatten(),))
@@ -155,6 +157,7 @@ TAKEN = {
     "epsilon": (2.5,),
     "mask_value": (None, 2.5, -3),
     "names": (None,),
+    "recurrent_modes": (None,),  # those of the output
     "strides": (None,),  # of pooling
     "truncate": (None,),
     "checkpoint_every": (None,),

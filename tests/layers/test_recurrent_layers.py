@@ -21,6 +21,7 @@ from ttref import (
     scan,
     sequence_mask,
     tree,
+    tt,
 )
 from ttref.cells import per_gate
 from ttref.errors import ConventionError, DataError, RankError, ShapeError
@@ -38,6 +39,8 @@ LAYERS = [
     TTRNN(*MODES, **EXACT),
     TTGRU(*MODES, per_gate=True, **EXACT, **GATES),
     TTLSTM(*MODES, **EXACT, **GATES),
+    TTGRU(*MODES, recurrent_ranks=2, reset="after", **EXACT, **GATES),
+    TTLSTM(*MODES, per_gate=True, recurrent_ranks=3, recurrent_modes=[4, 1], **EXACT, **GATES),
 ]
 IDS = [f"{k}-{layer}" for k, layer in enumerate(LAYERS)]
 over_layers = pytest.mark.parametrize("layer", LAYERS, ids=IDS)
@@ -200,7 +203,8 @@ def test_the_last_output_is_of_the_last_step_that_is_not_padding_either_way(laye
 @pytest.mark.parametrize("merge", ["concat", "sum"])
 def test_both_ways_and_in_a_stack_padding_outputs_zero_and_pulls_nothing_back(layer, merge):
     """The second layer of the stack gets zeros, and the steps that are none are unchanged."""
-    last = RNN(8 if merge == "concat" else 4, 4, return_sequences=True, **EXACT)
+    layer = changed(layer, activation="identity")  # relu makes too many zeros
+    last = RNN(8 if merge == "concat" else 4, 4, return_sequences=True, activation="identity")
     nets = {}
     for at_padding in ("repeat", "zero"):
         options = {"return_sequences": True, "at_padding": at_padding}
@@ -271,6 +275,11 @@ def test_the_trains_of_ucf11_have_their_numbers_of_parameters(kind, count):
     assert layer.dense_params == g * 256 * (57600 + 256 + 1)
     per_gate = kind([8, 20, 20, 18], [4, 4, 4, 4], 4, per_gate=True)
     assert per_gate.num_weights == tree.size(per_gate.init(0)["cores"]) == g * 2976
+    # U as a train of the modes (4, 4, 4, 4) and the ranks 1-4-4-4-1, the first core g times as wide
+    both = kind([8, 20, 20, 18], [4, 4, 4, 4], 4, recurrent_ranks=4)
+    assert tree.size(both.init(0)["recurrent"]) == g * 64 + 2 * 256 + 64
+    assert both.num_params == tree.size(both.init(0)) == count + g * 64 + 576 + g * 256
+    assert (both.num_weights, both.dense_params) == (count, layer.dense_params)
 
 
 @over_layers
@@ -290,6 +299,55 @@ def test_biases_start_where_they_are_told_to():
 def test_the_recurrent_matrix_starts_orthogonal():
     U = TTLSTM(*MODES).init(0, "float64")["recurrent"]
     assert np.abs(U @ U.T - np.eye(4)).max() < 4 * 16 * 2**-53  # an SVD of size 16
+
+
+@pytest.mark.parametrize("per_gate", [False, True])
+def test_a_recurrent_train_starts_left_orthonormal_and_as_large_as_an_orthogonal_matrix(per_gate):
+    u = 4
+    layer = TTLSTM(*MODES, recurrent_ranks=2, per_gate=per_gate)
+    trains = layer.init(0, "float64")["recurrent"]
+    trains = trains if per_gate else (trains,)
+    assert len(trains) == (4 if per_gate else 1)
+    norms = [np.linalg.norm(tt.TTMatrix(train).full()) for train in trains]
+    assert abs(sum(norm**2 for norm in norms) - u) < 1e-14  # a few tens of roundings of 4
+    for train in trains:
+        first = train[0].reshape(-1, train[0].shape[3])
+        gram = first.T @ first
+        assert np.abs(gram / gram[0, 0] - np.eye(2)).max() < 1e-14
+    other = TTLSTM(*MODES, recurrent_ranks=2, per_gate=per_gate, recurrent_initializer="he")
+    assert not equal(other.init(0)["recurrent"], layer.init(0)["recurrent"])
+
+
+def test_with_first_modes_of_1_the_first_core_belongs_to_the_gates_alone():
+    """The gates of tensorized-rnn have a core (1, 1, g, r_0): a gate is its slice."""
+    layer = TTLSTM([1, 2, 3], [1, 2, 2], (1, 3, 2, 1), **EXACT, **GATES)
+    layer = changed(layer, recurrent_ranks=(1, 4, 2, 1), return_sequences=True)
+    params, x = problem(layer)
+    assert params["cores"][0].shape == (1, 1, 4, 3)
+    assert params["recurrent"][0].shape == (1, 1, 4, 4)
+
+    def of_gate(cores, q):
+        """The train of one gate, its first core joined to the second."""
+        return (np.einsum("xya,ajib->xjib", cores[0][:, :, q], cores[1]), *cores[2:])
+
+    each = changed(layer, in_modes=(2, 3), out_modes=(2, 2), ranks=2, recurrent_ranks=2)
+    each = changed(each, per_gate=True)
+    trains = {
+        name: tuple(of_gate(params[name], q) for q in range(4)) for name in ("cores", "recurrent")
+    }
+    y, cache = layer.forward(params, x)
+    expected, each_cache = each.forward(params | trains, x)
+    assert equal(y, expected) and y.any()
+    (dparams, dx), (deach, expected_dx) = (
+        layer.backward(y, cache),
+        each.backward(y, each_cache),
+    )
+    assert equal(dx, expected_dx) and equal(dparams["bias"], deach["bias"])
+    for name in ("cores", "recurrent"):
+        dgates = [  # of the first core's slices, by the chain rule
+            np.einsum("xjib,ajib->xa", deach[name][q][0], params[name][1]) for q in range(4)
+        ]
+        assert equal(dparams[name][0], np.stack(dgates, axis=1)[:, None])
 
 
 @pytest.mark.parametrize("one", [True, False])
@@ -332,6 +390,7 @@ def padded_data(samples=60, T=7):
     [
         [TTGRU(*MODES, mask_value=0, dropout=0.1, recurrent_dropout=0.1), Dense(4, 2)],
         [TTLSTM(*MODES, mask_value=0, return_sequences=True), RNN(4, 3, mask_value=0), Dense(3, 2)],
+        [TTGRU(*MODES, mask_value=0, recurrent_ranks=2, at_padding="zero"), Dense(4, 2)],
         [
             Bidirectional(GRU(6, 3, mask_value=0, return_sequences=True)),
             TimeDistributed(Dense(6, 2)),
@@ -339,7 +398,7 @@ def padded_data(samples=60, T=7):
             Dense(14, 2),
         ],
     ],
-    ids=["TTGRU", "stacked", "bidirectional"],
+    ids=["TTGRU", "stacked", "recurrent train", "bidirectional"],
 )
 def test_networks_train_on_padded_data(net, tmp_path):
     net, data = Sequential(net), padded_data()
@@ -372,6 +431,10 @@ def test_the_summary_counts_steps_as_any():
     assert net.in_shape == (None, 57600)
     assert net.out_shape((6, 57600)) == (11,)
     assert "TTGRU(57600 -> 256, ranks 1-4-4-4-1)  (B, 256)" in net.summary()
+    both = Sequential([TTGRU([8, 20, 20, 18], [4] * 4, 4, recurrent_ranks=2)])
+    assert "TTGRU(57600 -> 256, ranks 1-4-4-4-1, recurrent ranks 1-2-2-2-1)" in both.summary()
+    dense = 3 * 256 * (57600 + 256 + 1)
+    assert f"{dense / both.num_params:.2f}x" in both.summary()
 
 
 X, STATEFUL = np.ones((2, 3, 6)), RNN(6, 2, stateful=True)
@@ -394,6 +457,28 @@ BAD = [
     (lambda: LSTM(6, 4, checkpoint_every=0), ConventionError, "checkpoint_every is 0, expected"),
     (lambda: TTGRU([2, 3], [4], 2), ShapeError, "differ in length"),
     (lambda: TTGRU([2, 3], [2, 2], [1, 2]), RankError, "ranks"),
+    (lambda: TTGRU(*MODES, recurrent_ranks=0), RankError, "rank is 0, expected a positive"),
+    (lambda: TTGRU(*MODES, recurrent_ranks=(1, 2)), RankError, "expected 3 for 2 cores"),
+    (
+        lambda: TTGRU(*MODES, recurrent_ranks=2, recurrent_modes=[2, 3]),
+        ShapeError,
+        r"recurrent_modes \(2, 3\) have the product 6, expected u = 4, that of out_modes",
+    ),
+    (
+        lambda: TTGRU(*MODES, recurrent_ranks=2, recurrent_modes=4),
+        ShapeError,
+        "recurrent_modes is 4, expected a sequence of positive integers",
+    ),
+    (
+        lambda: TTGRU(*MODES, recurrent_modes=[2, 2]),
+        ConventionError,
+        "recurrent_modes are given without recurrent_ranks",
+    ),
+    (
+        lambda: TTGRU(*MODES, recurrent_ranks=2).forward(TTGRU(*MODES).init(0), X),
+        ShapeError,
+        r"recurrent has shape \(4, 12\), expected \(\(1, 2, 6, 2\), \(2, 2, 2, 1\)\)",
+    ),
     (lambda: RNN(6, 4).forward({}, X), ConventionError, r"parameters are \[\], expected"),
     (lambda: RNN(6, 4).forward(RNN(6, 3).init(0), X), ShapeError, r"kernel has shape \(6, 3\)"),
     (lambda: RNN(6, 4).forward(RNN(6, 4).init(0), X[0]), ShapeError, r"x has shape \(3, 6\)"),

@@ -339,7 +339,7 @@ def test_differences_are_undecided_where_a_kink_arises_inside(w, x, rung, monkey
     assert all(f.undecided and f.failure is None for f in findings)
 
 
-@pytest.mark.parametrize(("seed", "examples"), [(16, 6), (17, 16)])
+@pytest.mark.parametrize(("seed", "examples"), [(7, 13), (13, 6)])
 def test_a_gate_on_its_kink_is_undecided_and_no_false_alarm(seed, examples, monkeypatch):
     """The last of the cases has a pre-activation on a kink of a hard sigmoid."""
     pytest.importorskip("flint", reason="python-flint is not installed (extra exact)")

@@ -259,9 +259,10 @@ class Layer:
             names = sorted(params) if isinstance(params, dict) else f"a {type(params).__name__}"
             raise ConventionError(f"parameters are {names}, expected {sorted(shapes)}")
         name = next(name for name, shape in shapes.items() if shape_of(params[name]) != shape)
-        is_one = all(isinstance(size, int) for size in shapes[name])
-        found = f"{name} {'has shape' if is_one else 'have shapes'} {shape_of(params[name])}"
-        raise ShapeError(f"{found}, expected {shapes[name]}")
+        found = shape_of(params[name])
+        is_one = isinstance(found, str) or all(isinstance(size, int) for size in found)
+        verb = "has shape" if is_one else "have shapes"
+        raise ShapeError(f"{name} {verb} {found}, expected {shapes[name]}")
 
     @cached_property
     def _shapes(self) -> dict[str, Any]:

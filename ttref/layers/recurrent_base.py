@@ -80,7 +80,8 @@ class Recurrent(Weighted):
     bias : bool
         Whether the input map has a bias.
     initializer, recurrent_initializer : str
-        Initialisers of the input map and of U.
+        Initialisers of the input map and of U. A layer with tensor trains takes those of
+        `ttref.tt` for them.
     dropout, recurrent_dropout : float
         Rates at which features of x, and of h before its product with U, are dropped in training.
         Masks are drawn once per batch from `rng`, the same for all steps (Gal and Ghahramani 2016).
@@ -141,8 +142,9 @@ class Recurrent(Weighted):
     def __post_init__(self) -> None:
         check_choice("activation", self.activation, ACTIVATION_NAMES)
         check_choice("at_padding", self.at_padding, AT_PADDING)
-        known = initializers.INITIALIZERS
-        check_choice("recurrent_initializer", self.recurrent_initializer, known)
+        check_choice(
+            "recurrent_initializer", self.recurrent_initializer, self.recurrent_initializers
+        )
         for name in FLAGS:
             check_flag(name, getattr(self, name))
         for name in ("dropout", "recurrent_dropout"):
@@ -191,6 +193,20 @@ class Recurrent(Weighted):
         raise NotImplementedError
 
     @property
+    def recurrent_initializers(self) -> dict[str, Any]:
+        """What `recurrent_initializer` names."""
+        return initializers.INITIALIZERS
+
+    @property
+    def recurrent_shape(self) -> Any:
+        """Shape of U, (u, g u), or shapes of its cores."""
+        return self.sizes[1], self._width
+
+    def draw_recurrent(self, rng: np.random.Generator) -> Tree:
+        """Draw U in float64."""
+        return self.recurrent_initializers[self.recurrent_initializer](rng, self.recurrent_shape)
+
+    @property
     def _width(self) -> int:
         """``g u``: the columns of all gates."""
         return self.cell.gates * self.sizes[1]
@@ -201,15 +217,14 @@ class Recurrent(Weighted):
         shapes = {weights: self.weight_shape}
         if self.bias:
             shapes["bias"] = (width,)
-        shapes["recurrent"] = (self.sizes[1], width)
+        shapes["recurrent"] = self.recurrent_shape
         if self.bias and self.cell.takes_recurrent_bias:
             shapes["recurrent_bias"] = (width,)
         return shapes
 
     def initial_value(self, name: str, rng: np.random.Generator) -> Tree:
         if name == "recurrent":
-            draw = initializers.INITIALIZERS[self.recurrent_initializer]
-            return draw(rng, (self.sizes[1], self._width))
+            return self.draw_recurrent(rng)
         if name == "bias":
             return np.repeat(self._bias_starts, self.sizes[1])
         if name == "recurrent_bias":
@@ -235,8 +250,8 @@ class Recurrent(Weighted):
         Parameters
         ----------
         params : dict
-            ``"cores"`` or ``"kernel"``, ``"bias"`` of shape (g u,), ``"recurrent"`` (u, g u),
-            ``"recurrent_bias"`` (g u,); as `init` makes it.
+            ``"cores"`` or ``"kernel"``, ``"bias"`` of shape (g u,), ``"recurrent"`` (u, g u) or
+            its cores, ``"recurrent_bias"`` (g u,); as `init` makes it.
         x : array, shape ``(B, T, N)``
         train, rng
             As in `Layer.forward`.

@@ -43,13 +43,35 @@ def integers(rng, *shape):
     return rng.integers(-2, 3, shape).astype(object)
 
 
-def problem(cell, rng, B=2, T=4, u=2, mask=False, recurrent_mask="none", input_mask=False):
+RECURRENT = ("matrix", "train", "train per gate")
+
+
+def draw_recurrent(rng, form, u, g):
+    """U as a full matrix, as a train for all gates, or as one for each gate."""
+    if form == "matrix":
+        return integers(rng, u, g * u)
+    if form == "train":
+        return integers(rng, 1, 1, g, 2), integers(rng, 2, u, u, 1)
+    return tuple((integers(rng, 1, u, 1, 2), integers(rng, 2, 1, u, 1)) for _ in range(g))
+
+
+def problem(
+    cell,
+    rng,
+    B=2,
+    T=4,
+    u=2,
+    mask=False,
+    recurrent_mask="none",
+    input_mask=False,
+    recurrent="matrix",
+):
     """``(params, x, options, cotangents)`` of integers: a train of the modes (2, 2) -> (g, u)."""
     g = cell.gates
     params = {
         "cores": (integers(rng, 1, 2, g, 2), integers(rng, 2, 2, u, 1)),
         "bias": integers(rng, g * u),
-        "recurrent": integers(rng, u, g * u),
+        "recurrent": draw_recurrent(rng, recurrent, u, g),
     }
     if cell.takes_recurrent_bias:
         params["recurrent_bias"] = integers(rng, g * u)
@@ -91,6 +113,7 @@ def test_it_equals_the_scan_exactly_with_every_option(name, data, seed):
         "mask": data.draw(st.booleans()),
         "input_mask": data.draw(st.booleans()),
         "recurrent_mask": data.draw(st.sampled_from(MASKS)),
+        "recurrent": data.draw(st.sampled_from(RECURRENT)),
     }
     common = {
         "go_backwards": data.draw(st.booleans()),

@@ -21,7 +21,7 @@ import numpy as np
 
 from ttref import border, tree
 from ttref.arrays import check_shape, namespace
-from ttref.cells import PARAMETERS
+from ttref.cells import PARAMETERS, recurrent_matrix
 from ttref.cells.cell import check_state
 from ttref.checks import check_count
 from ttref.contracts import Array, Cell, Operator, Params, Tree
@@ -64,6 +64,7 @@ class Cache(NamedTuple):
     zero: Array  # (B, u)
     truncate: int | None
     repeats: bool  # whether padding repeats the output before
+    trains: recurrent_matrix.Cache | None  # of the trains that hold U, if any do
 
 
 @border.explained("params", "x")
@@ -108,6 +109,7 @@ def forward(
         As `ttref.scan.forward`; and if the cell is not one of ttref's, has another activation, or
         `checkpoint_every` is not a positive integer.
     """
+    params, trains = recurrent_matrix.fill_in(params, tt_linear)
     check_arguments(cell, params, x, state, mask, input_mask, recurrent_mask, truncate, at_padding)
     if checkpoint_every is not None:
         check_count("checkpoint_every", checkpoint_every)
@@ -132,7 +134,9 @@ def forward(
             ys.extend(outputs)
             state = after
     ys = namespace(x).stack(ys, axis=1)[:, 1:, :]
-    return (ys, state), Cache(cell, step, inputs, params, checkpoints, zero, truncate, repeats)
+    return (ys, state), Cache(
+        cell, step, inputs, params, checkpoints, zero, truncate, repeats, trains
+    )
 
 
 @border.backward
@@ -146,13 +150,15 @@ def backward(
     step = cache.step
     inputs = cache.inputs
     dstate = (cache.zero,) * cache.cell.states if dstate is None else tuple(dstate)
+    dparams: dict[str, Tree]
     check_state("dstate", cache.cell, dstate, cache.zero.shape)
     if dys is not None:
         check_shape("dys", dys, (*inputs.x.shape[:2], cache.zero.shape[1]))
     if not cache.checkpoints:
-        return tree.zeros_like(cache.params), inputs.x if input_gradient else None, dstate
+        dparams = recurrent_matrix.pull_back(tree.zeros_like(cache.params), cache.trains)
+        return dparams, inputs.x if input_gradient else None, dstate
     # Window by window, the last one first
-    dparams: dict[str, Tree] = {}
+    dparams = {}
     dxs = []
     dy = cache.zero
     with _own_threads(cache.cell, dy):
@@ -167,7 +173,8 @@ def backward(
             dparams = tree.add(dparams, found) if dparams else found
             dxs.append(dx)
     dx = _concat(dxs if inputs.go_backwards else dxs[::-1]) if input_gradient else None
-    return {name: dparams[name] for name in cache.params}, dx, dstate
+    dparams = {name: dparams[name] for name in cache.params}
+    return recurrent_matrix.pull_back(dparams, cache.trains), dx, dstate
 
 
 def _own_threads(cell: Cell, h: Array) -> AbstractContextManager[None]:

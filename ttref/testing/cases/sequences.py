@@ -171,7 +171,25 @@ def _draw_params(
     params = input_map.params
     if draw(0, 1):
         params["bias"] = draw_values(rng, (GATES[name] * input_map.units,))
-    return params | draw_recurrent_params(draw, rng, draw_values, options, name, input_map.units)
+    params |= draw_recurrent_params(draw, rng, draw_values, options, name, input_map.units)
+    if draw(0, 3) == 3:
+        params["recurrent"] = _draw_recurrent(draw, rng, draw_values, input_map.units, GATES[name])
+    return params
+
+
+def _draw_recurrent(
+    draw: Draw, rng: IntegerSource, draw_values: DrawValues, units: int, gates: int
+) -> Tree:
+    """Draw the recurrent matrix as a tensor train of two cores, or as one for each gate."""
+    divisors = [k for k in range(1, units + 1) if units % k == 0]
+    first_in = choose(draw, divisors)
+    first_out = choose(draw, divisors)
+    is_per_gate = bool(draw(0, 1))
+    n = first_in, units // first_in
+    m = (1 if is_per_gate else gates) * first_out, units // first_out
+    r = 1, draw(1, 2), 1
+    trains = [draw_cores(rng, n, m, r, draw_values) for _ in range(gates if is_per_gate else 1)]
+    return tuple(trains) if is_per_gate else trains[0]
 
 
 def _draw_masks(
@@ -208,6 +226,8 @@ def sequence_by_entries(
     """
     W = matrix_of(inputs)
     u = W.shape[1] // GATES[name]
+    if isinstance(inputs["recurrent"], tuple):
+        inputs = inputs | {"recurrent": matrix_of({"cores": inputs["recurrent"]})}
     x = inputs["x"] if input_mask is None else inputs["x"] * input_mask[:, None]
     times = range(x.shape[1])[:: -1 if go_backwards else 1]
     rows = []
