@@ -8,7 +8,7 @@ from typing import Any
 
 from ttref.checks import check_choice
 from ttref.errors import ConventionError
-from ttref.oracle.specs import affine, convolution
+from ttref.oracle.specs import affine, convolution, recurrent, tt_recurrent
 from ttref.oracle.specs.base import Problem, Spec
 from ttref.oracle.specs.computing import Results, compute
 from ttref.oracle.specs.rounding import rounded
@@ -19,6 +19,12 @@ _KINDS: tuple[type[Spec], ...] = (
     affine.TTEmbedding,
     convolution.Conv2d,
     convolution.TTConv2d,
+    recurrent.RNN,
+    recurrent.GRU,
+    recurrent.LSTM,
+    tt_recurrent.TTRNN,
+    tt_recurrent.TTGRU,
+    tt_recurrent.TTLSTM,
 )
 
 SPECS = {kind.kind: kind for kind in _KINDS}

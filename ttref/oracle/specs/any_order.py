@@ -26,7 +26,7 @@ class Paths(NamedTuple):
     value: Any  # their values
     size: Any  # absolute values
     reach: Any  # absolute values, errors included
-    count: Any  # ones
+    count: Any  # numbers of terms
 
 
 class Cache(NamedTuple):
@@ -117,8 +117,8 @@ def _size(v: Any) -> float:
 
 
 def _count(v: Any) -> float:
-    """1; a zero that is no input, such as one around an image, makes no path."""
-    return float(isinstance(v, Running) or v != 0)
+    """The terms of its sum; a zero that is no input, such as one around an image, has none."""
+    return float(v.terms if isinstance(v, Running) else v != 0)
 
 
 def _reach(v: Any) -> float:

@@ -53,9 +53,6 @@ class Spec:
     pulled: ClassVar[tuple[str, ...]] = ("y",)
     """The results that have a cotangent; none of a layer without gradients."""
 
-    lattice: ClassVar[bool] = True
-    """Whether the layer is a polynomial, or pieces of polynomials, so that floats can be exact."""
-
     @property
     def params(self) -> Signature:
         """The shape of each parameter, by its name."""
@@ -70,6 +67,11 @@ class Spec:
     def irrational(self) -> str:
         """The function of the layer that has no rational value; empty if all of them have."""
         return ""
+
+    @property
+    def lattice(self) -> bool:
+        """Whether the layer is made of pieces of polynomials, so that floats can be exact."""
+        return True
 
     @property
     def units(self) -> dict[str, int]:
