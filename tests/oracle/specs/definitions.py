@@ -346,8 +346,10 @@ def sequence(layer, advance, state, rows, valid):
 def recurrent(layer, params, inputs):
     x = inputs["x"] if layer.time == "BTN" else inputs["x"].transpose(1, 0, 2)
     B, T, _ = x.shape
-    mask = inputs.get("mask", np.ones((B, T), bool))
-    if mask.shape != (B, T):
+    mask = inputs.get("mask")
+    if mask is None:
+        mask = np.ones((B, T), bool)
+    elif layer.time == "TBN":
         mask = mask.T
     step = Step(layer, params, inputs)
     cell = getattr(step, layer.kind.removeprefix("tt_"))

@@ -211,7 +211,7 @@ class Recurrent(Spec):
             recurrent_mask = self.columns.masks_to_canonical(recurrent_mask)
 
         # all steps
-        (ys, state), cache = scan.forward(
+        found, cache = scan.forward(
             self.cell,
             weights,
             x,
@@ -225,6 +225,7 @@ class Recurrent(Spec):
             go_backwards=self.go_backwards,
             at_padding=self.at_padding if self.return_sequences else "repeat",
         )
+        ys, state = found
         y = self._order(ys) if self.return_sequences else ys[:, -1, :]
         results = {"y": y, "last_state": state}
         return results, Cache(cache, weights_cache, "state" in inputs)
