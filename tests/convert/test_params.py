@@ -410,6 +410,13 @@ FIXED = TTConv2d(1, [2], [3], (1, 1))
         ),
         (
             "tt_rnn",
+            TTGRU(*MODES, recurrent_ranks=2),
+            {},
+            ConventionError,
+            "tt_rnn's layer has recurrent_ranks=None, but",
+        ),
+        (
+            "tt_rnn",
             TTGRU(*MODES, reset="after"),
             {},
             ConventionError,

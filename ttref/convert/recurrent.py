@@ -15,7 +15,7 @@ from ttref.convert.trains import from_canonical, to_canonical
 from ttref.errors import ConventionError
 from ttref.layers.recurrent_base import WithGRUCell
 
-ONE_TRAIN = {"per_gate": (False,)}
+ONE_TRAIN = {"per_gate": (False,), "recurrent_ranks": (None,)}  # of the input map alone
 SIGMOID = {"activation": ("tanh",), "recurrent_activation": ("sigmoid",)}
 TORCH_NAMES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 CELL = "cell."  # before the names of tednet

@@ -200,11 +200,17 @@ class TTRNN(TTInput, WithRNNCell):
         TT-ranks ``(1, r_1, ..., r_{d-1}, 1)``; an int r stands for ``(1, r, ..., r, 1)``.
     activation, bias, ...
         Options are keyword arguments; `ttref.layers.Recurrent` documents them.
+    per_gate, recurrent_ranks, recurrent_modes
+        A train for each gate, and U as a tensor train; `ttref.layers.tt_recurrent.TTInput`
+        documents them.
 
     Examples
     --------
     >>> TTRNN([8, 20, 20, 18], [4, 4, 4, 4], 4).num_weights
     2976
+    >>> layer = TTRNN([2, 3], [2, 2], 2, recurrent_ranks=2)
+    >>> [core.shape for core in layer.init(0)["recurrent"]]
+    [(1, 2, 2, 2), (2, 2, 2, 1)]
     """
 
 
@@ -220,6 +226,9 @@ class TTGRU(TTInput, WithGRUCell):
         TT-ranks ``(1, r_1, ..., r_{d-1}, 1)``; an int r stands for ``(1, r, ..., r, 1)``.
     activation, recurrent_activation, reset, ...
         Options are keyword arguments; `ttref.layers.Recurrent` documents them.
+    per_gate, recurrent_ranks, recurrent_modes
+        A train for each gate, and U as a tensor train; `ttref.layers.tt_recurrent.TTInput`
+        documents them.
 
     Examples
     --------
@@ -240,6 +249,9 @@ class TTLSTM(TTInput, WithLSTMCell):
         TT-ranks ``(1, r_1, ..., r_{d-1}, 1)``; an int r stands for ``(1, r, ..., r, 1)``.
     activation, recurrent_activation, unit_forget_bias, ...
         Options are keyword arguments; `ttref.layers.Recurrent` documents them.
+    per_gate, recurrent_ranks, recurrent_modes
+        A train for each gate, and U as a tensor train; `ttref.layers.tt_recurrent.TTInput`
+        documents them.
 
     Examples
     --------
