@@ -9,7 +9,7 @@ from tests.oracle import layers
 from ttref import tree
 from ttref.errors import ConventionError, DtypeError, ShapeError
 from ttref.oracle import LAYOUTS, Adapter, Storage, evaluate, layouts, load
-from ttref.oracle.diagnosis import storages
+from ttref.oracle.models import storages
 
 FILE = """
 from ttref import ops

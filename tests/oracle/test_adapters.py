@@ -35,7 +35,7 @@ def test_the_planted_rank_swap_is_caught_and_its_axes_are_named():
     report = evaluate(load("torch_rank_swap"), examples=20)
     wrong = {row["tensor"] for row in report.rows() if row["verdict"] == "WRONG"}
     assert wrong == {"y", "cores", "x"}
-    assert report.diagnosis.sentences == [
+    assert report.diagnosis.causes == [
         "everything is exact if core axes are permuted (3, 1, 2, 0), ranks exchanged, in shapes as "
         "declared"
     ]

@@ -140,7 +140,7 @@ def test_forward_alone_is_judged_and_the_rest_is_not_given():
     assert report.comparisons == 40
     wrong = evaluate(Adapter(lambda p, x: -layers.forward(p, x)), examples=20, dtypes=["float64"])
     assert not wrong.ok
-    assert wrong.diagnosis.sentences == ["y has the wrong sign"]
+    assert wrong.diagnosis.causes == ["y has the wrong sign"]
 
 
 @pytest.mark.parametrize("given", [{"x"}, {"cores"}, {"bias", "x"}])
@@ -160,7 +160,7 @@ def test_some_gradients_are_judged_and_the_others_are_not_given(given):
     assert {name for name in words if words[name] == "exact"} == given | {"y"}
     assert {name for name in words if words[name] == "not given"} == {"cores", "bias", "x"} - given
     if "x" in given:
-        found = evaluate(Adapter(layers.forward, halved), **options).diagnosis
+        found = evaluate(Adapter(layers.forward, halved), **options).diagnosis.causes[-1]
         assert str(found).endswith("x is half of what it should be")
 
 
@@ -208,8 +208,11 @@ def test_a_layer_that_always_fails_is_given_up_soon_unless_it_is_to_go_on():
     [
         (lambda s: s.d >= 3, "y: exact where d <= 2, wrong where d >= 3"),
         (lambda s: s.d >= 2, "y: exact where d = 1, wrong where d >= 2"),
-        (lambda s: s.batch > 1, "y: exact where it has one, wrong where the batch has more than"),
-        (lambda s: s.bias, "y: exact where there is none, wrong where there is a bias"),
+        (
+            lambda s: s.batch > 1,
+            "y: exact where the batch has one row, wrong where the batch has more than",
+        ),
+        (lambda s: s.bias, "y: exact where there is no bias, wrong where there is a bias"),
         (lambda s: s.d >= 3 and s.batch > 2, "y: wrong only where "),
     ],
 )

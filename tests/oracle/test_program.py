@@ -69,6 +69,8 @@ def test_a_program_is_judged_as_a_function_is(kit, places):
     words = {row["tensor"]: row["verdict"] for row in report.rows() if "lattice" in row["check"]}
     assert words == {"y": "exact", "bias": "not given", "cores": "not given", "x": "not given"}
     (kit / "mine.py").write_text(LAYER.replace("return ", "return -"))
+    if places.endswith("{results}"):
+        assert "y is not affine" not in str(ask(program).diagnosis)
     assert not ask(program, diagnosis=False).ok
 
 
@@ -180,9 +182,10 @@ def test_a_command_that_is_none_is_refused(command, words):
 
 
 def test_a_program_that_is_not_there_is_told(capsys):
-    assert main(["oracle", "--command", "/no/such/program {cases} {results}"]) == 2
+    few = ["--examples", "3"]
+    assert main(["oracle", "--command", "/no/such/program {cases} {results}", *few]) == 2
     assert "/no/such/program cannot be run: No such file" in capsys.readouterr().err
-    assert main(["oracle", "--command", "/no/such/program"]) == 2
+    assert main(["oracle", "--command", "/no/such/program", *few]) == 2
     assert "/no/such/program cannot be run: No such file" in capsys.readouterr().err
 
 
@@ -341,6 +344,9 @@ def test_the_commands_export_judge_and_kit(kit, capsys):
     assert json.loads((kit / "found.json").read_text())["ok"]
     answer(folder, lambda params, x: layers.forward(params, x) + 1)
     assert main(["oracle", "judge", str(folder)]) == 1
+    answer(folder, lambda params, x: -layers.forward(params, x))
+    assert main(["oracle", "judge", str(folder)]) == 1
+    assert "y has the wrong sign" in capsys.readouterr().out
     assert main(["oracle", "kit", str(kit / "again.py")]) == 0
     assert (kit / "again.py").read_bytes() == KIT.read_bytes()
 

@@ -1,36 +1,46 @@
-"""Why results are wrong: another storage, or a change of a tensor, that makes them exact.
+"""Why results are wrong: what makes them exact, and where the fault is.
 
-Every `Storage` of `storages` is tried on cases of integers, simplest first. With the one that
-leaves the fewest tensors wrong, the tensors that are still wrong go through `changes`.
+The layer is asked cases of integers, and probes of some of them (`ttref.oracle.probes`). What was
+found is compared with what wrong layers would compute (`ttref.oracle.models`), simplest first. With
+the one that leaves the fewest tensors wrong, the arrays that are still wrong are compared with
+changes of the right ones (`ttref.oracle.changes`). Nothing but equality counts, in every case.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import permutations, product
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
 
-from ttref.contracts import Array
 from ttref.errors import TTRefError
-from ttref.oracle import truth
 from ttref.oracle.adapter import Adapter
-from ttref.oracle.layouts import Cores, Storage, undo
+from ttref.oracle.changes import (
+    DIFFERS,
+    MISSING,
+    UNKNOWN,
+    ZERO,
+    Change,
+    Leaf,
+    changes,
+    find_factor,
+)
+from ttref.oracle.layouts import Storage
+from ttref.oracle.models import Compute, Model, models, storages
+from ttref.oracle.observation import Observation, Results, as_floats, compute, observe
+from ttref.oracle.probes import (
+    AFFINE,
+    INDEPENDENT,
+    Reading,
+    draw_small,
+    make_probes,
+)
+from ttref.rng import generator
 from ttref.testing.cases.case import Case
 from ttref.testing.report import group
 
-AXES = tuple(permutations(range(4)))[1:]
-MEANINGS: dict[tuple[int, ...], str] = {
-    (0, 2, 1, 3): ", modes exchanged",
-    (3, 1, 2, 0): ", ranks exchanged",
-}
-
-
-class Change(NamedTuple):
-    """What is wrong with a tensor, and what makes it right."""
-
-    words: str  # the end of a sentence that begins with the tensor
-    apply: Callable[[Array, Case], Array] | None = None  # (found, case) -> right; None: unknown
+PROBED = 3  # cases with probes
+FEWEST = 3  # cases in which a cause has to show, to be stated as certain
 
 
 class Fault(NamedTuple):
@@ -49,34 +59,50 @@ class Diagnosis:
 
     Attributes
     ----------
-    storage : Storage or None
-        With which the fewest tensors are wrong; None if that is the one that the adapter declares.
+    model : Model or None
+        With which the fewest tensors are wrong; None if that is the right layer, stored as the
+        adapter declares.
     exact : tuple of str
         The tensors that are right with it.
     faults : tuple of Fault
         The tensors that are wrong with it.
+    facts : tuple of str
+        What the probes tell, in sentences.
+    is_complete : bool
+        Whether causes were looked for; otherwise there are facts alone.
     """
 
-    storage: Storage | None
+    model: Model | None
     exact: tuple[str, ...]
     faults: tuple[Fault, ...] = ()
+    facts: tuple[str, ...] = ()
+    is_complete: bool = True
+
+    @property
+    def storage(self) -> Storage | None:
+        """The storage with which everything would be exact, if that is what is wrong."""
+        return None if self.model is None else self.model.storage
+
+    @property
+    def causes(self) -> list[str]:
+        """What makes the results exact, in words, and what is wrong with each other tensor."""
+        given = "" if self.model is None else f" {self.model.words}"
+        if not self.is_complete:
+            return []
+        if not self.faults:
+            return [f"everything is exact{given}"]
+        causes = [f"{fault}{given}" for fault in self.faults]
+        if self.exact:
+            causes.insert(0, f"{', '.join(self.exact)}: exact{given}")
+        return causes
 
     @property
     def sentences(self) -> list[str]:
-        """The diagnosis in words."""
-        given = "" if self.storage is None else f" if {self.storage.words}"
-        if not self.faults:
-            return [f"everything is exact{given}"]
-        wrong = [f"{fault}{given}" for fault in self.faults]
-        return [f"{', '.join(self.exact)}: exact{given}", *wrong] if self.exact else wrong
+        """The diagnosis in words: first the causes, then what the probes tell."""
+        return [*self.causes, *self.facts]
 
     def __str__(self) -> str:
         return "\n".join(self.sentences)
-
-
-MISSING = Change("is not computed in the shape and the dtype that it should have")
-ZERO = Change("is zero")
-UNKNOWN = Change("is wrong in a way that no change of storage, factor or sign explains")
 
 
 def diagnose(adapter: Adapter, dtype: str, cases: Sequence[Case]) -> Diagnosis:
@@ -93,211 +119,222 @@ def diagnose(adapter: Adapter, dtype: str, cases: Sequence[Case]) -> Diagnosis:
     -------
     Diagnosis
     """
-    wanted = [truth.compute_exactly(case) for case in cases]
-    given = _find_given(adapter, dtype, cases)
-    wanted = [
-        {leaf: value for leaf, value in leaves.items() if group(leaf) in given} for leaves in wanted
-    ]
-    tensors = list(dict.fromkeys(group(leaf) for leaves in wanted for leaf in leaves))
+    # the cases, and the probes of some of them, in one go
+    rng = generator(0)
+    small = (draw_small(case, rng, dtype) for case in cases if len(case.inputs["cores"]) > 1)
+    probed = [case for case in small if case is not None][:PROBED]
+    probes = make_probes(probed, rng)
+    asked = [*cases, *(probe.case for probe in probes)]
+    answers = list(adapter.answer_all((case, dtype) for case in asked))
+    first = len(cases)
 
-    # the storage that leaves the fewest tensors wrong
-    declared = adapter.storage
-    best = declared
-    wrong = tensors
-    for storage in storages(declared) if adapter.run is None else (declared,):
-        attempts = (_attempt(adapter, dtype, case, storage) for case in cases)
-        still = _find_wrong(attempts, wanted, tensors, len(wrong))
-        if len(still) < len(wrong):
-            best = storage
-            wrong = still
-        if not wrong:
-            break
+    # a layer that cannot take what it is given, but takes it stored in another way
+    if any(answer.errors for answer in answers[:first]) and adapter.run is None:
+        found = _search_storage(adapter, dtype, cases)
+        if found is not None:
+            return found
 
-    # the change of each tensor that is still wrong
-    faults = []
-    if wrong:
-        found = [_attempt(adapter, dtype, case, best) for case in cases]
-        faults = [Fault(tensor, _explain(tensor, cases, found, wanted)) for tensor in wrong]
-    exact = tuple(tensor for tensor in tensors if tensor not in wrong)
-    return Diagnosis(None if best is declared else best, exact, tuple(faults))
-
-
-def storages(declared: Storage) -> Iterator[Storage]:
-    """The declared storage, then those that differ from it in one thing, in two, and so on."""
-    yield declared
-    as_declared = Storage("")
-    permuted = [as_declared, *_permuted_axes()]
-    reversed_order = [as_declared, Storage("cores go from last to first", cores=_reverse)]
-    flows = [
-        as_declared,
-        Storage("the modes of x are in Fortran order", x=_fortran),
-        Storage("the modes of y are in Fortran order", y=_fortran),
-        Storage("the modes of x, y are in Fortran order", x=_fortran, y=_fortran),
-    ]
-    for differences in sorted(product(permuted, reversed_order, flows), key=_count):
-        if _count(differences):
-            yield _combine(declared, differences)
+    # the cause, and what the probes tell
+    diagnosis = explain(observe(cases, answers[:first]), adapter.storage, dtype)
+    unfit = dict.fromkeys(tensor for answer in answers[:first] for tensor in answer.unfit)
+    faults = (*diagnosis.faults, *[Fault(tensor, MISSING) for tensor in unfit])
+    exact = tuple([tensor for tensor in diagnosis.exact if tensor not in unfit])
+    diagnosis = Diagnosis(diagnosis.model, exact, faults)
+    results = [as_floats(answer.results) for answer in answers[first:]]
+    if not all("y" in one for one in results):
+        return diagnosis
+    reading = Reading(probed, probes, results)
+    facts = tuple(_describe(reading, diagnosis))
+    return Diagnosis(diagnosis.model, diagnosis.exact, diagnosis.faults, facts)
 
 
-def _count(differences: Sequence[Storage]) -> int:
-    return sum(bool(storage.words) for storage in differences)
+def explain(observations: Sequence[Observation], declared: Storage, dtype: str) -> Diagnosis:
+    """Find what makes results exact that were computed anywhere, from these alone.
 
+    Parameters
+    ----------
+    observations : sequence of Observation
+        On cases of integers.
+    declared : Storage
+        How the layer says that it stores a problem.
+    dtype : str
 
-def _combine(declared: Storage, differences: Sequence[Storage]) -> Storage:
-    """The storage that is declared, changed by each of the differences in turn."""
-
-    def cores(v: Cores) -> Cores:
-        for storage in (declared, *differences):
-            v = storage.cores(v)
-        return v
-
-    def x(v: Array, modes: Sequence[int]) -> Array:
-        for storage in (declared, *differences):
-            v = storage.x(v, modes)
-        return v
-
-    def y(v: Array, modes: Sequence[int]) -> Array:
-        for storage in (declared, *differences):
-            v = storage.y(v, modes)
-        return v
-
-    words = " and ".join(storage.words for storage in differences if storage.words)
-    return Storage(words, cores, x, y)
-
-
-def _permuted_axes() -> Iterator[Storage]:
-    """Permuted axes of cores: of their shapes too, or of the memory alone.
-
-    The latter is for layers that reshape the cores to shapes of their own.
+    Returns
+    -------
+    Diagnosis
     """
-    for axes in AXES:
-        words = f"core axes are {_describe(axes)}"
-        yield Storage(words, cores=_transposed(axes))
-        yield Storage(f"{words}, in shapes as declared", cores=_reread(axes))
+    tensors = _tensors(observations)
+    best: Model | None = None
+    wrong = _wrong(observations)
+    if "y" in wrong or ("y" not in tensors and wrong):
+        for model in models(declared):
+            still = _wrong_with(model, observations, tensors, len(wrong))
+            if len(still) < len(wrong) and "y" not in still:
+                best = model
+                wrong = still
+            if not wrong:
+                break
+    known = compute if best is None else best.compute
+    expected = [known(observation.case) for observation in observations]
+    faults = [
+        fault
+        for tensor in wrong
+        for fault in _explain(tensor, observations, expected, dtype, known)
+    ]
+    exact = tuple([tensor for tensor in tensors if tensor not in wrong])
+    return Diagnosis(best, exact, tuple(faults))
 
 
-def _describe(axes: tuple[int, ...]) -> str:
-    return f"permuted {axes}{MEANINGS.get(axes, '')}"
-
-
-def _transposed(axes: Sequence[int]) -> Callable[[Cores], Cores]:
-    return lambda cores: tuple(core.transpose(axes) for core in cores)
-
-
-def _reread(axes: Sequence[int]) -> Callable[[Cores], Cores]:
-    return lambda cores: tuple(_permute_memory(core, axes) for core in cores)
-
-
-def _permute_memory(core: Array, axes: Sequence[int]) -> Array:
-    return core.transpose(axes).reshape(core.shape)
-
-
-def _reverse(cores: Cores) -> Cores:
-    return cores[::-1]
-
-
-def _fortran(v: Array, modes: Sequence[int]) -> Array:
-    """Store the rows of `v` with the first mode as the fastest."""
-    axes = (0, *range(len(modes), 0, -1))
-    return v.reshape(len(v), *modes).transpose(axes).reshape(v.shape)
-
-
-def changes(tensor: str) -> Iterator[Change]:
-    """The changes that may make a tensor right."""
-    yield Change("must be multiplied by the batch size", lambda v, case: v * len(case.dy))
-    yield Change("must be divided by the batch size", lambda v, case: v / len(case.dy))
-    yield Change("has the wrong sign", lambda v, case: -v)
-    yield Change("is twice too large", lambda v, case: v / 2)
-    yield Change("is half of what it should be", lambda v, case: v * 2)
-    if tensor == "y":
-        yield Change("lacks the bias", lambda v, case: v + case.inputs.get("bias", 0))
-        yield Change("has the bias twice", lambda v, case: v - case.inputs.get("bias", 0))
-    if tensor == "cores":
-        for axes in AXES:
-            yield Change(f"has its axes {_describe(axes)}", _undo_permutation(axes))
-
-
-def _undo_permutation(axes: Sequence[int]) -> Callable[[Array, Case], Array]:
-    return lambda v, case: undo(lambda core: _permute_memory(core, axes), v, v)
-
-
-def _attempt(adapter: Adapter, dtype: str, case: Case, storage: Storage) -> dict[str, Array] | None:
-    """The results with some storage, as float64; None where the adapter cannot take it.
-
-    What has another shape or dtype than it should have is left out.
-    """
-    try:
-        answer = adapter.answer(case, dtype, storage)
-    except TTRefError:
-        return None
-    return None if answer.errors else _as_floats(answer.results)
-
-
-def _as_floats(results: dict[str, Array]) -> dict[str, Array]:
-    return {leaf: value.astype(float) for leaf, value in results.items()}
-
-
-def _find_given(adapter: Adapter, dtype: str, cases: Sequence[Case]) -> set[str]:
-    """The tensors that the adapter gives, whatever they hold; all where it gives nothing."""
-    missing: set[str] = set()
-    for case in cases:
-        missing.update(adapter.answer(case, dtype).missing)
-    return {"y", "cores", "bias", "x"} - missing
-
-
-def _find_wrong(
-    attempts: Iterable[dict[str, Array] | None],
-    wanted: Sequence[dict[str, Array]],
-    tensors: list[str],
-    enough: int,
+def _wrong_with(
+    model: Model, observations: Sequence[Observation], tensors: list[str], enough: int
 ) -> list[str]:
-    """The tensors that are wrong in some case; the search ends when there are `enough` of them."""
+    """The tensors that are not what a model computes; the search ends when there are `enough`."""
     wrong: set[str] = set()
-    for results, expected in zip(attempts, wanted, strict=True):
-        if results is None:
+    for observation in observations:
+        expected = model.compute(observation.case)
+        if expected is None:
             return tensors
-        unequal = (
-            leaf
-            for leaf in expected
-            if leaf not in results or not np.array_equal(results[leaf], expected[leaf])
-        )
-        wrong.update(map(group, unequal))
+        wrong |= observation.wrong(expected)
         if len(wrong) >= enough:
             break
     return [tensor for tensor in tensors if tensor in wrong]
 
 
-class _Leaf(NamedTuple):
-    """One array of a tensor in one case."""
-
-    found: Array
-    right: Array
-    case: Case
-
-
 def _explain(
     tensor: str,
-    cases: Sequence[Case],
-    found: Sequence[dict[str, Array] | None],
-    wanted: Sequence[dict[str, Array]],
-) -> Change:
-    """Find the change that makes a tensor right in every case."""
+    observations: Sequence[Observation],
+    expected: Sequence[Results | None],
+    dtype: str,
+    model: Compute = compute,
+) -> Iterator[Fault]:
+    """What is wrong with a tensor, or with each of its arrays that are wrong in another way."""
     leaves = [
-        _Leaf(results[name], expected[name], case)
-        for case, results, expected in zip(cases, found, wanted, strict=True)
-        if results is not None
-        for name in expected
-        if group(name) == tensor and name in results
+        Leaf(name, found, right[name], observation.case, model)
+        for observation, right in zip(observations, expected, strict=True)
+        if right is not None
+        for name, found in observation.found.items()
+        if group(name) == tensor
     ]
+    change = _find_change(tensor, leaves, dtype)
+    if change not in (UNKNOWN, DIFFERS) or tensor != "cores":
+        yield Fault(tensor, change)
+        return
+    # the cores at the ends, and those between them
+    parts: dict[str, list[Leaf]] = {}
+    for leaf in leaves:
+        parts.setdefault(_place(leaf), []).append(leaf)
+    found = {place: _find_change(tensor, part, dtype) for place, part in parts.items()}
+    wrong = {p: c for p, c in found.items() if any(_is_wrong(leaf) for leaf in parts[p])}
+    if all(part in (UNKNOWN, DIFFERS) for part in wrong.values()):
+        yield Fault(tensor, change)
+        return
+    for place, change in wrong.items():
+        yield Fault(f"{tensor}: {place}", change)
+
+
+def _place(leaf: Leaf) -> str:
+    """Where a core is."""
+    number = int(leaf.name.partition(".")[2])
+    last = len(leaf.case.inputs["cores"]) - 1
+    if last == 0:
+        return "the only core"
+    names = {0: "the first core", last: "the last core"}
+    return names.get(number, f"core {number + 1}")
+
+
+def _is_wrong(leaf: Leaf) -> bool:
+    return not np.array_equal(leaf.found, leaf.right)
+
+
+def _find_change(tensor: str, leaves: Sequence[Leaf], dtype: str) -> Change:
+    """The change that makes all arrays what was found."""
     if not leaves:
         return MISSING
     if not any(leaf.found.any() for leaf in leaves):
         return ZERO
-    return next((change for change in changes(tensor) if _explains(change, leaves)), UNKNOWN)
+    for change in changes(tensor, dtype):
+        if _explains(change, leaves):
+            telling = sum(_is_wrong(leaf) for leaf in leaves)
+            return change if telling >= FEWEST else _doubt(change)
+    return find_factor(leaves, dtype) or UNKNOWN
 
 
-def _explains(change: Change, leaves: Sequence[_Leaf]) -> bool:
-    """Whether a change makes every array right."""
-    if change.apply is None:
+def _doubt(change: Change) -> Change:
+    """The change, which too few cases tell from others."""
+    return change._replace(words=f"probably {change.words}", certain=False)
+
+
+def _explains(change: Change, leaves: Sequence[Leaf]) -> bool:
+    """Whether every array is what the change makes of the right one."""
+    if change.expect is None:
         return False
-    return all(np.array_equal(change.apply(leaf.found, leaf.case), leaf.right) for leaf in leaves)
+    return all(np.array_equal(change.expect(leaf), leaf.found) for leaf in leaves)
+
+
+def _describe(reading: Reading, diagnosis: Diagnosis) -> Iterator[str]:
+    """What the probes tell, in sentences."""
+    for words, tensors in reading.findings().items():
+        named = ", ".join(sorted(tensors))
+        if words in (AFFINE, INDEPENDENT):
+            yield f"{words.removesuffix(' an array')} {named}"
+        else:
+            yield f"{words} ({named})"
+    exact = reading.derivatives()
+    forward = {fault.tensor for fault in diagnosis.faults} | (
+        {"y"} if diagnosis.model is not None else set()
+    )
+    wrong = sorted(tensor for tensor, is_exact in exact.items() if not is_exact)
+    if wrong and "y" in forward and not set(wrong) - set(diagnosis.exact):
+        yield "the gradients are right, and not the derivative of this forward: see the forward"
+    elif wrong:
+        named = ", ".join(wrong)
+        yield f"the gradient of {named} is not the derivative of this forward: see the backward"
+    elif exact and "y" in forward:
+        yield "the gradients are the exact derivative of this forward: see the forward"
+
+
+def _search_storage(adapter: Adapter, dtype: str, cases: Sequence[Case]) -> Diagnosis | None:
+    """Ask the layer cases stored in other ways, and find the one that leaves the least wrong."""
+    best: tuple[list[str], Storage, list[Observation]] | None = None
+    for storage in storages(adapter.storage):
+        found: list[Observation] = []
+        for case in cases:
+            try:
+                answer = adapter.answer(case, dtype, storage)
+            except TTRefError:
+                break
+            if answer.errors or answer.unfit:
+                break
+            found += observe([case], [answer])
+            if best is not None and len(_wrong(found[-1:])) >= len(best[0]):
+                break
+        else:
+            wrong = _wrong(found)
+            if best is None or len(wrong) < len(best[0]):
+                best = (wrong, storage, found)
+            if not wrong:
+                break
+    if best is None:
+        return None
+    wrong, storage, found = best
+    model = None if storage is adapter.storage else Model(f"if {storage.words}", _unknown, storage)
+    right = [observation.right for observation in found]
+    faults = [fault for tensor in wrong for fault in _explain(tensor, found, right, dtype)]
+    exact = tuple([tensor for tensor in _tensors(found) if tensor not in wrong])
+    return Diagnosis(model, exact, tuple(faults))
+
+
+def _unknown(case: Case) -> None:
+    """What a layer computes that cannot take what it is given: nothing."""
+
+
+def _wrong(observations: Sequence[Observation]) -> list[str]:
+    """The tensors that are wrong in some case."""
+    wrong = set().union(*(observation.wrong(observation.right) for observation in observations))
+    return [tensor for tensor in _tensors(observations) if tensor in wrong]
+
+
+def _tensors(observations: Sequence[Observation]) -> list[str]:
+    """The tensors that were found."""
+    named = chain.from_iterable(observation.found for observation in observations)
+    return list(dict.fromkeys(map(group, named)))

@@ -6,20 +6,21 @@ floats   normal numbers: the error in units of roundoff of the same layer on abs
 """
 
 import functools
+import math
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from itertools import tee
 from typing import Any
 
 from ttref import tree
-from ttref.arithmetic.formats import FORMATS, numpy_dtype
+from ttref.arithmetic.formats import FORMATS, numpy_dtype, unit_roundoff
 from ttref.checks import check_choice, check_count, suggest_call
 from ttref.errors import ConventionError, MissingExtraError, TTRefError
 from ttref.oracle.adapter import Adapter, Answer
 from ttref.oracle.diagnosis import Diagnosis, diagnose
 from ttref.oracle.domain import Shapes
-from ttref.oracle.problems import Question, draw_questions, make_lattice_cases
-from ttref.oracle.verdicts import LATTICE, Verdicts, judge
+from ttref.oracle.problems import FLOATS, LATTICE, Question, draw_questions, make_lattice_cases
+from ttref.oracle.verdicts import Verdicts, judge
 from ttref.testing.cases import Case
 from ttref.testing.report import Check, Finding
 
@@ -130,7 +131,29 @@ def find_diagnosis(report: Verdicts, adapter: Adapter, dtypes: Sequence[str] | N
     for dtype in tuple(dtypes or adapter.dtypes):
         if Check(LATTICE, dtype) in wrong:
             report.diagnosis = _diagnose(adapter, dtype)
-            break
+            return
+    for dtype in tuple(dtypes or adapter.dtypes):
+        floats = Check(FLOATS, dtype)
+        if floats in wrong:
+            report.diagnosis = _describe_coarseness(report, floats)
+            return
+
+
+def _describe_coarseness(report: Verdicts, check: Check) -> Diagnosis:
+    """What is said of a layer that is exact on integers, and too far off on floats."""
+    errors = {
+        target.tensor: tally.condition
+        for target, tally in report.tallies.items()
+        if target.check == check and tally.wrong
+    }
+    worst = max(errors, key=lambda tensor: errors[tensor])
+    bits = -math.log2(max(errors[worst], 1) * unit_roundoff(check.dtype or ""))
+    fact = (
+        f"{', '.join(errors)}: exact on integers, so the formula is right; on floats {worst} is "
+        f"off by {errors[worst]:.2g} u, probably because something is computed with about "
+        f"{bits:.0f} bits (float32 has 24, tf32 and float16 have 11, bfloat16 has 8)"
+    )
+    return Diagnosis(None, (), (), (fact,), is_complete=False)
 
 
 def _explain_silence(report: Verdicts, adapter: Adapter, dtype: str) -> TTRefError:
@@ -141,7 +164,10 @@ def _explain_silence(report: Verdicts, adapter: Adapter, dtype: str) -> TTRefErr
         return ConventionError(f"{adapter.name}: no problem could be put to the layer: {reasons}")
     if adapter.run is not None:  # its calls may take long, and all of them would fail
         return ConventionError(f"{silent}")
-    found = _diagnose(adapter, dtype)
+    try:
+        found = _diagnose(adapter, dtype)
+    except TTRefError:  # of a storage that loses numbers
+        return ConventionError(f"{silent}")
     explained = found.storage is not None and not found.faults
     hint = f"; {found}" if explained else ""
     return ConventionError(f"{silent}{hint}")

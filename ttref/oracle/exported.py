@@ -15,21 +15,24 @@ from ttref import storage, tree
 from ttref.checks import check_choice
 from ttref.contracts import Array
 from ttref.errors import ConventionError, blaming, visible
-from ttref.oracle.adapter import Adapter, Given
+from ttref.oracle.adapter import Adapter, Answer, Given
+from ttref.oracle.diagnosis import explain
 from ttref.oracle.domain import Shapes
 from ttref.oracle.evaluation import report_answer
 from ttref.oracle.files import PLAIN, format_of, read_case, read_results, write_case
 from ttref.oracle.layouts import Storage, undo
+from ttref.oracle.observation import observe
 from ttref.oracle.problems import FLOATS, LATTICE, Question, draw_questions, make_problem
 from ttref.oracle.verdicts import Verdicts
 from ttref.rng import generator
-from ttref.testing.cases.case import Params
+from ttref.testing.cases.case import Case, Params
 from ttref.testing.report import Check
 
 FORMAT = "ttref-oracle-cases"
 VERSION = 1
 MANIFEST = "manifest.json"
 MOST_MANIFEST = 2**27  # bytes
+MOST_EXPLAINED = 60  # cases
 SHOWN = 80  # characters of a value in a sentence
 
 Json: TypeAlias = dict[str, Any]
@@ -140,6 +143,7 @@ def judge_folder(
         )
     results = results or folder / "results"
     report = Verdicts(adapter.name)
+    asked: dict[str, list[tuple[Case, Answer]]] = {}  # by format, on integers
     for entry in (progress or iter)(about["cases"]):
         question, given = _read_question(folder, entry, adapter)
         path = results / entry["name"]
@@ -150,10 +154,21 @@ def judge_folder(
         except ConventionError as error:
             answer = adapter.finish(given, {}, {"run": error})
         report_answer(report, question, answer)
+        if question.check.rung == LATTICE and question.case is not None:
+            asked.setdefault(question.dtype, []).append((question.case, answer))
     if not report.answered:
         raise ConventionError(
             f"{results} has no result that can be read: {report.find_silent() or 'no case'}"
         )
+
+    # why, from what was found alone
+    wrong = {check for check, _ in report.failures}
+    for dtype, pairs in asked.items():
+        if Check(LATTICE, dtype) in wrong:
+            some = pairs[:MOST_EXPLAINED]
+            found = observe([case for case, _ in some], [answer for _, answer in some])
+            report.diagnosis = explain(found, adapter.storage, dtype)
+            break
     return report
 
 

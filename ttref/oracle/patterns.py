@@ -41,24 +41,30 @@ def _sides(shapes: Shapes) -> list[tuple[int, int]]:
 
 
 PROPERTIES = (
-    Property("the batch has more than one row", "it has one", lambda s: s.batch > 1),
-    Property("the batch has one row", "it has more", lambda s: s.batch == 1),
-    Property("there is a bias", "there is none", lambda s: s.bias),
+    Property("the batch has more than one row", "the batch has one row", lambda s: s.batch > 1),
+    Property("the batch has one row", "the batch has more rows", lambda s: s.batch == 1),
+    Property("there is a bias", "there is no bias", lambda s: s.bias),
     *[_at_least(d) for d in (2, 3, 4)],
     *[_exactly(d) for d in (1, 2, 3)],
     Property("a rank is larger than 1", "all ranks are 1", lambda s: max(_inner(s), default=1) > 1),
-    Property("the ranks between cores differ", "they are equal", lambda s: len({*_inner(s)}) > 1),
+    Property(
+        "the ranks between cores differ", "these ranks are equal", lambda s: len({*_inner(s)}) > 1
+    ),
     Property(
         "an input mode differs from its output mode",
-        "they are equal in every core",
+        "input and output modes are equal in every core",
         lambda s: s.in_modes != s.out_modes,
     ),
-    Property("the input modes differ", "they are equal", lambda s: len({*s.in_modes}) > 1),
-    Property("the output modes differ", "they are equal", lambda s: len({*s.out_modes}) > 1),
+    Property(
+        "the input modes differ", "the input modes are equal", lambda s: len({*s.in_modes}) > 1
+    ),
+    Property(
+        "the output modes differ", "the output modes are equal", lambda s: len({*s.out_modes}) > 1
+    ),
     Property("a mode is 1", "no mode is 1", lambda s: 1 in s.in_modes + s.out_modes),
     Property(
         "a core has two ranks larger than 1",
-        "none has",
+        "no core has",
         lambda s: any(left > 1 and right > 1 for left, right in _sides(s)),
     ),
 )
