@@ -6,6 +6,7 @@ from ttref import tree
 from ttref.arithmetic import ball, rational
 from ttref.arithmetic.dual import lift as dual
 from ttref.arithmetic.dual import tangent
+from ttref.arithmetic.rational import as_fraction
 from ttref.oracle.specs.base import Problem, run
 from ttref.rng import generator
 from ttref.testing.exact import same
@@ -77,7 +78,7 @@ def push(layer, definition, problem, place, direction):
     total = 0
     for name, dy in problem.upstream.items():
         pairs = zip(tree.leaves(dy), tree.leaves(results[name]), strict=True)
-        total = total + sum((part * tangent(np.asarray(y, object))).sum() for part, y in pairs)
+        total = total + sum(np.sum(part * tangent(np.asarray(y, object))) for part, y in pairs)
     return total
 
 
@@ -86,7 +87,11 @@ def assert_same(name, found, expected):
     assert np.shape(found) == expected.shape, name
     for index in np.ndindex(expected.shape):
         one = np.asarray(found, object)[index]
-        assert same(one, expected[index] + 0 * one), f"{name}{index}: {one}, {expected[index]}"
+        other = expected[index]
+        if hasattr(one, "overlaps"):
+            assert same(one, other + 0 * one), f"{name}{index}: {one}, {other}"
+        else:
+            assert as_fraction(one) == as_fraction(other), f"{name}{index}: {one}, {other}"
 
 
 __all__ = ["Problem", "check"]

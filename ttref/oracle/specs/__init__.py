@@ -8,7 +8,17 @@ from typing import Any
 
 from ttref.checks import check_choice
 from ttref.errors import ConventionError
-from ttref.oracle.specs import affine, convolution, recurrent, tt_recurrent
+from ttref.oracle.specs import (
+    affine,
+    algebra,
+    convolution,
+    losses,
+    normalization,
+    optimizers,
+    pooling,
+    recurrent,
+    tt_recurrent,
+)
 from ttref.oracle.specs.base import Problem, Spec
 from ttref.oracle.specs.computing import Results, compute
 from ttref.oracle.specs.rounding import rounded
@@ -25,6 +35,18 @@ _KINDS: tuple[type[Spec], ...] = (
     tt_recurrent.TTRNN,
     tt_recurrent.TTGRU,
     tt_recurrent.TTLSTM,
+    normalization.BatchNorm,
+    pooling.MaxPool,
+    pooling.AvgPool,
+    losses.Softmax,
+    losses.MeanSquaredError,
+    losses.BinaryCrossEntropy,
+    losses.SoftmaxCrossEntropy,
+    optimizers.SGDStep,
+    optimizers.AdamStep,
+    algebra.TTSum,
+    algebra.TTProduct,
+    algebra.TTRounding,
 )
 
 SPECS = {kind.kind: kind for kind in _KINDS}

@@ -153,7 +153,6 @@ class TTEmbedding(Spec):
     """
 
     kind: ClassVar[str] = "tt_embedding"
-    selects: ClassVar[tuple[str, ...]] = ("rows",)
 
     layout: str | tuple[int, ...] = "canonical"
 
@@ -172,6 +171,10 @@ class TTEmbedding(Spec):
     @property
     def inputs(self) -> Signature:
         return {"rows": "B"}
+
+    @property
+    def selects(self) -> tuple[str, ...]:
+        return ("rows",)
 
     def forward(
         self, params: dict[str, Tree], inputs: dict[str, Tree]

@@ -44,9 +44,6 @@ class Spec:
     optional: ClassVar[tuple[str, ...]] = ()
     """Parameters and inputs that may be absent."""
 
-    selects: ClassVar[tuple[str, ...]] = ()
-    """Inputs that only select: booleans, labels, numbers of rows."""
-
     constants: ClassVar[tuple[str, ...]] = ()
     """Inputs that are numbers, and of which there is no gradient."""
 
@@ -64,6 +61,11 @@ class Spec:
         return {}
 
     @property
+    def selects(self) -> tuple[str, ...]:
+        """Inputs that only select: booleans, labels, numbers of rows."""
+        return ()
+
+    @property
     def irrational(self) -> str:
         """The function of the layer that has no rational value; empty if all of them have."""
         return ""
@@ -73,9 +75,11 @@ class Spec:
         """Whether the layer is made of pieces of polynomials, so that floats can be exact."""
         return True
 
-    @property
-    def units(self) -> dict[str, int]:
-        """What entries are multiples of on the lattice, by name, where that is not 1."""
+    def units(self, sizes: Sizes) -> dict[str, int]:
+        """What entries are multiples of on the lattice, by name, where that is not 1.
+
+        Names are those of parameters, inputs and cotangents.
+        """
         return {}
 
     def forward(

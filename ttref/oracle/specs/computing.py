@@ -130,7 +130,8 @@ def _compute(spec: Spec, problem: Problem, mode: str) -> dict[str, Array]:
                 f"{spec.kind} computes {spec.irrational}, which has no rational value; use "
                 "mode='certified'"
             )
-        return run(spec, problem, rational.lift)
+        found = run(spec, problem, rational.lift)
+        return {name: rational.lift(value) for name, value in found.items()}
 
     def enclosed() -> dict[str, Array]:
         return run(spec, problem, ball.lift)

@@ -76,7 +76,6 @@ class Recurrent(Spec):
     """
 
     optional: ClassVar[tuple[str, ...]] = ("state", "mask", "input_mask", "recurrent_mask")
-    selects: ClassVar[tuple[str, ...]] = ("mask",)
     constants: ClassVar[tuple[str, ...]] = ("input_mask", "recurrent_mask")
     pulled: ClassVar[tuple[str, ...]] = ("y", "last_state")
     canonical_gates: ClassVar[str] = "h"
@@ -138,7 +137,10 @@ class Recurrent(Spec):
         return not self.irrational
 
     @property
-    def units(self) -> dict[str, int]:
+    def selects(self) -> tuple[str, ...]:
+        return ("mask",)
+
+    def units(self, sizes: Sizes) -> dict[str, int]:
         unit = 1
         for name in set(self.activations):
             unit *= UNITS.get(name, 1)
