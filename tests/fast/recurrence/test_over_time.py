@@ -135,13 +135,17 @@ def test_it_passes_the_ladder_of_the_scan(case, amount):
 
 
 @pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("recurrent", RECURRENT)
 @pytest.mark.parametrize("padded", [False, True])
-def test_every_library_and_number_gives_the_same_integers(name, padded, backend):
+def test_every_library_and_number_gives_the_same_integers(name, recurrent, padded, backend):
     """Multiples of 5 or 6 keep the slopes of hard sigmoids exact, and T = 2 all in 24 bits."""
     cell = CELLS[name]
     rng = np.random.default_rng(1)
     times = divisor(cell)
-    params, x, options, cotangents = problem(cell, rng, T=2, recurrent_mask="one", input_mask=True)
+    masks = {"recurrent_mask": "one", "input_mask": True}
+    params, x, options, cotangents = problem(cell, rng, T=2, recurrent=recurrent, **masks)
+    if recurrent != "matrix":
+        params["recurrent"] = tree.map(np.sign, params["recurrent"])
     params, cotangents, state = tree.map(
         lambda a: times * (a % 2), (params, cotangents, options.pop("state"))
     )
