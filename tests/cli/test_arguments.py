@@ -122,6 +122,7 @@ ANY_WORD = {
     "ttref check operators": "names are compared when the operators are known",
     "ttref oracle ask adapter": "a name or a file",
     "ttref oracle ask --command": "the words of a program",
+    "ttref oracle replay --adapter": "a name or a file",
     "ttref compress --only": "a pattern",
     "ttref convert --names": "a pattern",
     "ttref train cifar10 --load": "a pattern",

@@ -1,11 +1,11 @@
 """``ttref oracle``: somebody else's TT layer against exact results."""
 
 import argparse
-import json
-from collections.abc import Callable
+import shlex
+import sys
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from ttref import storage
@@ -14,6 +14,7 @@ from ttref.checks import suggest
 from ttref.cli.arguments import (
     Parser,
     Subparsers,
+    input_file,
     input_folder,
     non_negative_int,
     output_file,
@@ -36,7 +37,9 @@ from ttref.oracle import (
 )
 from ttref.oracle.exported import cannot_be_asked
 from ttref.oracle.loading import KIT
+from ttref.oracle.page import make_page
 from ttref.oracle.program import SECONDS
+from ttref.oracle.report import read_report, replay, to_report, write_report
 
 ASK = "ask"
 DOMAIN = ("layout", "d", "equal_ranks", "min_mode", "batch", "bias")
@@ -96,7 +99,7 @@ def _add_ask(name: str, commands: Subparsers) -> None:
         action="store_true",
         help="go on if a function fails on every problem, and count its failures",
     )
-    parser.add_argument("--json", type=output_file, metavar="FILE", help="write the verdicts too")
+    _add_reports(parser)
     parser.set_defaults(run=run_ask)
 
 
@@ -127,8 +130,29 @@ def _add_judge(name: str, commands: Subparsers) -> None:
     parser.add_argument(
         "--results", type=input_folder, metavar="DIR", help="of the results (DIR/results)"
     )
-    parser.add_argument("--json", type=output_file, metavar="FILE", help="write the verdicts too")
+    _add_reports(parser)
     parser.set_defaults(run=run_judge)
+
+
+def _add_reports(parser: Parser) -> None:
+    """Add the options that name files of a report."""
+    add = parser.add_argument
+    add("--json", type=output_file, metavar="FILE", help="write a report that replay reads")
+    add("--html", type=output_file, metavar="FILE", help="write a page for a browser")
+
+
+def _add_replay(name: str, commands: Subparsers) -> None:
+    parser = commands.add_parser(
+        name,
+        help="ask the failing cases of a report once more",
+        description="Ask the layer of a report its failing cases once more, and say of each "
+        "whether it is FIXED or STILL WRONG. Exit status 1 if one is.",
+    )
+    parser.add_argument("report", metavar="FILE", type=input_file, help="a file of --json")
+    parser.add_argument(
+        "--adapter", metavar="ADAPTER", help="ask this one, not the layer that the report names"
+    )
+    parser.set_defaults(run=run_replay)
 
 
 def _add_kit(name: str, commands: Subparsers) -> None:
@@ -146,6 +170,7 @@ COMMANDS: dict[str, Callable[[str, Subparsers], None]] = {
     ASK: _add_ask,
     "export": _add_export,
     "judge": _add_judge,
+    "replay": _add_replay,
     "kit": _add_kit,
 }
 
@@ -204,10 +229,38 @@ def problem_shape(text: str) -> Shapes:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
-def _with_options(adapter: Adapter, options: argparse.Namespace) -> Adapter:
-    """The adapter, with what the command line says of the layer."""
+def _name_layer(options: argparse.Namespace) -> dict[str, Any]:
+    """What names the layer that is meant, in words that a report can keep."""
+    if options.command is None:
+        if options.format or options.timeout:
+            raise ConventionError("--format and --timeout are of a program, named by --command")
+        layer = {"adapter": options.adapter}
+    else:
+        layer = {
+            "command": options.command,
+            "format": options.format or "npz",
+            "timeout": options.timeout or SECONDS,
+        }
+    return layer | _options_of(options)
+
+
+def _options_of(options: argparse.Namespace) -> dict[str, Any]:
+    """What the command line says of the layer."""
     named = {name: getattr(options, name) for name in DOMAIN}
-    given = {name: value for name, value in named.items() if value is not None}
+    return {name: value for name, value in named.items() if value is not None}
+
+
+def _load_layer(layer: Mapping[str, Any]) -> Adapter:
+    """The layer of that name."""
+    given = {name: layer[name] for name in DOMAIN if name in layer}
+    if isinstance(given.get("layout"), list):
+        given["layout"] = tuple(given["layout"])
+    if layer.get("command") is not None:
+        program = Program(layer["command"], layer["format"], layer["timeout"])
+        return Adapter(run=program, name=layer["command"], **given)
+    if layer.get("adapter") is None:
+        raise ConventionError("the report names no layer that can be asked; name one by --adapter")
+    adapter = load(layer["adapter"])
     return replace(adapter, **given) if given else adapter
 
 
@@ -232,32 +285,23 @@ def _problems(options: argparse.Namespace, adapter: Adapter) -> dict[str, Any]:
 
 def run_ask(options: argparse.Namespace) -> int:
     """Evaluate, print the verdicts, find out why some are wrong, and return the exit status."""
-    if options.command is None:
-        if options.format or options.timeout:
-            raise ConventionError("--format and --timeout are of a program, named by --command")
-        adapter = load(options.adapter)
-    else:
-        program = Program(options.command, options.format or "npz", options.timeout or SECONDS)
-        adapter = Adapter(run=program, name=options.command)
-    adapter = _with_options(adapter, options)
+    layer = _name_layer(options)
+    adapter = _load_layer(layer)
     problems = _problems(options, adapter)
     report = evaluate(adapter, **problems, keep_going=options.keep_going, diagnosis=False)
-    about = {"adapter": report.name, "seed": options.seed}
     # The verdicts are there before the diagnosis begins, which asks the layer again.
     print(report, flush=True)
-    if options.json:
-        write(options.json, report, about)
+    _write_reports(options, report, layer)
     find_diagnosis(report, adapter, problems["dtypes"])
     if report.diagnosis is not None:
         print(report.diagnosis)
-        if options.json:
-            write(options.json, report, about)
+        _write_reports(options, report, layer)
     return _end(report, f" (seed {options.seed})")
 
 
 def run_export(options: argparse.Namespace) -> int:
     """Write cases, and say where."""
-    adapter = _with_options(Adapter(run=cannot_be_asked, name=options.folder.name), options)
+    adapter = Adapter(run=cannot_be_asked, name=options.folder.name, **_options_of(options))
     problems = _problems(options, adapter)
     count = export(options.folder, adapter, **problems, file_format=options.format)
     print(
@@ -274,9 +318,20 @@ def run_judge(options: argparse.Namespace) -> int:
     progress = partial(tqdm, desc=options.folder.name, leave=False)
     report = judge_folder(options.folder, options.results, progress=progress)
     print(report)
-    if options.json:
-        write(options.json, report, {"adapter": report.name})
+    _write_reports(options, report, {})
     return _end(report)
+
+
+def run_replay(options: argparse.Namespace) -> int:
+    """Ask the failing cases of a report once more, and return the exit status."""
+    report = read_report(options.report)
+    layer = {"adapter": options.adapter} if options.adapter else report["layer"]
+    outcomes = replay(_load_layer(layer), report)
+    for outcome in outcomes:
+        print(outcome)
+    left = sum(not outcome.is_fixed for outcome in outcomes)
+    print(f"{len(outcomes)} failing cases, {left} still wrong")
+    return 1 if left else 0
 
 
 def run_kit(options: argparse.Namespace) -> int:
@@ -293,16 +348,18 @@ def _end(report: Verdicts, seed: str = "") -> int:
     return 0 if report else 1
 
 
-def write(path: Path, report: Verdicts, about: dict[str, Any]) -> None:
-    """Write the verdicts as JSON, the diagnosis as a list of sentences."""
-    found = {
-        **about,
-        "ok": report.ok,
-        "diagnosis": [] if report.diagnosis is None else report.diagnosis.sentences,
-        "patterns": report.patterns,
-        "unsupported": report.unsupported,
-        "skipped": {str(check): why for check, why in report.skipped.items()},
-        "rows": report.rows(),
-    }
-    with storage.atomic_write(path) as file:
-        file.write((json.dumps(found, indent=2) + "\n").encode())
+def _write_reports(options: argparse.Namespace, report: Verdicts, layer: Mapping[str, Any]) -> None:
+    """Write the files of a report that the options name."""
+    if not (options.json or options.html):
+        return
+    about = {"command": shlex.join(["ttref", *sys.argv[1:]])}
+    if "seed" in options:
+        about["seed"] = options.seed
+    if options.json:
+        about["file"] = str(options.json)
+    found = to_report(report, layer, about)
+    if options.json:
+        write_report(options.json, found)
+    if options.html:
+        with storage.atomic_write(options.html) as file:
+            file.write(make_page(found).encode())

@@ -33,6 +33,7 @@ class Counterexample(NamedTuple):
 
     case: Case
     dtype: str
+    leaf: str  # the array, "cores.1" for example
     found: Array  # what the layer computed, stored canonically
     failure: Failure
 
@@ -110,7 +111,9 @@ class Verdicts(Report):
         if known is None or shapes_of(case).size < shapes_of(known.case).size:
             found = answer.results[finding.tensor]
             dtype = check.dtype or ""
-            self.smallest[target] = Counterexample(case, dtype, found, finding.failure)
+            self.smallest[target] = Counterexample(
+                case, dtype, finding.tensor, found, finding.failure
+            )
 
     def find_silent(self, fewest: int = 1) -> Failure | None:
         """The first failure of a function that failed in all calls, if there were so many."""
