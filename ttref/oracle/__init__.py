@@ -16,7 +16,18 @@ from ttref.oracle.exported import export, judge_folder
 from ttref.oracle.layouts import LAYOUTS, Storage
 from ttref.oracle.loading import load
 from ttref.oracle.program import Program
-from ttref.oracle.specs import SPECS, Problem, Results, Spec, compute, rounded, spec
+from ttref.oracle.specs import (
+    SPECS,
+    Problem,
+    Results,
+    Spec,
+    compute,
+    draw_lattice,
+    judge_floats,
+    judge_lattice,
+    rounded,
+    spec,
+)
 from ttref.oracle.verdicts import Verdicts, judge
 
 __all__ = [
@@ -36,11 +47,14 @@ __all__ = [
     "Verdicts",
     "compute",
     "conforms",
+    "draw_lattice",
     "evaluate",
     "export",
     "find_diagnosis",
     "judge",
+    "judge_floats",
     "judge_folder",
+    "judge_lattice",
     "load",
     "rounded",
     "spec",

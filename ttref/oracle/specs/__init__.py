@@ -21,6 +21,7 @@ from ttref.oracle.specs import (
 )
 from ttref.oracle.specs.base import Problem, Spec
 from ttref.oracle.specs.computing import Results, compute
+from ttref.oracle.specs.judging import draw_lattice, judge_floats, judge_lattice
 from ttref.oracle.specs.rounding import rounded
 
 _KINDS: tuple[type[Spec], ...] = (
@@ -89,4 +90,15 @@ def spec(kind: str, **options: Any) -> Spec:
         raise ConventionError(f"{kind} does not take these options: {error}") from None
 
 
-__all__ = ["SPECS", "Problem", "Results", "Spec", "compute", "rounded", "spec"]
+__all__ = [
+    "SPECS",
+    "Problem",
+    "Results",
+    "Spec",
+    "compute",
+    "draw_lattice",
+    "judge_floats",
+    "judge_lattice",
+    "rounded",
+    "spec",
+]

@@ -33,6 +33,7 @@ class Linear(Spec):
     """
 
     kind: ClassVar[str] = "linear"
+    multilinear: ClassVar[bool] = True
 
     kernel: str = "in out"
     bias: bool = True
@@ -92,6 +93,7 @@ class TTLinear(Spec):
     """
 
     kind: ClassVar[str] = "tt_linear"
+    multilinear: ClassVar[bool] = True
 
     layout: str | tuple[int, ...] = "canonical"
     bias: bool = True
@@ -153,6 +155,7 @@ class TTEmbedding(Spec):
     """
 
     kind: ClassVar[str] = "tt_embedding"
+    multilinear: ClassVar[bool] = True
 
     layout: str | tuple[int, ...] = "canonical"
 

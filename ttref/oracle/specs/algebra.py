@@ -18,7 +18,7 @@ from ttref.contracts import Array, Cores, Tree
 from ttref.errors import ShapeError
 from ttref.oracle.specs.affine import check_layout, unit_vectors
 from ttref.oracle.specs.any_order import TT_LINEAR
-from ttref.oracle.specs.axes import Signature, Sizes, Train
+from ttref.oracle.specs.axes import Signature, Sizes, Train, times
 from ttref.oracle.specs.base import Spec
 from ttref.oracle.specs.drawing import draw_modes, draw_train
 from ttref.testing.report import Failure
@@ -73,6 +73,7 @@ class TTSum(Algebra):
     """``A + B``."""
 
     kind: ClassVar[str] = "tt_sum"
+    multilinear: ClassVar[bool] = True
 
     @property
     def params(self) -> Signature:
@@ -101,6 +102,7 @@ class TTProduct(Algebra):
     """``A B``, the columns of A being the rows of B."""
 
     kind: ClassVar[str] = "tt_product"
+    multilinear: ClassVar[bool] = True
 
     @property
     def params(self) -> Signature:
@@ -166,9 +168,11 @@ class TTRounding(Algebra):
         self, params: dict[str, Tree], inputs: dict[str, Tree]
     ) -> tuple[dict[str, Tree], contracts.Cache]:
         a, _ = self.expand("a", params["a"])
-        relative = Fraction(self.rel_error) ** 2
-        squared = np.sum(a * a) * relative.numerator / relative.denominator
-        return {"y": a, "squared_bound": squared}, None
+        squared = np.asarray(np.sum(a * a))
+        return {
+            "y": a,
+            "squared_bound": times(times(squared, self.rel_error), self.rel_error),
+        }, None
 
     def draw_sizes(self, rng: np.random.Generator) -> Sizes:
         train = draw_train(rng)

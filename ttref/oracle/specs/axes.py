@@ -8,13 +8,15 @@ train, and a tuple for several arrays.
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from math import prod
 from typing import Any, TypeAlias
 
 import numpy as np
 
+from ttref import functions as F
 from ttref import tree
-from ttref.arrays import check_array, namespace
+from ttref.arrays import check_array, holds_objects, namespace
 from ttref.checks import check_choice
 from ttref.contracts import Array, Tree
 from ttref.errors import ConventionError, ShapeError
@@ -193,3 +195,11 @@ def map_numbers(function: Callable[[Array], Array], values: Any, selects: Collec
         name: value if name in selects else tree.map(function, value)
         for name, value in values.items()
     }
+
+
+def times(x: Array, factor: float) -> Array:
+    """``x * factor``: exact on exact numbers, where the factor is the fraction that it is."""
+    if not holds_objects(x):
+        return x * float(factor)
+    exact = Fraction(factor)
+    return F.divide(x * exact.numerator, exact.denominator)

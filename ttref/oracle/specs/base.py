@@ -50,6 +50,9 @@ class Spec:
     pulled: ClassVar[tuple[str, ...]] = ("y",)
     """The results that have a cotangent; none of a layer without gradients."""
 
+    multilinear: ClassVar[bool] = False
+    """Whether every result is a sum of products, one factor from each array that meets there."""
+
     @property
     def params(self) -> Signature:
         """The shape of each parameter, by its name."""
@@ -105,6 +108,16 @@ class Spec:
     def draw_number(self, name: str, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
         """Draw the numbers of a parameter or an input: normal ones."""
         return rng.standard_normal(shape)
+
+    def draw_whole(
+        self, name: str, shape: tuple[int, ...], rng: np.random.Generator, most: int
+    ) -> Array:
+        """Draw whole numbers from -most to most, none of them 0, for the lattice."""
+        return rng.integers(1, most + 1, shape) * rng.choice([-1, 1], shape)
+
+    def names_of(self, problem: Problem) -> list[str]:
+        """The names of all results, and of all gradients if there are cotangents."""
+        return list(run(self, problem))
 
     def check(self, problem: Problem) -> Sizes:
         """Raise unless parameters and inputs are there and of the declared shapes.

@@ -104,6 +104,7 @@ class Conv2d(Images):
     """
 
     kind: ClassVar[str] = "conv2d"
+    multilinear: ClassVar[bool] = True
 
     kernel: str = "HWIO"
     dilation: int | tuple[int, int] = 1
@@ -157,6 +158,7 @@ class TTConv2d(Images):
     """
 
     kind: ClassVar[str] = "tt_conv2d"
+    multilinear: ClassVar[bool] = True
 
     layout: str | tuple[int, ...] = "canonical"
     dilation: int | tuple[int, int] = 1

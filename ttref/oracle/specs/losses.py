@@ -100,6 +100,13 @@ class Loss(Spec):
             return rng.integers(1, 4, shape)
         return rng.standard_normal(shape)
 
+    def draw_whole(
+        self, name: str, shape: tuple[int, ...], rng: np.random.Generator, most: int
+    ) -> Array:
+        if name == "sample_weight":
+            return np.ones(shape, dtype=int)
+        return super().draw_whole(name, shape, rng, most)
+
 
 @dataclass(frozen=True, kw_only=True)
 class MeanSquaredError(Loss):
@@ -117,7 +124,7 @@ class MeanSquaredError(Loss):
         return True
 
     def units(self, sizes: Sizes) -> dict[str, int]:
-        return {"y": sizes["B"] * sizes["C"], "x": sizes["B"] * sizes["C"]}
+        return dict.fromkeys(("x", "target", "y"), sizes["B"] * sizes["C"])
 
 
 @dataclass(frozen=True, kw_only=True)

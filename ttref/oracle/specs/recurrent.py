@@ -1,14 +1,12 @@
 """Recurrent layers with dense matrices: RNN, GRU and LSTM in the conventions of many systems."""
 
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
 from ttref import contracts, scan
-from ttref import functions as F
-from ttref.arrays import holds_objects, namespace
+from ttref.arrays import namespace
 from ttref.cells import GRUCell, LSTMCell, RNNCell
 from ttref.cells.cell import ACTIVATION_NAMES, Cell
 from ttref.checks import check_choice, check_finite, check_flag
@@ -16,7 +14,7 @@ from ttref.contracts import Array, Operator, Tree
 from ttref.errors import ShapeError
 from ttref.oracle.specs.affine import KERNELS
 from ttref.oracle.specs.any_order import LINEAR
-from ttref.oracle.specs.axes import Signature, Sizes, rearrange
+from ttref.oracle.specs.axes import Signature, Sizes, rearrange, times
 from ttref.oracle.specs.base import Spec
 from ttref.oracle.specs.drawing import draw_different
 from ttref.oracle.specs.gates import Columns, GateMap, gate_order
@@ -278,6 +276,13 @@ class Recurrent(Spec):
             return KEPT * rng.integers(0, 2, shape)
         return rng.standard_normal(shape)
 
+    def draw_whole(
+        self, name: str, shape: tuple[int, ...], rng: np.random.Generator, most: int
+    ) -> Array:
+        if name in self.constants:
+            return rng.integers(1, 3, shape)
+        return super().draw_whole(name, shape, rng, most)
+
 
 def _at_last_step(dy: Array, steps: int) -> Array:
     """The cotangent of all outputs, of which only the last is used."""
@@ -392,11 +397,7 @@ class WithLSTM(Recurrent):
             return None
         units = recurrent.shape[0]
         zero = recurrent[0, :] * 0
-        if holds_objects(recurrent):
-            value = Fraction(self.forget_bias)
-            added = F.divide(zero[:units] + value.numerator, value.denominator)
-        else:
-            added = zero[:units] + float(self.forget_bias)
+        added = times(zero[:units] + 1, self.forget_bias)
         xp = namespace(recurrent)
         return xp.concat([zero[:units], added, zero[2 * units :]], axis=0)
 
