@@ -18,8 +18,10 @@ from pathlib import Path
 
 import fuzz_mutators as mutators
 import numpy as np
+from scipy.io import savemat
 
 from ttref import storage
+from ttref.convert.files import read_file, write_file
 from ttref.datasets import archives, avletters, cifar10, hmdb51, mnist
 from ttref.fast.tt_plan.plan import Problem, plan_key
 from ttref.layers import Dense, Dropout, Sequential
@@ -239,6 +241,45 @@ def machine_json():
     return Loader(content, strategies, load, False, "machine.json")
 
 
+# Weights of other systems
+
+
+def weights(end):
+    """Arrays in a file of another system, which has no checksum, or one that is made anew."""
+    arrays = {"core_0": np.arange(6.0).reshape(1, 2, 3, 1), "bias": np.ones(3, "float32")}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, f"weights.{end}")
+        write_file(path, arrays)
+        content = path.read_bytes()
+    if end == "mat":
+        content = struct_of_matlab(arrays, False)
+
+    def load(path):
+        found = read_file(path)
+        return digest(*(value for name in sorted(found) for value in (name, found[name])))
+
+    strategies = {"bytes": of_bytes(content)}
+    if end == "safetensors":
+        start = 8 + int.from_bytes(content[:8], "little")
+        header = json.loads(content[8:start])
+
+        def structure(draws):
+            text = json.dumps(mutators.change_tree(header, draws)).encode()
+            return len(text).to_bytes(8, "little") + text + content[start:]
+
+        strategies["structure"] = structure
+    if end == "mat":
+        strategies["compressed"] = of_bytes(struct_of_matlab(arrays, True))
+    return Loader(content, strategies, load, False, f"weights.{end}")
+
+
+def struct_of_matlab(arrays, compressed):
+    """The bytes of a .mat file with a struct."""
+    file = io.BytesIO()
+    savemat(file, {"W": arrays}, do_compression=compressed)
+    return file.getvalue()
+
+
 LOADERS = {
     "checkpoint": checkpoint,
     "npz": npz,
@@ -247,6 +288,9 @@ LOADERS = {
     "tar.gz": lambda: archive(lambda inner: gzip.compress(inner, 1, mtime=0), ".gz"),
     "tar.xz": lambda: archive(lambda inner: lzma.compress(inner, preset=0), ".xz"),
     "avletters": matlab,
+    "weights.npz": functools.partial(weights, "npz"),
+    "weights.safetensors": functools.partial(weights, "safetensors"),
+    "weights.mat": functools.partial(weights, "mat"),
     "hmdb51": list_of_clips,
     "machine.json": machine_json,
 }

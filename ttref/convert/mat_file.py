@@ -1,20 +1,23 @@
-"""Files of MATLAB, versions 4 to 7, through scipy.io; structs become names with dots.
+"""Files of MATLAB, versions 4 to 7; structs become names with dots.
 
-MATLAB has no arrays of fewer than two axes, and drops axes of size 1 at the end.
+MATLAB has no arrays of fewer than two axes, and drops axes of size 1 at the end. Files are written
+by `scipy.io.savemat`. They are not read by scipy, which a damaged file can make end the process.
 """
 
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 
-from ttref.errors import DataError, describe_error
+from ttref.convert.mat5 import read_mat5
+from ttref.datasets.matlab import read_matrices
+from ttref.errors import DataError, visible
 
+VERSION = slice(124, 126)  # bytes of the header
+SHOWN = 200  # characters of what is wrong
 LONGEST_NAME = 63  # characters of a variable in MATLAB
-MOST_INFLATED = 1032  # how much larger than the file what deflate has compressed can be
-MOST_DEPTH = 8  # of structs in structs
 
 
 def read_mat(path: Path) -> dict[str, np.ndarray]:
@@ -25,37 +28,18 @@ def read_mat(path: Path) -> dict[str, np.ndarray]:
     DataError
         If it is damaged, or of version 7.3, which is another format.
     """
-    from scipy import io
-
-    try:
-        shapes = [shape for _, shape, _ in io.whosmat(str(path))]
-        numbers = sum(int(np.prod(shape, dtype=object)) for shape in shapes)
-        if numbers > MOST_INFLATED * path.stat().st_size:
-            raise ValueError(f"it states {numbers} numbers, more than it can hold")
-        variables = io.loadmat(str(path))
-    except NotImplementedError:
+    content = path.read_bytes()
+    if content[VERSION] in (b"\0\2", b"\2\0"):
         raise DataError(
             f"{path} is of MATLAB's version 7.3, which is not read; write it by save(..., '-v7')"
-        ) from None
-    except Exception as error:  # damaged bytes make parsers raise errors of many types
+        )
+    read = read_matrices if 0 in content[:4] else read_mat5
+    try:
+        return read(content)
+    except ValueError as error:
         raise DataError(
-            f"{path} is not a .mat file that can be read: {describe_error(error)}"
+            f"{path} is not a .mat file that can be read: {visible(error, SHOWN)}"
         ) from None
-    found: dict[str, np.ndarray] = {}
-    for name, value in variables.items():
-        if not name.startswith("__"):
-            _flatten(name, value, found, MOST_DEPTH)
-    return found
-
-
-def _flatten(name: str, value: Any, found: dict[str, np.ndarray], depth: int) -> None:
-    """Add the numeric arrays of a variable, and of the fields of a struct of one element."""
-    fields = getattr(value, "dtype", np.dtype(object)).names
-    if fields and value.size == 1 and depth:
-        for field in fields:
-            _flatten(f"{name}.{field}", value.reshape(-1)[0][field], found, depth - 1)
-    elif isinstance(value, np.ndarray) and value.dtype.kind in "biufc":
-        found[name] = value
 
 
 def write_mat(file: BinaryIO, arrays: Mapping[str, np.ndarray]) -> None:

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from ttref.errors import DataError
+from ttref.errors import DataError, visible
 
 LENGTH = 8  # bytes
 LONGEST_HEADER = 2**25  # bytes; Python's objects of it take several times as many
@@ -24,6 +24,7 @@ DTYPES = {
 }
 NAMES = {np.dtype(dtype): name for name, dtype in DTYPES.items()}
 METADATA = "__metadata__"
+SHOWN = 200  # characters of what is wrong
 
 
 def read_safetensors(path: Path) -> dict[str, np.ndarray]:
@@ -46,8 +47,12 @@ def read_safetensors(path: Path) -> dict[str, np.ndarray]:
         if position != len(content):
             raise ValueError(f"it has {len(content) - position} bytes that belong to no array")
         return {name: found[name] for name in header}
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise DataError(f"{path} is not a file of safetensors that can be read: {error}") from None
+    except (ArithmeticError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise DataError(
+            f"{path} is not a file of safetensors that can be read: {visible(error, SHOWN)}"
+        ) from None
+    except RecursionError:
+        raise DataError(f"{path} is not a file of safetensors: its header is nested") from None
 
 
 def _first_byte(item: tuple[str, Any]) -> int:
