@@ -7,9 +7,10 @@ from tests.oracle import layers
 from tests.oracle.faults import FAULTS
 from ttref.errors import ConventionError
 from ttref.oracle import Adapter, evaluate
-from ttref.oracle.changes import round_to
+from ttref.oracle.changes import UNKNOWN, round_to
 from ttref.oracle.diagnosis import diagnose
 from ttref.oracle.problems import make_lattice_cases
+from ttref.testing.mutants import MUTANTS
 
 
 def find(adapter, dtype="float32"):
@@ -24,6 +25,26 @@ def test_the_cause_of_a_planted_fault_is_said(name):
     adapter, words = FAULTS[name]
     found = find(adapter)
     assert words in str(found), str(found)
+
+
+NAMED = [name for name in MUTANTS if name.startswith("tt_linear.")]
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_the_cause_of_a_named_mutant_is_said(name):
+    op = MUTANTS[name].op
+
+    def forward(params, x):
+        return op.forward(params, x)[0]
+
+    def gradients(params, x, dy):
+        dparams, dx = op.backward(dy, op.forward(params, x)[1])
+        return {**dparams, "x": dx}
+
+    adapter = Adapter(forward, gradients)
+    found = diagnose(adapter, "float64", make_lattice_cases(adapter, "float64"))
+    assert found.causes != ["everything is exact"]
+    assert UNKNOWN.words not in str(found)
 
 
 def test_there_are_sixty_faults():

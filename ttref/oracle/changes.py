@@ -14,8 +14,15 @@ import numpy as np
 
 from ttref.arithmetic.formats import unit_roundoff
 from ttref.contracts import Array
-from ttref.oracle.models import AXES, Compute, describe_axes, permute_memory
-from ttref.oracle.observation import compute
+from ttref.oracle.models import (
+    AXES,
+    Compute,
+    backwards,
+    describe_axes,
+    fortran,
+    permute_memory,
+)
+from ttref.oracle.observation import Results, compute
 from ttref.testing.cases.case import Case
 
 ROUNDINGS = 4  # of a product with a factor that is no power of two
@@ -30,6 +37,7 @@ class Leaf(NamedTuple):
     found: Array
     right: Array  # what the model of the layer computes
     case: Case
+    results: Results  # of the model, all of them
     compute: Compute = compute  # the model
 
 
@@ -54,6 +62,7 @@ def changes(tensor: str, dtype: str) -> Iterator[Change]:
         yield Change("lacks the bias", lambda leaf: leaf.right - _bias(leaf))
         yield Change("has the bias twice", lambda leaf: leaf.right + _bias(leaf))
         yield Change("has the bias with the wrong sign", lambda leaf: leaf.right - 2 * _bias(leaf))
+        yield Change("has the bias in another order", _with_permuted_bias)
         yield Change("went through relu", lambda leaf: np.maximum(leaf.right, 0))
         yield Change(
             "is the mean over the rows of the batch in every row",
@@ -63,8 +72,23 @@ def changes(tensor: str, dtype: str) -> Iterator[Change]:
         yield from _changes_of_gradients(tensor)
     if tensor == "cores":
         for axes in AXES:
-            yield Change(f"has its axes {describe_axes(axes)}", _permute(axes))
+            yield Change(f"has its axes {describe_axes(axes)}", partial(_permute, axes=axes))
+        for axes in AXES:
+            words = f"has its axes {describe_axes(axes)}, read back as the others"
+            yield Change(words, partial(_read_back, axes=axes))
+        yield Change("goes from last to first, where the shapes of the cores do", _in_reverse)
+    if tensor in ("x", "y"):
+        yield Change("has its modes in Fortran order", partial(_with_modes, move=fortran))
+        yield Change("has its modes from last to first", partial(_with_modes, move=backwards))
     yield from _roundings(dtype)
+
+
+def vague_changes(tensor: str) -> Iterator[Change]:
+    """The changes that say less than a cause: which entries are wrong."""
+    yield Change("is right in some entries, and zero in all others", _zero_in_part)
+    if tensor != "cores":
+        yield Change("has the right columns in another order", _of_sorted_columns)
+    yield Change("is wrong in one entry alone", _but_for_one_entry)
 
 
 def _bias(leaf: Leaf) -> Array:
@@ -120,8 +144,55 @@ def _without_transposing(leaf: Leaf) -> Array:
     return compute(leaf.case._replace(inputs=inputs))["y"]
 
 
-def _permute(axes: Sequence[int]) -> Callable[[Leaf], Array]:
-    return lambda leaf: permute_memory(leaf.right, axes)
+def _with_permuted_bias(leaf: Leaf) -> Array:
+    """What was found, if a permuted bias stands in the place of the bias."""
+    if "bias" not in leaf.case.inputs:
+        return leaf.right
+    added = leaf.found - leaf.right + _bias(leaf)
+    same = np.array_equal(np.sort(added[0]), np.sort(_bias(leaf))) and (added == added[0]).all()
+    return leaf.found if same else leaf.right
+
+
+def _in_reverse(leaf: Leaf) -> Array:
+    """The gradient of the core as far from the other end, where the shapes are the same."""
+    shapes = [core.shape for core in leaf.case.inputs["cores"]]
+    number = int(leaf.name.partition(".")[2])
+    if shapes != shapes[::-1]:
+        return leaf.right
+    return leaf.results[f"cores.{len(shapes) - 1 - number}"]
+
+
+def _permute(leaf: Leaf, axes: Sequence[int]) -> Array:
+    return permute_memory(leaf.right, axes)
+
+
+def _read_back(leaf: Leaf, axes: Sequence[int]) -> Array:
+    """A core whose memory was taken for that of the permuted one."""
+    shape = leaf.right.shape
+    return leaf.right.reshape([shape[k] for k in axes]).transpose(np.argsort(axes))
+
+
+def _with_modes(leaf: Leaf, move: Callable[[Array, Sequence[int]], Array]) -> Array:
+    """The array with its columns in another order of the modes."""
+    axis = 1 if leaf.name == "x" else 2
+    return move(leaf.right, [core.shape[axis] for core in leaf.case.inputs["cores"]])
+
+
+def _zero_in_part(leaf: Leaf) -> Array:
+    return np.where(leaf.found == 0, 0, leaf.right)
+
+
+def _of_sorted_columns(leaf: Leaf) -> Array:
+    """What was found, if its columns are those of the right array."""
+    found = np.atleast_2d(leaf.found)
+    right = np.atleast_2d(leaf.right)
+    same = np.array_equal(found[:, np.lexsort(found)], right[:, np.lexsort(right)])
+    return leaf.found if same else leaf.right
+
+
+def _but_for_one_entry(leaf: Leaf) -> Array:
+    """What was found, if at most one entry is wrong."""
+    return leaf.found if np.count_nonzero(leaf.found != leaf.right) <= 1 else leaf.right
 
 
 def _roundings(dtype: str) -> Iterator[Change]:

@@ -6,7 +6,7 @@ the one that leaves the fewest tensors wrong, the arrays that are still wrong ar
 changes of the right ones (`ttref.oracle.changes`). Nothing but equality counts, in every case.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import NamedTuple
@@ -24,6 +24,7 @@ from ttref.oracle.changes import (
     Leaf,
     changes,
     find_factor,
+    vague_changes,
 )
 from ttref.oracle.layouts import Storage
 from ttref.oracle.models import Compute, Model, models, storages
@@ -145,7 +146,12 @@ def diagnose(adapter: Adapter, dtype: str, cases: Sequence[Case]) -> Diagnosis:
         return diagnosis
     reading = Reading(probed, probes, results)
     facts = tuple(_describe(reading, diagnosis))
-    return Diagnosis(diagnosis.model, diagnosis.exact, diagnosis.faults, facts)
+    faults = diagnosis.faults
+    derivatives = reading.derivatives()
+    is_wrong = any(fault.tensor == "y" for fault in faults)
+    if is_wrong and all(derivatives.values()):  # gradients of a wrong y need no other cause
+        faults = tuple([f for f in faults if f.tensor == "y" or f.change not in (UNKNOWN, DIFFERS)])
+    return Diagnosis(diagnosis.model, diagnosis.exact, faults, facts)
 
 
 def explain(observations: Sequence[Observation], declared: Storage, dtype: str) -> Diagnosis:
@@ -179,7 +185,7 @@ def explain(observations: Sequence[Observation], declared: Storage, dtype: str) 
     faults = [
         fault
         for tensor in wrong
-        for fault in _explain(tensor, observations, expected, dtype, known)
+        for fault in _explain(tensor, observations, expected, dtype, declared, known)
     ]
     exact = tuple([tensor for tensor in tensors if tensor not in wrong])
     return Diagnosis(best, exact, tuple(faults))
@@ -205,31 +211,39 @@ def _explain(
     observations: Sequence[Observation],
     expected: Sequence[Results | None],
     dtype: str,
+    declared: Storage,
     model: Compute = compute,
 ) -> Iterator[Fault]:
     """What is wrong with a tensor, or with each of its arrays that are wrong in another way."""
     leaves = [
-        Leaf(name, found, right[name], observation.case, model)
+        Leaf(name, found, right[name], observation.case, right, model)
         for observation, right in zip(observations, expected, strict=True)
         if right is not None
         for name, found in observation.found.items()
         if group(name) == tensor
     ]
-    change = _find_change(tensor, leaves, dtype)
-    if change not in (UNKNOWN, DIFFERS) or tensor != "cores":
-        yield Fault(tensor, change)
-        return
-    # the cores at the ends, and those between them
+    # one change of the whole tensor, or of the cores at some places
+    change = _find_change(leaves, changes(tensor, dtype), dtype)
     parts: dict[str, list[Leaf]] = {}
-    for leaf in leaves:
-        parts.setdefault(_place(leaf), []).append(leaf)
-    found = {place: _find_change(tensor, part, dtype) for place, part in parts.items()}
-    wrong = {p: c for p, c in found.items() if any(_is_wrong(leaf) for leaf in parts[p])}
-    if all(part in (UNKNOWN, DIFFERS) for part in wrong.values()):
-        yield Fault(tensor, change)
+    if tensor == "cores" and change in (UNKNOWN, DIFFERS):
+        for leaf in leaves:
+            parts.setdefault(_place(leaf), []).append(leaf)
+    found = {
+        place: _find_change(part, changes(tensor, dtype), dtype)
+        for place, part in parts.items()
+        if any(map(_is_wrong, part))
+    }
+    if any(part not in (UNKNOWN, DIFFERS) for part in found.values()):
+        for place, part in found.items():
+            yield Fault(f"{tensor}: {place}", part)
         return
-    for place, change in wrong.items():
-        yield Fault(f"{tensor}: {place}", change)
+
+    # less than a cause, or the tensor of another layer
+    if change is UNKNOWN:
+        change = _find_change(leaves, vague_changes(tensor), dtype)
+    if change is UNKNOWN:
+        change = _find_model(leaves, declared) or UNKNOWN
+    yield Fault(tensor, change)
 
 
 def _place(leaf: Leaf) -> str:
@@ -246,17 +260,32 @@ def _is_wrong(leaf: Leaf) -> bool:
     return not np.array_equal(leaf.found, leaf.right)
 
 
-def _find_change(tensor: str, leaves: Sequence[Leaf], dtype: str) -> Change:
-    """The change that makes all arrays what was found."""
+def _find_change(leaves: Sequence[Leaf], tried: Iterable[Change], dtype: str) -> Change:
+    """The first of some changes that makes all arrays what was found, or a factor."""
     if not leaves:
         return MISSING
     if not any(leaf.found.any() for leaf in leaves):
         return ZERO
-    for change in changes(tensor, dtype):
+    for change in tried:
         if _explains(change, leaves):
             telling = sum(_is_wrong(leaf) for leaf in leaves)
             return change if telling >= FEWEST else _doubt(change)
     return find_factor(leaves, dtype) or UNKNOWN
+
+
+def _find_model(leaves: Sequence[Leaf], declared: Storage) -> Change | None:
+    """The wrong layer that computes this tensor, and right ones besides."""
+    for model in models(declared):
+        telling = 0
+        for leaf in leaves:
+            expected = model.compute(leaf.case)
+            if expected is None or not np.array_equal(expected[leaf.name], leaf.found):
+                break
+            telling += _is_wrong(leaf)
+        else:
+            change = Change(f"is what it would be {model.words}")
+            return change if telling >= FEWEST else _doubt(change)
+    return None
 
 
 def _doubt(change: Change) -> Change:
@@ -319,7 +348,7 @@ def _search_storage(adapter: Adapter, dtype: str, cases: Sequence[Case]) -> Diag
     wrong, storage, found = best
     model = None if storage is adapter.storage else Model(f"if {storage.words}", _unknown, storage)
     right = [observation.right for observation in found]
-    faults = [fault for tensor in wrong for fault in _explain(tensor, found, right, dtype)]
+    faults = [fault for tensor in wrong for fault in _explain(tensor, found, right, dtype, storage)]
     exact = tuple([tensor for tensor in _tensors(found) if tensor not in wrong])
     return Diagnosis(model, exact, tuple(faults))
 

@@ -6,6 +6,7 @@ is what is wrong with it, and its backward pass is right.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import permutations, product
 from typing import NamedTuple, TypeAlias
 
@@ -55,11 +56,12 @@ def models(declared: Storage) -> Iterator[Model]:
     alone = [storage for storage in simple if " and " not in storage.words]
     for storage in alone:
         yield _reading(declared, storage)
-    for storage in _storages_of_some_cores(declared):
+    for storage in (*_storages_of_some_cores(declared), *_storages_where_shapes_allow(declared)):
         yield _reading(declared, storage)
     for words, change in ENDS.items():
         yield Model(f"if {words}", change(compute))
-    yield Model("if only the diagonal of the ranks counts", _on_diagonal_ranks)
+    for words, mask in MASKS.items():
+        yield Model(f"if {words}", partial(_masked, mask=mask))
     for words, change in ENDS.items():
         for storage in alone:
             read = _reading(declared, storage)
@@ -77,9 +79,24 @@ def storages(declared: Storage) -> Iterator[Storage]:
     reversed_order = [as_declared, Storage("cores go from last to first", cores=_reverse)]
     flows = [
         as_declared,
-        Storage("the modes of x are in Fortran order", x=_fortran),
-        Storage("the modes of y are in Fortran order", y=_fortran),
-        Storage("the modes of x, y are in Fortran order", x=_fortran, y=_fortran),
+        Storage("the modes of x are in Fortran order", x=fortran),
+        Storage("the modes of y are in Fortran order", y=fortran),
+        Storage("the modes of x, y are in Fortran order", x=fortran, y=fortran),
+        Storage("the modes of x are taken from last to first", x=backwards),
+        Storage("the modes of y are taken from last to first", y=backwards),
+        Storage("the modes of x, y are taken from last to first", x=backwards, y=backwards),
+        Storage(
+            "the modes of x are in Fortran order, those of y are taken from last to first",
+            x=fortran,
+            y=backwards,
+        ),
+        Storage(
+            "the modes of x are taken from last to first, those of y are in Fortran order",
+            x=backwards,
+            y=fortran,
+        ),
+        Storage("x is stored as (N, B)", x=_columns_first),
+        Storage("y is stored as (M, B)", y=_columns_first),
     ]
     for differences in sorted(product(permuted, reversed_order, flows), key=_count):
         if _count(differences):
@@ -131,6 +148,28 @@ def _storages_of_some_cores(declared: Storage) -> Iterator[Storage]:
             yield _combine(declared, [Storage(words, cores=_reread(axes, part))])
 
 
+def _storages_where_shapes_allow(declared: Storage) -> Iterator[Storage]:
+    """Mistakes that raise no error only where two sizes are equal."""
+
+    def transpose_square(cores: Cores) -> Cores:
+        return tuple(c.swapaxes(1, 2) if c.shape[1] == c.shape[2] else c for c in cores)
+
+    def exchange_first(cores: Cores) -> Cores:
+        alike = len(cores) > 1 and cores[0].shape == cores[1].shape
+        return (cores[1], cores[0], *cores[2:]) if alike else cores
+
+    def reverse_alike(cores: Cores) -> Cores:
+        shapes = [core.shape for core in cores]
+        return cores[::-1] if shapes == shapes[::-1] else cores
+
+    for words, move in (
+        ("cores with two equal modes are transposed", transpose_square),
+        ("the first two cores are exchanged, where they have one shape", exchange_first),
+        ("cores go from last to first, where their shapes do", reverse_alike),
+    ):
+        yield _combine(declared, [Storage(words, cores=move)])
+
+
 def describe_axes(axes: tuple[int, ...]) -> str:
     """Axes in words."""
     return f"permuted {axes}{MEANINGS.get(axes, '')}"
@@ -159,10 +198,20 @@ def _reverse(cores: Cores) -> Cores:
     return cores[::-1]
 
 
-def _fortran(v: Array, modes: Sequence[int]) -> Array:
+def fortran(v: Array, modes: Sequence[int]) -> Array:
     """Store the rows of `v` with the first mode as the fastest."""
     axes = (0, *range(len(modes), 0, -1))
     return v.reshape(len(v), *modes).transpose(axes).reshape(v.shape)
+
+
+def backwards(v: Array, modes: Sequence[int]) -> Array:
+    """Store the rows of `v` as if their modes were in the order from last to first."""
+    return fortran(v, modes[::-1])
+
+
+def _columns_first(v: Array, modes: Sequence[int]) -> Array:
+    """Store `v` with the rows as the fastest axis, in the shape that it has."""
+    return v.T.reshape(v.shape)
 
 
 def _reading(declared: Storage, storage: Storage) -> Model:
@@ -203,19 +252,37 @@ def _tree_of(results: Results, case: Case) -> dict[str, object]:
     return found | {"cores": tuple([results[f"cores.{k}"] for k in range(count)])}
 
 
-def _on_diagonal_ranks(case: Case) -> Results | None:
-    """Sums over one index in place of two: entries of a core with a != b do not count."""
-    masks = []
-    for core in case.inputs["cores"]:
-        mask = np.zeros(core.shape, int)
-        if 1 in (core.shape[0], core.shape[3]):
-            mask[:] = 1
-        for a in range(min(core.shape[0], core.shape[3])):
-            mask[a, :, :, a] = 1
-        masks.append(mask)
-    kept = tuple([core * mask for core, mask in zip(case.inputs["cores"], masks, strict=True)])
+def _masked(case: Case, mask: Callable[[Array], Array]) -> Results:
+    """What a layer computes that leaves some entries of the cores out."""
+    cores = case.inputs["cores"]
+    masks = [np.broadcast_to(mask(core), core.shape) for core in cores]
+    kept = tuple([core * own for core, own in zip(cores, masks, strict=True)])
     results = compute(case._replace(inputs={**case.inputs, "cores": kept}))
-    return results | {f"cores.{k}": results[f"cores.{k}"] * mask for k, mask in enumerate(masks)}
+    return results | {f"cores.{k}": results[f"cores.{k}"] * own for k, own in enumerate(masks)}
+
+
+def _diagonal(core: Array) -> Array:
+    """Entries with equal ranks a = b; all where one of the ranks is 1."""
+    if 1 in (core.shape[0], core.shape[3]):
+        return np.ones((1, 1, 1, 1), int)
+    return np.eye(core.shape[0], core.shape[3], dtype=int)[:, None, None, :]
+
+
+def _all_but_last(core: Array) -> Array:
+    """Entries whose right rank is not the last one; a rank of 1 stays."""
+    return np.asarray(np.arange(core.shape[3]) < max(1, core.shape[3] - 1), dtype=int)
+
+
+def _first(core: Array) -> Array:
+    """Entries whose right rank is the first one."""
+    return np.asarray(np.arange(core.shape[3]) == 0, dtype=int)
+
+
+MASKS = {
+    "only the diagonal of the ranks counts": _diagonal,
+    "the last value of each rank is left out": _all_but_last,
+    "only the first value of each rank counts": _first,
+}
 
 
 def _leave_out_bias(base: Compute) -> Compute:
