@@ -217,7 +217,7 @@ def test_version_7_3_is_another_format(tmp_path):
     content = bytearray(mat5())
     content[124:126] = b"\0\2"
     (tmp_path / "x.mat").write_bytes(content)
-    with pytest.raises(DataError, match=r"version 7\.3, which is not read; write it by save"):
+    with pytest.raises(DataError, match=r"is of MATLAB's version 7\.3; write it by save"):
         read_file(tmp_path / "x.mat")
 
 
@@ -238,6 +238,14 @@ def test_what_scipy_writes_is_read_as_scipy_reads_it(tmp_path, compressed):
     for name, array in found.items():
         assert (array.dtype, array.shape) == (expected[name].dtype, expected[name].shape)
         assert array.tobytes() == expected[name].tobytes()
+
+
+def test_matrices_of_version_4(tmp_path):
+    arrays = {f"a{k}": np.full((2, 3), float(k)) for k in range(20)}
+    io.savemat(tmp_path / "x.mat", arrays, format="4")
+    found = read_file(tmp_path / "x.mat")
+    assert list(found) == list(arrays)
+    assert all(np.array_equal(found[name], array) for name, array in arrays.items())
 
 
 FILES_OF_MATLAB = sorted(Path(matlab.__file__).parent.glob("tests/data/test*_[567]*.mat"))

@@ -16,6 +16,7 @@ from ttref.datasets.matlab import read_matrices
 from ttref.errors import DataError, visible
 
 VERSION = slice(124, 126)  # bytes of the header
+MOST_MATRICES = 10_000  # in a file of version 4
 SHOWN = 200  # characters of what is wrong
 LONGEST_NAME = 63  # characters of a variable in MATLAB
 
@@ -28,18 +29,25 @@ def read_mat(path: Path) -> dict[str, np.ndarray]:
     DataError
         If it is damaged, or of version 7.3, which is another format.
     """
-    content = path.read_bytes()
-    if content[VERSION] in (b"\0\2", b"\2\0"):
-        raise DataError(
-            f"{path} is of MATLAB's version 7.3, which is not read; write it by save(..., '-v7')"
-        )
-    read = read_matrices if 0 in content[:4] else read_mat5
     try:
-        return read(content)
+        return parse_mat(path.read_bytes())
     except ValueError as error:
         raise DataError(
             f"{path} is not a .mat file that can be read: {visible(error, SHOWN)}"
         ) from None
+
+
+def parse_mat(content: bytes) -> dict[str, np.ndarray]:
+    """The numeric arrays in the bytes of a file.
+
+    Raises
+    ------
+    ValueError
+        If they are damaged, or of version 7.3.
+    """
+    if content[VERSION] in (b"\0\2", b"\2\0"):
+        raise ValueError("it is of MATLAB's version 7.3; write it by save(..., '-v7')")
+    return read_matrices(content, MOST_MATRICES) if 0 in content[:4] else read_mat5(content)
 
 
 def write_mat(file: BinaryIO, arrays: Mapping[str, np.ndarray]) -> None:

@@ -18,8 +18,8 @@ LONGEST_NAME = 64
 MOST_MATRICES = 16
 
 
-def read_matrices(content: bytes) -> dict[str, Array]:
-    """Read the matrices of a file by their names: views of `content`, of the dtypes in it.
+def read_matrices(content: bytes, most: int = MOST_MATRICES) -> dict[str, Array]:
+    """Read at most so many matrices by their names: views of `content`, of the dtypes in it.
 
     Raises
     ------
@@ -29,8 +29,8 @@ def read_matrices(content: bytes) -> dict[str, Array]:
     found: dict[str, Array] = {}
     position = 0
     while position < len(content):
-        if len(found) == MOST_MATRICES:
-            raise ValueError(f"it has more than {MOST_MATRICES} matrices")
+        if len(found) == most:
+            raise ValueError(f"it has more than {most} matrices")
         name, matrix, position = _read_matrix(content, position)
         if name in found:
             raise ValueError(f"it has two matrices {name}")

@@ -19,6 +19,7 @@ import numpy as np
 
 from ttref import storage
 from ttref.contracts import Array
+from ttref.convert.mat_file import parse_mat
 from ttref.errors import ConventionError, blaming, visible
 from ttref.testing.cases.case import Params
 
@@ -172,15 +173,8 @@ def _write_mat(arrays: Mapping[str, Array]) -> bytes:
     return file.getvalue()
 
 
-def _read_mat(content: bytes) -> dict[str, Any]:
-    import scipy.io
-
-    found = scipy.io.loadmat(io.BytesIO(content))
-    return {name: value for name, value in found.items() if not name.startswith("__")}
-
-
 FORMATS_OF = {
     ".npz": Format(_write_npz, _read_npz),
     ".json": Format(_write_json, _read_json),
-    ".mat": Format(_write_mat, _read_mat),
+    ".mat": Format(_write_mat, parse_mat),
 }
