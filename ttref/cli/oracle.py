@@ -26,6 +26,7 @@ from ttref.errors import ConventionError
 from ttref.oracle import (
     LAYOUTS,
     Adapter,
+    LayerAdapter,
     Program,
     Shapes,
     Verdicts,
@@ -35,7 +36,9 @@ from ttref.oracle import (
     judge_folder,
     load,
 )
+from ttref.oracle.evaluation import EXAMPLES
 from ttref.oracle.exported import cannot_be_asked
+from ttref.oracle.layer_evaluation import EXAMPLES as LAYER_EXAMPLES
 from ttref.oracle.loading import KIT
 from ttref.oracle.page import make_page
 from ttref.oracle.program import SECONDS
@@ -179,7 +182,7 @@ def _add_problems(parser: Parser) -> None:
     """Add the options that say which problems there are."""
     add = parser.add_argument
     add("--dtype", choices=FORMATS, help="this floating-point format, not the adapter's own")
-    add("--examples", type=positive_int, default=200, help="random problems (200)")
+    add("--examples", type=positive_int, help="random problems (200, or 40 of a declared layer)")
     add("--seed", type=non_negative_int, default=0, help="of the random cases (0)")
     add(
         "--shape",
@@ -250,7 +253,7 @@ def _options_of(options: argparse.Namespace) -> dict[str, Any]:
     return {name: value for name, value in named.items() if value is not None}
 
 
-def _load_layer(layer: Mapping[str, Any]) -> Adapter:
+def _load_layer(layer: Mapping[str, Any]) -> Adapter | LayerAdapter:
     """The layer of that name."""
     given = {name: layer[name] for name in DOMAIN if name in layer}
     if isinstance(given.get("layout"), list):
@@ -261,20 +264,40 @@ def _load_layer(layer: Mapping[str, Any]) -> Adapter:
     if layer.get("adapter") is None:
         raise ConventionError("the report names no layer that can be asked; name one by --adapter")
     adapter = load(layer["adapter"])
+    if isinstance(adapter, LayerAdapter):
+        if given:
+            raise ConventionError(
+                f"{adapter.name} declares the layer {adapter.layer!r}: what it takes stands in its "
+                f"file, and {', '.join(given)} on the command line is of a TT layer"
+            )
+        return adapter
     return replace(adapter, **given) if given else adapter
 
 
-def _problems(options: argparse.Namespace, adapter: Adapter) -> dict[str, Any]:
+def _problems(options: argparse.Namespace, adapter: Adapter | LayerAdapter) -> dict[str, Any]:
     """The options that say which problems there are, with a bar of progress."""
     from tqdm import tqdm
 
     dtypes = (options.dtype,) if options.dtype else tuple(adapter.dtypes)
     shapes = options.shape
+    examples = options.examples
+    if isinstance(adapter, LayerAdapter):
+        if options.few_shapes:
+            raise ConventionError("--few-shapes is of a TT layer; sizes of other layers are drawn")
+        examples = examples or LAYER_EXAMPLES
+        return {
+            "examples": examples,
+            "seed": options.seed,
+            "dtypes": dtypes,
+            "shapes": shapes,
+            "progress": partial(tqdm, desc=adapter.name, leave=False),
+        }
     if shapes:
         shapes = [one._replace(bias=adapter.bias) for one in shapes]
-    total = 2 * options.examples * len(dtypes)
+    examples = examples or EXAMPLES
+    total = 2 * examples * len(dtypes)
     return {
-        "examples": options.examples,
+        "examples": examples,
         "seed": options.seed,
         "dtypes": dtypes,
         "shapes": shapes,
@@ -326,7 +349,13 @@ def run_replay(options: argparse.Namespace) -> int:
     """Ask the failing cases of a report once more, and return the exit status."""
     report = read_report(options.report)
     layer = {"adapter": options.adapter} if options.adapter else report["layer"]
-    outcomes = replay(_load_layer(layer), report)
+    adapter = _load_layer(layer)
+    if isinstance(adapter, LayerAdapter):
+        raise ConventionError(
+            f"{adapter.name} declares the layer {adapter.layer!r}, of which a report has no cases; "
+            "ask it again with the same --seed"
+        )
+    outcomes = replay(adapter, report)
     for outcome in outcomes:
         print(outcome)
     left = sum(not outcome.is_fixed for outcome in outcomes)

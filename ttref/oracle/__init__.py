@@ -13,6 +13,7 @@ from ttref.oracle.diagnosis import Diagnosis, Fault
 from ttref.oracle.domain import Domain, Shapes, Unsupported
 from ttref.oracle.evaluation import conforms, evaluate, find_diagnosis
 from ttref.oracle.exported import export, judge_folder
+from ttref.oracle.layer_adapter import LayerAdapter
 from ttref.oracle.layouts import LAYOUTS, Storage
 from ttref.oracle.loading import load
 from ttref.oracle.program import Program
@@ -37,6 +38,7 @@ __all__ = [
     "Diagnosis",
     "Domain",
     "Fault",
+    "LayerAdapter",
     "Problem",
     "Program",
     "Results",

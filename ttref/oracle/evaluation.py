@@ -19,6 +19,9 @@ from ttref.errors import ConventionError, MissingExtraError, TTRefError
 from ttref.oracle.adapter import Adapter, Answer
 from ttref.oracle.diagnosis import Diagnosis, diagnose
 from ttref.oracle.domain import Shapes
+from ttref.oracle.layer_adapter import LayerAdapter
+from ttref.oracle.layer_evaluation import EXAMPLES as LAYER_EXAMPLES
+from ttref.oracle.layer_evaluation import evaluate_layer
 from ttref.oracle.problems import FLOATS, LATTICE, Question, draw_questions, make_lattice_cases
 from ttref.oracle.verdicts import Verdicts, judge
 from ttref.testing.cases import Case
@@ -29,9 +32,9 @@ PATIENCE = 10  # failing calls of a function, and no other ones, after which it 
 
 
 def evaluate(
-    adapter: Adapter,
+    adapter: Adapter | LayerAdapter,
     *,
-    examples: int = EXAMPLES,
+    examples: int | None = None,
     seed: int = 0,
     dtypes: Sequence[str] | None = None,
     shapes: Sequence[Shapes] | None = None,
@@ -44,10 +47,10 @@ def evaluate(
 
     Parameters
     ----------
-    adapter : Adapter
-    examples : int
-        Number of problems. On each, in each format, there is one case on integers and one on random
-        floats.
+    adapter : Adapter or LayerAdapter
+    examples : int, optional
+        Number of problems: 200, or 40 of a `LayerAdapter`. On each, in each format, there is one
+        case on integers and one on random floats.
     seed : int
     dtypes : sequence of str, optional
         Formats, in place of the adapter's own.
@@ -73,11 +76,13 @@ def evaluate(
         If a function of the adapter fails on every problem. The message names the storage with
         which everything would be exact, if there is one.
     """
+    if isinstance(adapter, LayerAdapter):
+        return _evaluate_declared(adapter, examples, seed, dtypes, shapes, keep_going, progress)
     if not isinstance(adapter, Adapter):
         raise ConventionError(
             f"adapter is a {type(adapter).__name__}, expected an Adapter{suggest_call(adapter)}"
         )
-    check_count("examples", examples)
+    examples = check_count("examples", EXAMPLES if examples is None else examples)
     dtypes = tuple(dtypes or adapter.dtypes)
     for dtype in dtypes:
         check_format(dtype)
@@ -103,6 +108,33 @@ def evaluate(
     return report
 
 
+def _evaluate_declared(
+    adapter: LayerAdapter,
+    examples: int | None,
+    seed: int,
+    dtypes: Sequence[str] | None,
+    shapes: Sequence[Shapes] | None,
+    keep_going: bool,
+    progress: Callable[[Iterable[Any]], Iterable[Any]] | None,
+) -> Verdicts:
+    """`evaluate` of a declared layer."""
+    if shapes is not None:
+        raise ConventionError(
+            f"{adapter.name} declares the layer {adapter.layer!r}, whose sizes are drawn; leave "
+            "out the shapes"
+        )
+    for dtype in dtypes or ():
+        check_format(dtype)
+    return evaluate_layer(
+        adapter,
+        examples=check_count("examples", LAYER_EXAMPLES if examples is None else examples),
+        seed=seed,
+        dtypes=dtypes,
+        keep_going=keep_going,
+        progress=progress,
+    )
+
+
 def report_answer(report: Verdicts, question: Question, answer: Answer) -> None:
     """Judge an answer, and count what is found."""
     assert question.case is not None
@@ -116,17 +148,22 @@ def report_answer(report: Verdicts, question: Question, answer: Answer) -> None:
     report.count(question.check, question.case, answer, findings)
 
 
-def find_diagnosis(report: Verdicts, adapter: Adapter, dtypes: Sequence[str] | None = None) -> None:
+def find_diagnosis(
+    report: Verdicts, adapter: Adapter | LayerAdapter, dtypes: Sequence[str] | None = None
+) -> None:
     """Find why something is wrong, in the first format in which it is, and put it into the report.
 
     Parameters
     ----------
     report : Verdicts
         Of `evaluate`.
-    adapter : Adapter
+    adapter : Adapter or LayerAdapter
+        Of a declared layer `evaluate` has looked for other options already.
     dtypes : sequence of str, optional
         Those of `evaluate`.
     """
+    if isinstance(adapter, LayerAdapter):
+        return
     wrong = {check for check, _ in report.failures}
     for dtype in tuple(dtypes or adapter.dtypes):
         if Check(LATTICE, dtype) in wrong:
@@ -194,9 +231,9 @@ def undecided(problem: Case) -> list[Finding]:
 
 
 def conforms(
-    *, examples: int = EXAMPLES, seed: int = 0, dtypes: Sequence[str] | None = None
-) -> Callable[[Callable[..., Adapter]], Callable[..., None]]:
-    """Make a test of a function that returns an `Adapter`.
+    *, examples: int | None = None, seed: int = 0, dtypes: Sequence[str] | None = None
+) -> Callable[[Callable[..., Adapter | LayerAdapter]], Callable[..., None]]:
+    """Make a test of a function that returns an `Adapter` or a `LayerAdapter`.
 
     Parameters
     ----------
@@ -222,7 +259,7 @@ def conforms(
     >>> test_my_layer()
     """
 
-    def decorate(test: Callable[..., Adapter]) -> Callable[..., None]:
+    def decorate(test: Callable[..., Adapter | LayerAdapter]) -> Callable[..., None]:
         @functools.wraps(test)
         def run(*args: Any, **kwargs: Any) -> None:
             adapter = test(*args, **kwargs)

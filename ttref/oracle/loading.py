@@ -12,18 +12,21 @@ import numpy as np
 from ttref.checks import suggest
 from ttref.errors import ConventionError, blaming, describe_error
 from ttref.oracle.adapter import FUNCTIONS, OPTIONS, Adapter
+from ttref.oracle.layer_adapter import LayerAdapter
 from ttref.paths import expand_home
 
 READY = Path(__file__).with_name("adapters")
 KIT = Path(__file__).with_name("standalone.py")  # answers cases without ttref
 MISSING = object()
+DECLARED = ("layer", "forward", "gradients", "options", "dtypes", "name")
 
 
-def load(path: str | Path) -> Adapter:
+def load(path: str | Path) -> Adapter | LayerAdapter:
     """Load the adapter in a Python file, or the ready one of that name.
 
     The file has the function ``forward``, as a rule ``gradients``, and, where they differ from the
-    defaults of `Adapter`, its options. At its top it can import modules beside it.
+    defaults of `Adapter`, its options. With the name ``layer``, and as a rule ``options``, it is a
+    `LayerAdapter`. At its top it can import modules beside it.
 
     Raises
     ------
@@ -34,14 +37,15 @@ def load(path: str | Path) -> Adapter:
     given: dict[str, Any] = {"name": file.stem}
     with np.errstate():  # whatever the file sets, it sets for itself
         module = _import(file)
-        for name in (*FUNCTIONS, *OPTIONS):
+        is_declared = "layer" in vars(module)
+        for name in DECLARED if is_declared else (*FUNCTIONS, *OPTIONS):
             with blaming(f"{file}: {name}"):
                 found = getattr(module, name, MISSING)
             if found is not MISSING:
                 given[name] = found
             elif name == "forward":
                 raise ConventionError(f"{file} has no function {name}")
-    return Adapter(**given)
+    return LayerAdapter(**given) if is_declared else Adapter(**given)
 
 
 def _find(path: str | Path) -> Path:

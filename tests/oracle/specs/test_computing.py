@@ -11,6 +11,8 @@ from ttref.errors import ConventionError, DataError
 from ttref.oracle import SPECS, compute, rounded, spec
 from ttref.rng import generator
 
+pytest.importorskip("flint")
+
 LINEAR = spec("linear", bias=False)
 
 

@@ -8,6 +8,8 @@ from ttref.oracle.specs import SPECS, draw_lattice, judge_floats, judge_lattice,
 from ttref.oracle.specs.base import run
 from ttref.rng import generator
 
+pytest.importorskip("flint")
+
 LAYERS = [*test_affine.LAYERS, *test_recurrent.LAYERS, *test_others.LAYERS]
 DTYPES = ("float64", "float32", "float16")
 HARD = {"activation": "identity", "recurrent_activation": "hard_sigmoid"}

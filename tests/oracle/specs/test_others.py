@@ -11,6 +11,8 @@ from ttref.oracle.specs.algebra import TTRounding
 from ttref.rng import generator
 from ttref.tt import TTMatrix
 
+pytest.importorskip("flint")
+
 PADS = ((1, 0), (0, 1))
 
 LAYERS = [

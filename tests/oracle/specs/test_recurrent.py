@@ -9,6 +9,8 @@ from ttref.errors import ConventionError, InexactError, ShapeError
 from ttref.oracle import compute, spec
 from ttref.rng import generator
 
+pytest.importorskip("flint")
+
 HARD = {"activation": "identity", "recurrent_activation": "hard_sigmoid"}
 SIXTH = {"activation": "relu", "recurrent_activation": "hard_sigmoid_sixth"}
 

@@ -22,7 +22,7 @@ from ttref.oracle.specs.axes import Signature, Sizes, Train, times
 from ttref.oracle.specs.base import Spec
 from ttref.oracle.specs.drawing import draw_modes, draw_train
 from ttref.testing.report import Failure
-from ttref.tt.check import Structure
+from ttref.tt.check import Structure, check_cores
 
 SLACK = Fraction(1, 1024)  # of the bound on a rounded train, for what its roundings add
 
@@ -52,6 +52,19 @@ class Algebra(Spec):
     def train(self, rows: str, columns: str, name: str) -> Train:
         """The cores of an operand as they are stored."""
         return Train(rows, columns, check_layout(self.layout), name)
+
+    def name_results(self, found: Any) -> dict[str, Tree]:
+        """The dense matrix of cores, computed exactly and rounded once."""
+        if not isinstance(found, tuple | list):
+            return super().name_results(found)
+        dtype = str(np.asarray(found[0]).dtype)
+        train = self.train("N", "M", "")
+        lifted = train.to_canonical([rational.lift(core) for core in found])
+        check_cores(lifted)
+        rows = prod(core.shape[1] for core in lifted)
+        units = unit_vectors(np.arange(rows), rows, lifted[0])
+        matrix, _ = TT_LINEAR.forward({"cores": lifted}, units)
+        return {"y": rational.to_float(matrix, dtype)}
 
     def expand(self, name: str, cores: Cores) -> tuple[Array, contracts.Cache]:
         """The dense matrix of an operand, and what `contract` reads."""

@@ -1,6 +1,6 @@
 """What a specification of a layer is: its options, the shapes of its arrays, and two functions."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
@@ -132,7 +132,24 @@ class Spec:
         check_arrays(self.inputs, problem.inputs, sizes, "inputs", self.optional)
         return sizes
 
-    def draw(self, rng: np.random.Generator, dtype: str = "float64") -> Problem:
+    def name_results(self, found: Any) -> dict[str, Tree]:
+        """What somebody's function returns, by the names of the results.
+
+        Raises
+        ------
+        ConventionError
+            If it is not one result, or a tuple of the results in their order, or a dict of them.
+        """
+        if isinstance(found, dict):
+            return found
+        return {"y": found}
+
+    def draw(
+        self,
+        rng: np.random.Generator,
+        dtype: str = "float64",
+        without: Collection[str] = (),
+    ) -> Problem:
         """Draw a problem.
 
         Parameters
@@ -140,6 +157,8 @@ class Spec:
         rng : numpy.random.Generator
         dtype : str
             The format of its numbers.
+        without : collection of str
+            Inputs that are absent, of those that may be.
 
         Returns
         -------
@@ -154,7 +173,7 @@ class Spec:
             return {
                 name: self._draw_one(name, shape, sizes, rng, kind)
                 for name, shape in signature.items()
-                if name not in self.optional or rng.integers(2)
+                if name not in self.optional or (name not in without and rng.integers(2))
             }
 
         problem = Problem(draw_all(self.params), draw_all(self.inputs))

@@ -95,8 +95,8 @@ def compute(
     >>> found = compute(layer, params, {"x": np.asarray([[0.1, 1.0]])}, {"y": np.ones((1, 1))})
     >>> print(found["y"][0, 0])
     93674872249306317/36028797018963968
-    >>> print(found["x"][0].tolist())
-    [1, 2]
+    >>> print(*found["x"][0])
+    1 2
     """
     if not isinstance(spec, Spec):
         raise ConventionError(

@@ -5,7 +5,7 @@ lattice  whole numbers, or multiples of a power of two, of which no order of eva
 floats   normal numbers: the error is at most what roundings in any order can make
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -27,7 +27,9 @@ MOST_ROUNDINGS = 1 / 8  # times u, up to which running bounds hold
 NOT_GIVEN = "not given"
 
 
-def draw_lattice(spec: Spec, rng: np.random.Generator, dtype: str) -> Problem | None:
+def draw_lattice(
+    spec: Spec, rng: np.random.Generator, dtype: str, without: Collection[str] = ()
+) -> Problem | None:
     """Draw a problem on which floats are exact, in whatever order sums are computed.
 
     Parameters
@@ -35,6 +37,8 @@ def draw_lattice(spec: Spec, rng: np.random.Generator, dtype: str) -> Problem | 
     spec : Spec
     rng : numpy.random.Generator
     dtype : str
+    without : collection of str
+        Inputs that are absent, of those that may be.
 
     Returns
     -------
@@ -45,7 +49,7 @@ def draw_lattice(spec: Spec, rng: np.random.Generator, dtype: str) -> Problem | 
     if not spec.lattice:
         return None
     for _ in range(ATTEMPTS):
-        problem = spec.draw(rng)
+        problem = spec.draw(rng, without=without)
         sizes = spec.check(problem)
         smallest = _count_bits(spec, _redraw(spec, problem, sizes, rng, 1), dtype, kinks=True)
         if smallest is None:

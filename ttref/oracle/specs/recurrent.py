@@ -11,7 +11,7 @@ from ttref.cells import GRUCell, LSTMCell, RNNCell
 from ttref.cells.cell import ACTIVATION_NAMES, Cell
 from ttref.checks import check_choice, check_finite, check_flag
 from ttref.contracts import Array, Operator, Tree
-from ttref.errors import ShapeError
+from ttref.errors import ConventionError, ShapeError
 from ttref.oracle.specs.affine import KERNELS
 from ttref.oracle.specs.any_order import LINEAR
 from ttref.oracle.specs.axes import Signature, Sizes, rearrange, times
@@ -245,6 +245,18 @@ class Recurrent(Spec):
             )
         found["x"] = rearrange(dx, "BTN", self.time)
         return found | ({"state": dstate} if cache.state_given else {})
+
+    def name_results(self, found: Any) -> dict[str, Tree]:
+        if isinstance(found, dict):
+            return found
+        if not isinstance(found, tuple | list):
+            return {"y": found}
+        if len(found) != 2:
+            raise ConventionError(
+                f"forward returned {len(found)} results, expected y, or y and the last state"
+            )
+        state = found[1] if isinstance(found[1], tuple | list) else (found[1],)
+        return {"y": found[0], "last_state": tuple(state)}
 
     def _order(self, ys: Array) -> Array:
         """Outputs (B, T, u) of the scan in the layer's order of steps and of axes."""
