@@ -8,7 +8,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from tests.convert.originals import tt_rnn
+from tests.convert.originals import t3nsor_transposed, tt_rnn
 
 
 def hard_sigmoid(z):
@@ -190,5 +190,57 @@ def tednet_lstm(stored, x, act, s, modes):
         ingate, forgetgate, cellgate, outgate = np.split(gates, 4, axis=1)
         cy = s(forgetgate) * cx + s(ingate) * act(cellgate)
         return s(outgate) * act(cy), cy
+
+    return _over_time(step, x, (_zeros(x, u), _zeros(x, u)))
+
+
+# tensorized-rnn: GRUCell.forward and LSTMCell.forward with TTLinear or TTLinearSet for both maps
+
+
+def _tensorized_map(stored, name, gates):
+    """What TTLinear computes, or TTLinearSet: the outputs of the gates side by side."""
+
+    def linear(prefix, x):
+        cores = []
+        while f"{prefix}.parameters.{len(cores)}" in stored:
+            cores.append(stored[f"{prefix}.parameters.{len(cores)}"])
+        n = [core.shape[2] for core in cores]
+        m = [core.shape[1] for core in cores]
+        r = [core.shape[0] for core in cores]
+        return x @ t3nsor_transposed(cores, n, m, r) + stored.get(f"{prefix}.bias", 0)
+
+    prefix = f"cell0.{name}"
+    if f"{prefix}.parameters.0" in stored:
+        return lambda x: linear(prefix, x)
+    return lambda x: np.concatenate([linear(f"{prefix}.gate{q}", x) for q in range(gates)], axis=1)
+
+
+def tensorized_gru(stored, x, act, s, u):
+    input_weights = _tensorized_map(stored, "input_weights", 3)
+    hidden_weights = _tensorized_map(stored, "hidden_weights", 3)
+
+    def step(x, hx):
+        input_part = input_weights(x)
+        hidden_part = hidden_weights(hx)
+        reset_gate = s(input_part[:, :u] + hidden_part[:, :u])
+        update_gate = s(input_part[:, u : 2 * u] + hidden_part[:, u : 2 * u])
+        new_gate = act(input_part[:, 2 * u :] + reset_gate * hidden_part[:, 2 * u :])
+        return ((1 - update_gate) * new_gate + update_gate * hx,)
+
+    return _over_time(step, x, (_zeros(x, u),))
+
+
+def tensorized_lstm(stored, x, act, s, u):
+    input_weights = _tensorized_map(stored, "input_weights", 4)
+    hidden_weights = _tensorized_map(stored, "hidden_weights", 4)
+
+    def step(x, hx, cx):
+        gates_out = input_weights(x) + hidden_weights(hx)
+        ingate = s(gates_out[:, :u])
+        forgetgate = s(gates_out[:, u : 2 * u])
+        cellgate = act(gates_out[:, 2 * u : 3 * u])
+        outgate = s(gates_out[:, 3 * u :])
+        cy = forgetgate * cx + ingate * cellgate
+        return outgate * act(cy), cy
 
     return _over_time(step, x, (_zeros(x, u), _zeros(x, u)))

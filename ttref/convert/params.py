@@ -7,6 +7,7 @@ from ttref.checks import check_choice
 from ttref.contracts import Tree
 from ttref.convert import feedforward, recurrent
 from ttref.convert.form import Form, named
+from ttref.convert.tensorized import tensorized_form
 from ttref.errors import ConventionError
 from ttref.layers import (
     GRU,
@@ -50,6 +51,10 @@ LAYERS: dict[str, dict[type[Layer], Form]] = {
         TTLSTM: recurrent.tt_rnn_form({}),
     },
     "tednet": {TTLSTM: recurrent.TEDNET},
+    "tensorized-rnn": {
+        TTGRU: tensorized_form(recurrent.SIGMOID | {"reset": ("after",)}),
+        TTLSTM: tensorized_form(recurrent.SIGMOID),
+    },
     "tensornet-tf": {
         TTDense: feedforward.TENSORNET_TT,
         TTConv2d: feedforward.TENSORNET_CONV,
