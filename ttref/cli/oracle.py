@@ -35,6 +35,7 @@ from ttref.oracle import (
     find_diagnosis,
     judge_folder,
     load,
+    parse_layout,
 )
 from ttref.oracle.evaluation import EXAMPLES
 from ttref.oracle.exported import cannot_be_asked
@@ -203,7 +204,7 @@ def _add_domain(parser: Parser) -> None:
     """Add the options that say what the layer takes, in place of what a Python file says."""
     group = parser.add_argument_group("what the layer takes, in place of what its file says")
     add = group.add_argument
-    add("--layout", type=core_layout, metavar="LAYOUT", help="a name, or axes as 0,2,1,3")
+    add("--layout", type=core_layout, metavar="LAYOUT", help="a name, axes as 0,2,1,3, or words")
     add("--cores", dest="d", type=positive_int, action="append", metavar="D", help="so many cores")
     add("--equal-ranks", action="store_true", default=None, help="ranks between cores are equal")
     add("--min-mode", type=positive_int, metavar="N", help="no mode is smaller")
@@ -212,8 +213,14 @@ def _add_domain(parser: Parser) -> None:
 
 
 def core_layout(text: str) -> str | tuple[int, ...]:
-    """Parse the name of a layout, or axes."""
+    """Parse the name of a layout, axes, or a text that describes one."""
     if text in LAYOUTS:
+        return text
+    if " " in text:
+        try:
+            parse_layout(text)
+        except ConventionError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
         return text
     axes = text.split(",")
     if sorted(axes) != ["0", "1", "2", "3"]:

@@ -14,7 +14,7 @@ from ttref.oracle.domain import Domain, Shapes, Unsupported
 from ttref.oracle.evaluation import conforms, evaluate, find_diagnosis
 from ttref.oracle.exported import export, judge_folder
 from ttref.oracle.layer_adapter import LayerAdapter
-from ttref.oracle.layouts import LAYOUTS, Storage
+from ttref.oracle.layouts import LAYOUTS, Storage, parse_layout
 from ttref.oracle.loading import load
 from ttref.oracle.program import Program
 from ttref.oracle.specs import (
@@ -58,6 +58,7 @@ __all__ = [
     "judge_folder",
     "judge_lattice",
     "load",
+    "parse_layout",
     "rounded",
     "spec",
 ]

@@ -33,7 +33,7 @@ from ttref.errors import (
 )
 from ttref.oracle.domain import Domain, Shapes, Unsupported
 from ttref.oracle.extension import cut, enlarge, extend, is_part, shapes_of
-from ttref.oracle.layouts import LAYOUTS, Move, Storage, moves_of, permute_axes, undo
+from ttref.oracle.layouts import LAYOUTS, Move, Storage, moves_of, parse_layout, permute_axes, undo
 from ttref.oracle.program import Program
 from ttref.testing.cases.case import Case, Params
 
@@ -98,7 +98,8 @@ class Adapter:
         `ttref.oracle.Program`, which computes the layer in another process.
     layout : str, sequence of 4 ints, or Storage
         How cores are stored: a name in `LAYOUTS`; the axes of the canonical core
-        ``(left rank, input mode, output mode, right rank)`` in the stored order; or any `Storage`.
+        ``(left rank, input mode, output mode, right rank)`` in the stored order; a text as
+        ``"(out right) (left in)"`` (`ttref.oracle.parse_layout`); or any `Storage`.
     dtypes : sequence of str
         Formats to try: ``"float64"``, ``"float32"``, ``"float16"``, ``"bfloat16"``.
     d, equal_ranks, min_mode, batch, accepts, bias
@@ -171,6 +172,8 @@ class Adapter:
                     "no functions"
                 )
             return self.layout
+        if isinstance(self.layout, str) and " " in self.layout:
+            return parse_layout(self.layout)
         if isinstance(self.layout, str):
             check_choice(f"{self.name}: layout", self.layout, LAYOUTS)
             return permute_axes(LAYOUTS[self.layout])
@@ -342,7 +345,7 @@ class Adapter:
                     f"{self.name}: {function} returned {_describe_keys(found)}, expected a dict "
                     f"with {names}"
                 )
-            return {name: found[name] for name in names if found.get(name) is not None}
+            return {name: found[name] for name in names if not _is_left_out(found.get(name))}
 
     def _call(self, function: str, stored: Params, *dy: Array) -> Any:
         """Call a function of the adapter, on copies of the arrays in C order."""
@@ -398,6 +401,12 @@ class Adapter:
                 f"{self.name}: {what} is {value.dtype}, expected {wanted.dtype} as it was given"
             )
         return value
+
+
+def _is_left_out(value: Any) -> bool:
+    """Whether a result is not given: None, or a list of nothing but None."""
+    parts = value if isinstance(value, tuple | list) and value else (value,)
+    return all(part is None for part in parts)
 
 
 def _is_listed(value: Any) -> bool:

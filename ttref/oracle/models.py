@@ -111,7 +111,9 @@ def _combine(declared: Storage, differences: Sequence[Storage]) -> Storage:
     """The storage that is declared, changed by each of the differences in turn."""
 
     def cores(v: Cores) -> Cores:
-        for storage in (declared, *differences):
+        has_axes = all(core.ndim == 4 for core in declared.cores(v))
+        # differences are of arrays with four axes: of what is stored, or else of what it is made of
+        for storage in (declared, *differences) if has_axes else (*differences, declared):
             v = storage.cores(v)
         return v
 
@@ -223,9 +225,12 @@ def _reading(declared: Storage, storage: Storage) -> Model:
         taken = moves_of(storage, case.inputs["cores"])
         stored = {name: stated[name](value) for name, value in tensors.items()}
         # A layer that cannot take such shapes has raised an error, or does something else.
-        for name, value in tensors.items():
-            if not _same_shapes(stored[name], taken[name](value)):
-                return None
+        try:
+            moved = {name: taken[name](value) for name, value in tensors.items()}
+        except ValueError:  # of axes that are not there, or have another size
+            return None
+        if not all(_same_shapes(stored[name], moved[name]) for name in tensors):
+            return None
         with blaming("the storage"):
             read = {name: undo(taken[name], stored[name], value) for name, value in tensors.items()}
             dy = read.pop("y")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from ttref import tree
-from ttref.arithmetic.formats import numpy_dtype
+from ttref.oracle.frameworks import to_array, to_tensor
 
 if TYPE_CHECKING:
     import torch
@@ -49,22 +49,3 @@ def adapt(
 def gradient_of(tensor: Tensor) -> np.ndarray:
     """The gradient of a leaf tensor as an array."""
     return to_array(tensor.grad)
-
-
-def to_tensor(value: np.ndarray) -> Tensor:
-    """Make a torch tensor of an array; bfloat16, which NumPy has not, goes through its bits."""
-    import torch
-
-    if value.dtype.name == "bfloat16":
-        return torch.from_numpy(value.view(np.int16)).view(torch.bfloat16)
-    return torch.from_numpy(value)
-
-
-def to_array(value: Tensor) -> np.ndarray:
-    """Make a NumPy array of a torch tensor on any device."""
-    import torch
-
-    value = value.detach().cpu().contiguous()
-    if value.dtype == torch.bfloat16:
-        return value.view(torch.int16).numpy().view(numpy_dtype("bfloat16"))
-    return value.numpy()
