@@ -93,6 +93,19 @@ def test_a_vector_of_matlab_without_its_fields(folder):
     assert all(np.array_equal(found[f"cores.{k}"], core) for k, core in enumerate(cores()))
 
 
+def test_a_struct_of_matlab_is_the_train_and_nothing_else_of_it_is_copied(folder):
+    W = from_canonical("tensornet-matlab", cores("float64"))
+    column = {name: np.array(W[name], float).reshape(-1, 1) for name in ("n", "m", "r")}
+    tensor = {"d": 3.0, "r": column["r"], "n": column["n"] * column["m"], "core": W["core"]}
+    matrix = {"n": column["n"], "m": column["m"], "tt": tensor}
+    io.savemat(folder / "in.mat", {"W": matrix, "bias": np.ones((1, 27))})
+    words = ["in.mat", "--from", "tensornet-matlab", "--to", "canonical", "--out", "a.npz"]
+    assert convert(*words) == 0
+    found = read_file(folder / "a.npz")
+    assert list(found) == ["cores.0", "cores.1", "cores.2", "bias"]
+    assert all(np.array_equal(found[f"cores.{k}"], core) for k, core in enumerate(cores()))
+
+
 def test_weights_of_ttref_are_read_by_the_names_of_their_layers(folder, capsys):
     weights = ({"cores": tuple(cores()), "bias": np.ones(27)}, {"cores": tuple(cores())})
     write_weights(folder / "weights.npz", weights)

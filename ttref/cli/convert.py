@@ -11,7 +11,7 @@ from ttref.compress import read_weights
 from ttref.contracts import Array
 from ttref.convert import SYSTEMS, from_canonical, to_canonical
 from ttref.convert.files import check_suffix, read_file, write_file
-from ttref.convert.members import by_name, choose, stored_of
+from ttref.convert.members import by_name, choose, others, stored_of
 from ttref.errors import ConventionError, visible
 from ttref.tables import table
 
@@ -76,7 +76,7 @@ def run(options: argparse.Namespace) -> int:
     # What is there.
     arrays = _read(options.file)
     names = choose(options.from_system, arrays, options.names)
-    rest = {name: _as_stored(a, options.file) for name, a in arrays.items() if name not in names}
+    rest = {name: _as_stored(arrays[name], options.file) for name in others(arrays, names)}
 
     # The train, from one layout to the other.
     _check_given(options)

@@ -123,6 +123,18 @@ def _depth(name: str) -> int:
     return name.count(".")
 
 
+def others(arrays: Mapping[str, Array], names: Sequence[str]) -> list[str]:
+    """The names that are not of the train, nor of the struct of MATLAB that holds its vector.
+
+    Examples
+    --------
+    >>> others({"W.n": 0, "W.tt.core": 0, "W.tt.d": 0, "bias": 0}, ["W.n", "W.tt.core"])
+    ['bias']
+    """
+    structs = [name.partition(".")[0] for name in names if name.endswith(".core")]
+    return [name for name in arrays if name not in names and name.partition(".")[0] not in structs]
+
+
 def stored_of(
     system: str, arrays: Mapping[str, Array], names: Sequence[str], drops_axes: bool = False
 ) -> Any:
