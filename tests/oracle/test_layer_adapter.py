@@ -174,6 +174,13 @@ def test_cores_of_a_sum_are_compared_by_their_matrix():
     assert report.ok, str(report)
 
 
+def test_an_argument_with_a_default_is_the_functions_own():
+    def forward(params, x, factor=1):
+        return factor * (x @ params["kernel"])
+
+    assert evaluate(LayerAdapter("linear", forward, options={"bias": False}), examples=2).ok
+
+
 def test_a_state_that_is_an_array_is_a_state_of_one():
     def forward(params, x, state):
         return torch_gru(params, x, state)

@@ -125,8 +125,13 @@ class LayerAdapter:
             return everything
         if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters):
             return everything
-        named = [p.name for p in parameters[1:] if p.kind in KINDS]
-        return {ALIASES.get(name, name) for name in named}
+        found = set()
+        for parameter in parameters[1:]:
+            name = ALIASES.get(parameter.name, parameter.name)
+            has_default = parameter.default is not inspect.Parameter.empty
+            if parameter.kind in KINDS and (name in everything or not has_default):
+                found.add(name)
+        return found
 
     @property
     def _cotangents(self) -> list[str]:

@@ -5,7 +5,7 @@ import pytest
 
 from tests.oracle.specs import test_affine, test_others, test_recurrent
 from ttref.oracle.specs import SPECS, draw_lattice, judge_floats, judge_lattice, spec
-from ttref.oracle.specs.base import run
+from ttref.oracle.specs.base import Problem, run
 from ttref.rng import generator
 
 pytest.importorskip("flint")
@@ -207,3 +207,18 @@ def test_a_format_of_few_bits_leaves_long_sums_undecided():
         found += judge_floats(layer, problem, run(layer, problem), "float16")
     reasons = {finding.reason for finding in found if finding.undecided}
     assert reasons == {"no bound on the roundings is known"}
+
+
+def test_derivatives_by_their_results_are_no_faults():
+    """``y (1 - y)`` of a sigmoid near 1 has few digits, and is what most frameworks compute."""
+    layer = spec("rnn", activation="sigmoid", bias="none")
+    kernel = np.asarray([[8.0, 16.0]])
+    params = {"kernel": kernel, "recurrent": np.zeros((2, 2))}
+    problem = Problem(params, {"x": np.full((1, 1, 1), 1.125)}, {"y": np.ones((1, 1, 2))})
+    y = 1 / (1 + np.exp(-1.125 * kernel))
+    found = {"kernel": 1.125 * (y * (1 - y))}
+    right = run(layer, problem)["kernel"]
+    assert abs(found["kernel"] - right).max() > 1e-10 * abs(right).min()
+    assert not failures(judge_floats(layer, problem, found, "float64"))
+    found = {"kernel": found["kernel"] + 1e-13}
+    assert failures(judge_floats(layer, problem, found, "float64")) == ["kernel"]

@@ -16,6 +16,7 @@ from ttref.oracle.specs.affine import KERNELS
 from ttref.oracle.specs.any_order import LINEAR
 from ttref.oracle.specs.axes import Signature, Sizes, rearrange, times
 from ttref.oracle.specs.base import Spec
+from ttref.oracle.specs.derivatives import Activation
 from ttref.oracle.specs.drawing import draw_different
 from ttref.oracle.specs.gates import Columns, GateMap, gate_order
 
@@ -347,7 +348,7 @@ class WithRNN(Recurrent):
 
     @property
     def cell(self) -> Cell:
-        return RNNCell(self.activation)
+        return RNNCell(Activation(self.activation))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -372,7 +373,8 @@ class WithGRU(Recurrent):
 
     @property
     def cell(self) -> Cell:
-        return GRUCell(self.activation, self.recurrent_activation, self.reset)
+        gate = Activation(self.recurrent_activation)
+        return GRUCell(Activation(self.activation), gate, self.reset)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -398,7 +400,7 @@ class WithLSTM(Recurrent):
 
     @property
     def cell(self) -> Cell:
-        return LSTMCell(self.activation, self.recurrent_activation)
+        return LSTMCell(Activation(self.activation), Activation(self.recurrent_activation))
 
     @property
     def lattice(self) -> bool:
