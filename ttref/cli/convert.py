@@ -76,7 +76,10 @@ def run(options: argparse.Namespace) -> int:
     # What is there.
     arrays = _read(options.file)
     names = choose(options.from_system, arrays, options.names)
-    rest = {name: _as_stored(arrays[name], options.file) for name in others(arrays, names)}
+    rest = {
+        name: _as_stored(arrays[name], options.file)
+        for name in others(options.from_system, arrays, names)
+    }
 
     # The train, from one layout to the other.
     _check_given(options)

@@ -34,6 +34,7 @@ NAMES = {
 """The name of the first core, or of the vector, of each system."""
 
 BIASES = ("bias", "biases", "b")
+STRUCT_FIELDS = (*FIELDS, "d", "over")  # of TT-Toolbox's tt_tensor and tt_matrix
 
 
 def choose(system: str, arrays: Mapping[str, Array], patterns: Sequence[str]) -> list[str]:
@@ -123,16 +124,21 @@ def _depth(name: str) -> int:
     return name.count(".")
 
 
-def others(arrays: Mapping[str, Array], names: Sequence[str]) -> list[str]:
-    """The names that are not of the train, nor of the struct of MATLAB that holds its vector.
+def others(system: str, arrays: Mapping[str, Array], names: Sequence[str]) -> list[str]:
+    """The names that are not of the train; of MATLAB's, nor of other fields of a ``tt_matrix``.
 
     Examples
     --------
-    >>> others({"W.n": 0, "W.tt.core": 0, "W.tt.d": 0, "bias": 0}, ["W.n", "W.tt.core"])
-    ['bias']
+    >>> arrays = {"W.n": 0, "W.tt.core": 0, "W.tt.d": 0, "W.bias": 0, "d": 0}
+    >>> others("tensornet-matlab", arrays, ["W.n", "W.tt.core"])
+    ['W.bias', 'd']
     """
-    structs = [name.partition(".")[0] for name in names if name.endswith(".core")]
-    return [name for name in arrays if name not in names and name.partition(".")[0] not in structs]
+    rest = [name for name in arrays if name not in names]
+    if system != "tensornet-matlab":
+        return rest
+    structs = {name.rpartition(".")[0] for name in names} - {""}
+    of_train = {f"{struct}.{field}" for struct in structs for field in STRUCT_FIELDS}
+    return [name for name in rest if name not in of_train]
 
 
 def stored_of(
