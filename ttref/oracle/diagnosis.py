@@ -7,7 +7,7 @@ changes of the right ones (`ttref.oracle.changes`). Nothing but equality counts,
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import NamedTuple
 
@@ -32,6 +32,7 @@ from ttref.oracle.observation import Observation, Results, as_floats, compute, o
 from ttref.oracle.probes import (
     AFFINE,
     INDEPENDENT,
+    UNSTABLE,
     Reading,
     draw_small,
     make_probes,
@@ -69,6 +70,8 @@ class Diagnosis:
         The tensors that are wrong with it.
     facts : tuple of str
         What the probes tell, in sentences.
+    following : tuple of str
+        Tensors that are wrong because of what the facts say.
     is_complete : bool
         Whether causes were looked for; otherwise there are facts alone.
     """
@@ -77,6 +80,7 @@ class Diagnosis:
     exact: tuple[str, ...]
     faults: tuple[Fault, ...] = ()
     facts: tuple[str, ...] = ()
+    following: tuple[str, ...] = ()
     is_complete: bool = True
 
     @property
@@ -90,7 +94,7 @@ class Diagnosis:
         given = "" if self.model is None else f" {self.model.words}"
         if not self.is_complete:
             return []
-        if not self.faults:
+        if not (self.faults or self.following):
             return [f"everything is exact{given}"]
         causes = [f"{fault}{given}" for fault in self.faults]
         if self.exact:
@@ -146,12 +150,18 @@ def diagnose(adapter: Adapter, dtype: str, cases: Sequence[Case]) -> Diagnosis:
         return diagnosis
     reading = Reading(probed, probes, results)
     facts = tuple(_describe(reading, diagnosis))
-    faults = diagnosis.faults
+    # what has no cause of its own: numbers that do not repeat, and gradients of a wrong y
     derivatives = reading.derivatives()
-    is_wrong = any(fault.tensor == "y" for fault in faults)
-    if is_wrong and all(derivatives.values()):  # gradients of a wrong y need no other cause
-        faults = tuple([f for f in faults if f.tensor == "y" or f.change not in (UNKNOWN, DIFFERS)])
-    return Diagnosis(diagnosis.model, diagnosis.exact, faults, facts)
+    following = reading.unstable
+    if any(fault.tensor == "y" for fault in diagnosis.faults) and all(derivatives.values()):
+        following |= derivatives.keys() - {"y"}
+    faults = tuple(
+        fault
+        for fault in diagnosis.faults
+        if fault.tensor not in following or fault.change not in (UNKNOWN, DIFFERS)
+    )
+    wrong = {fault.tensor for fault in diagnosis.faults} - {fault.tensor for fault in faults}
+    return replace(diagnosis, faults=faults, facts=facts, following=tuple(sorted(wrong)))
 
 
 def explain(observations: Sequence[Observation], declared: Storage, dtype: str) -> Diagnosis:
@@ -302,17 +312,23 @@ def _explains(change: Change, leaves: Sequence[Leaf]) -> bool:
 
 def _describe(reading: Reading, diagnosis: Diagnosis) -> Iterator[str]:
     """What the probes tell, in sentences."""
+    unstable = reading.unstable
     for words, tensors in reading.findings().items():
+        if words not in UNSTABLE and unstable & (tensors | {"y"}):
+            continue
         named = ", ".join(sorted(tensors))
         if words in (AFFINE, INDEPENDENT):
             yield f"{words.removesuffix(' an array')} {named}"
         else:
             yield f"{words} ({named})"
-    exact = reading.derivatives()
+    derivatives = reading.derivatives()
+    exact = {t: derivatives[t] for t in derivatives if not unstable & {t, "y"}}
     forward = {fault.tensor for fault in diagnosis.faults} | (
         {"y"} if diagnosis.model is not None else set()
     )
     wrong = sorted(tensor for tensor, is_exact in exact.items() if not is_exact)
+    if "y" in forward and not reading.shows_a_wrong_forward:
+        return
     if wrong and "y" in forward and not set(wrong) - set(diagnosis.exact):
         yield "the gradients are right, and not the derivative of this forward: see the forward"
     elif wrong:

@@ -28,7 +28,7 @@ def _at_least(d: int) -> Property:
 
 
 def _exactly(d: int) -> Property:
-    return Property(f"d = {d}", f"d other than {d}", lambda shapes: shapes.d == d)
+    return Property(f"d = {d}", f"d is not {d}", lambda shapes: shapes.d == d)
 
 
 def _inner(shapes: Shapes) -> tuple[int, ...]:
@@ -64,7 +64,7 @@ PROPERTIES = (
     Property("a mode is 1", "no mode is 1", lambda s: 1 in s.in_modes + s.out_modes),
     Property(
         "a core has two ranks larger than 1",
-        "no core has",
+        "no core has two ranks larger than 1",
         lambda s: any(left > 1 and right > 1 for left, right in _sides(s)),
     ),
 )

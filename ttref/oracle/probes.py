@@ -100,7 +100,24 @@ class Reading:
         for k in range(len(self.cases)):
             for words, tensor in self._findings_of(k):
                 found.setdefault(words, set()).add(tensor)
+        # the strongest sentence about calls that do not repeat is enough
+        for stronger, weaker in ((ACCUMULATED, TWICE), (ACCUMULATED, LATER), (TWICE, LATER)):
+            left = found.pop(weaker, set()) - found.get(stronger, set())
+            if left:
+                found[weaker] = left
         return found
+
+    @property
+    def shows_a_wrong_forward(self) -> bool:
+        """Whether y is wrong in a case that has probes."""
+        pairs = zip(self.cases, self.found, strict=True)
+        return any(not np.array_equal(found["y"], compute(case)["y"]) for case, found in pairs)
+
+    @property
+    def unstable(self) -> set[str]:
+        """The tensors of which two equal calls give different numbers."""
+        findings = self.findings()
+        return set().union(*(findings.get(words, set()) for words in UNSTABLE))
 
     def _findings_of(self, k: int) -> Iterator[tuple[str, str]]:
         base = self.found[k]
@@ -171,3 +188,4 @@ ROWS = "a row of y depends on the other rows of the batch"
 LINEAR = "the gradient is not linear in dy"
 AFFINE = "y is not affine in an array"
 INDEPENDENT = "y does not depend on an array"
+UNSTABLE = (ACCUMULATED, TWICE, LATER)
