@@ -8,6 +8,7 @@ from tests.oracle.specs.against import check
 from ttref.errors import ConventionError, ShapeError
 from ttref.oracle import compute, rounded, spec
 from ttref.oracle.specs.algebra import TTRounding
+from ttref.oracle.specs.forms import OTHER_FORMS
 from ttref.rng import generator
 from ttref.tt import TTMatrix
 
@@ -58,6 +59,16 @@ def numbers_for(kind):
 def test_the_truth_is_the_definition_by_loops(kind, options):
     definition = getattr(definitions_by_sums, kind)
     check(spec(kind, **options), definition, count=4, numbers=numbers_for(kind))
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [row for row in LAYERS if type(spec(row[0], **row[1])) in OTHER_FORMS],
+)
+def test_the_other_formulas_have_the_same_values(kind, options):
+    layer = OTHER_FORMS[type(spec(kind, **options))](**options)
+    definition = getattr(definitions_by_sums, kind)
+    check(layer, definition, count=4, numbers=numbers_for(kind))
 
 
 def test_a_rounded_train_is_within_its_bound_or_the_error_is_told():

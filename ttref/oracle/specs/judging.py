@@ -6,6 +6,7 @@ floats   normal numbers: the error is at most what roundings in any order can ma
 """
 
 from collections.abc import Collection, Mapping
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from ttref.contracts import Array
 from ttref.errors import InexactError, UndecidableError
 from ttref.oracle.specs.axes import Sizes
 from ttref.oracle.specs.base import Problem, Spec, run
+from ttref.oracle.specs.forms import OTHER_FORMS
 from ttref.testing import accuracy
 from ttref.testing.report import Failure, Finding
 
@@ -170,7 +172,7 @@ def judge_floats(
     try:
         truth = ball.enclose(lambda: run(spec, problem, ball.lift), dtype)
         with np.errstate(all="ignore"):
-            bounds = run(spec, problem, lambda x: running.lift(x, dtype))
+            bounds = _bound(spec, problem, dtype)
     except UndecidableError as error:
         names = spec.names_of(problem)
         return [Finding(name, undecided=True, reason=str(error)) for name in names]
@@ -186,6 +188,25 @@ def judge_floats(
             size = _sizes(spec, bound, truth[name])
             findings.append(accuracy.judge(name, found, truth[name], bound, size, dtype))
     return findings
+
+
+def _bound(spec: Spec, problem: Problem, dtype: str) -> dict[str, Array]:
+    """The bounds on roundings: for each entry that of the formula that loses most."""
+    bounds = run(spec, problem, lambda x: running.lift(x, dtype))
+    other = OTHER_FORMS.get(type(spec))
+    if other is not None:
+        options = {option.name: getattr(spec, option.name) for option in fields(spec)}
+        others = run(other(**options), problem, lambda x: running.lift(x, dtype))
+        worse = np.frompyfunc(_worse, 2, 1)
+        bounds = {name: np.asarray(worse(v, others[name]), object) for name, v in bounds.items()}
+    return bounds
+
+
+def _worse(one: Any, other: Any) -> Any:
+    """The number with the larger error."""
+    if not isinstance(one, Running) or not isinstance(other, Running):
+        return one
+    return one if one.bound >= other.bound else other
 
 
 def _sizes(spec: Spec, bound: Array, truth: Array) -> Array:
