@@ -244,3 +244,59 @@ def tensorized_lstm(stored, x, act, s, u):
         return outgate * act(cy), cy
 
     return _over_time(step, x, (_zeros(x, u), _zeros(x, u)))
+
+
+# ONNX: the equations of the operators RNN, GRU and LSTM, without clip and peepholes
+
+
+def _onnx_parts(stored, g):
+    u = stored["R"].shape[2]
+    B = stored["B"][0] if "B" in stored else np.zeros(2 * g * u, int)
+    return np.split(stored["W"][0], g), np.split(stored["R"][0], g), np.split(B, 2 * g), u
+
+
+def onnx_rnn(stored, x, act, s):
+    (Wi,), (Ri,), (Wbi, Rbi), u = _onnx_parts(stored, 1)
+
+    def step(X, H):
+        return (act(X @ Wi.T + H @ Ri.T + Wbi + Rbi),)
+
+    return _over_time(step, x, (_zeros(x, u),))
+
+
+def onnx_gru(linear_before_reset):
+    def forward(stored, x, act, s):
+        W, R, B, u = _onnx_parts(stored, 3)
+        Wz, Wr, Wh = W
+        Rz, Rr, Rh = R
+        Wbz, Wbr, Wbh, Rbz, Rbr, Rbh = B
+
+        def step(X, H):
+            zt = s(X @ Wz.T + H @ Rz.T + Wbz + Rbz)
+            rt = s(X @ Wr.T + H @ Rr.T + Wbr + Rbr)
+            if linear_before_reset:
+                ht = act(X @ Wh.T + rt * (H @ Rh.T + Rbh) + Wbh)
+            else:
+                ht = act(X @ Wh.T + (rt * H) @ Rh.T + Rbh + Wbh)
+            return ((1 - zt) * ht + zt * H,)
+
+        return _over_time(step, x, (_zeros(x, u),))
+
+    return forward
+
+
+def onnx_lstm(stored, x, act, s):
+    W, R, B, u = _onnx_parts(stored, 4)
+    Wi, Wo, Wf, Wc = W
+    Ri, Ro, Rf, Rc = R
+    Wbi, Wbo, Wbf, Wbc, Rbi, Rbo, Rbf, Rbc = B
+
+    def step(X, H, C):
+        it = s(X @ Wi.T + H @ Ri.T + Wbi + Rbi)
+        ft = s(X @ Wf.T + H @ Rf.T + Wbf + Rbf)
+        ct = act(X @ Wc.T + H @ Rc.T + Wbc + Rbc)
+        Ct = ft * C + it * ct
+        ot = s(X @ Wo.T + H @ Ro.T + Wbo + Rbo)
+        return ot * act(Ct), Ct
+
+    return _over_time(step, x, (_zeros(x, u), _zeros(x, u)))

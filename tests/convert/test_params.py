@@ -49,6 +49,11 @@ def keras_shapes(g, bias=None):
     return shapes | ({"bias": bias} if bias else {})
 
 
+def onnx_shapes(g, bias=True):
+    shapes = {"W": (1, g * U, N), "R": (1, g * U, U)}
+    return shapes | ({"B": (1, 2 * g * U)} if bias else {})
+
+
 def tt_rnn_shapes(g):
     n, m, r = MODES
     m = (g * m[0], *m[1:])
@@ -96,6 +101,21 @@ CASES = {
         keras_shapes(3),
     ),
     "Keras LSTM": ("keras", LSTM(N, U, **FREE), theirs.keras_lstm, keras_shapes(4, (4 * U,))),
+    "ONNX RNN": ("onnx", RNN(N, U, **EXACT_RNN), theirs.onnx_rnn, onnx_shapes(1)),
+    "ONNX GRU": ("onnx", GRU(N, U, **FREE), theirs.onnx_gru(False), onnx_shapes(3)),
+    "ONNX GRU, linear_before_reset": (
+        "onnx",
+        GRU(N, U, reset="after", **FREE),
+        theirs.onnx_gru(True),
+        onnx_shapes(3),
+    ),
+    "ONNX LSTM": ("onnx", LSTM(N, U, **FREE), theirs.onnx_lstm, onnx_shapes(4)),
+    "ONNX LSTM without bias": (
+        "onnx",
+        LSTM(N, U, bias=False, **FREE),
+        theirs.onnx_lstm,
+        onnx_shapes(4, bias=False),
+    ),
     "TT_RNN": ("tt_rnn", TTRNN(*MODES, **EXACT_RNN), theirs.tt_rnn_rnn, tt_rnn_shapes(1)),
     "TT_GRU": ("tt_rnn", TTGRU(*MODES, **FREE), theirs.tt_rnn_gru, tt_rnn_shapes(3)),
     "TT_LSTM": ("tt_rnn", TTLSTM(*MODES, **FREE), theirs.tt_rnn_lstm, tt_rnn_shapes(4)),
@@ -156,6 +176,10 @@ def test_what_is_written_is_read_back_the_same_and_computes_the_same(name, any_o
         if first is not None:  # its second bias is in the first one
             assert not value.any()
             assert np.array_equal(written[first], stored[first] + stored[key])
+        elif key == "B" and not layer.cell.takes_recurrent_bias:  # both are one vector
+            first_half, second_half = np.split(value[0], 2)
+            assert not second_half.any()
+            assert np.array_equal(first_half, sum(np.split(stored["B"][0], 2)))
         elif key not in ADDED.values() or name in KEEPS_BOTH:
             assert np.array_equal(value, stored[key])
 

@@ -7,6 +7,7 @@ from ttref.checks import check_choice
 from ttref.contracts import Tree
 from ttref.convert import feedforward, recurrent
 from ttref.convert.form import Form, named
+from ttref.convert.onnx import ONNX
 from ttref.convert.tensorized import tensorized_form
 from ttref.errors import ConventionError
 from ttref.layers import (
@@ -45,6 +46,7 @@ LAYERS: dict[str, dict[type[Layer], Form]] = {
         GRU: recurrent.torch_form(recurrent.SIGMOID | {"reset": ("after",)}),
         LSTM: recurrent.torch_form(recurrent.SIGMOID),
     },
+    "onnx": {RNN: ONNX, GRU: ONNX, LSTM: ONNX},
     "tt_rnn": {
         TTRNN: recurrent.tt_rnn_form({}),
         TTGRU: recurrent.tt_rnn_form({"reset": ("before",)}),

@@ -11,9 +11,9 @@ from typing import Any
 from ttref.arrays import check_shape, namespace
 from ttref.contracts import Array
 from ttref.convert.form import Form, Named, bias_if, transpose
+from ttref.convert.gates import inverse, order_of, reorder
 from ttref.convert.trains import from_canonical, to_canonical
 from ttref.errors import ConventionError
-from ttref.layers.recurrent_base import WithGRUCell
 
 ONE_TRAIN = {"per_gate": (False,), "recurrent_ranks": (None,)}  # of the input map alone
 SIGMOID = {"activation": ("tanh",), "recurrent_activation": ("sigmoid",)}
@@ -89,40 +89,32 @@ def _without_suffix(stored: Mapping[str, Any]) -> dict[str, Any]:
     return own
 
 
-def _swap(layer: Any, blocks: Array) -> Array:
-    """Exchange the gates z and r of a GRU along the last axis; this is its own inverse."""
-    if not isinstance(layer, WithGRUCell):
-        return blocks
-    u = layer.sizes[1]
-    parts = [blocks[..., u : 2 * u], blocks[..., :u], blocks[..., 2 * u :]]
-    return namespace(blocks).concat(parts, axis=-1)
-
-
 def _read_torch(layer: Any, stored: Named) -> dict[str, Any]:
+    order = inverse(order_of("torch", layer))
     params = {
-        "kernel": _swap(layer, transpose(stored["weight_ih"])),
-        "recurrent": _swap(layer, transpose(stored["weight_hh"])),
+        "kernel": reorder(transpose(stored["weight_ih"]), order),
+        "recurrent": reorder(transpose(stored["weight_hh"]), order),
     }
     if not layer.bias:
         return params
     if not layer.cell.takes_recurrent_bias:
-        return params | {"bias": stored["bias_ih"] + stored["bias_hh"]}
+        return params | {"bias": reorder(stored["bias_ih"] + stored["bias_hh"], order)}
     return params | {
-        "bias": _swap(layer, stored["bias_ih"]),
-        "recurrent_bias": _swap(layer, stored["bias_hh"]),
+        "bias": reorder(stored["bias_ih"], order),
+        "recurrent_bias": reorder(stored["bias_hh"], order),
     }
 
 
 def _write_torch(layer: Any, params: dict[str, Any]) -> Named:
+    order = order_of("torch", layer)
     stored = {
-        "weight_ih": transpose(_swap(layer, params["kernel"])),
-        "weight_hh": transpose(_swap(layer, params["recurrent"])),
+        "weight_ih": transpose(reorder(params["kernel"], order)),
+        "weight_hh": transpose(reorder(params["recurrent"], order)),
     }
     if layer.bias:
-        second = params.get("recurrent_bias")
         zeros = namespace(params["bias"]).zeros_like(params["bias"])
-        stored["bias_ih"] = _swap(layer, params["bias"])
-        stored["bias_hh"] = zeros if second is None else _swap(layer, second)
+        stored["bias_ih"] = reorder(params["bias"], order)
+        stored["bias_hh"] = reorder(params.get("recurrent_bias", zeros), order)
     return {f"{name}_l0": value for name, value in stored.items()}
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from ttref.arrays import namespace
 from ttref.contracts import Array, Tree
 from ttref.convert.form import Form, Named
+from ttref.convert.gates import inverse, order_of, reorder
 from ttref.convert.trains import from_canonical, to_canonical
 from ttref.errors import ConventionError
 from ttref.layers.recurrent_base import WithGRUCell
@@ -65,38 +66,25 @@ def _tidy(stored: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in own.items() if ".gates." not in name}
 
 
-def _swap_gates(layer: Any, gates: Sequence[Any]) -> tuple[Any, ...]:
-    """Exchange z and r of a GRU; this is its own inverse."""
-    if not isinstance(layer, WithGRUCell):
-        return tuple(gates)
-    first, second, *rest = gates
-    return (second, first, *rest)
-
-
-def _swap(layer: Any, array: Array, axis: int) -> Array:
-    """Exchange the blocks of z and r of a GRU along an axis."""
-    if not isinstance(layer, WithGRUCell):
-        return array
-    xp = namespace(array)
-    size = array.shape[axis] // 3
-    before = (slice(None),) * axis
-    blocks = [array[(*before, slice(q * size, (q + 1) * size))] for q in range(3)]
-    return xp.concat(_swap_gates(layer, blocks), axis=axis)
+def _order_trains(layer: Any, trains: Sequence[Any], order: Sequence[int]) -> tuple[Any, ...]:
+    """Order the gates: the trains, or the blocks in the first core of the one of all gates."""
+    if layer.per_gate:
+        return tuple(trains[q] for q in order)
+    first, *rest = trains[0]
+    return ((reorder(first, order, axis=2), *rest),)
 
 
 def _read_map(layer: Any, stored: Named, name: str) -> Tree:
     trains = []
     for names in _core_names(layer, name):
         trains.append(to_canonical(TRAIN, [stored[core] for core in names]))
-    if layer.per_gate:
-        return _swap_gates(layer, trains)
-    first, *rest = trains[0]
-    return (_swap(layer, first, 2), *rest)
+    ordered = _order_trains(layer, trains, inverse(order_of("torch", layer)))
+    return ordered if layer.per_gate else ordered[0]
 
 
 def _read_bias(layer: Any, stored: Named, name: str) -> Array:
     parts = [stored[bias] for bias in _bias_names(layer, name)]
-    return _swap(layer, namespace(*parts).concat(parts), 0)
+    return reorder(namespace(*parts).concat(parts), inverse(order_of("torch", layer)))
 
 
 def _read(layer: Any, stored: Named) -> dict[str, Any]:
@@ -113,11 +101,8 @@ def _read(layer: Any, stored: Named) -> dict[str, Any]:
 
 
 def _write_map(layer: Any, trains: Tree, name: str) -> Named:
-    if layer.per_gate:
-        gates = _swap_gates(layer, trains)
-    else:
-        first, *rest = trains
-        gates = ((_swap(layer, first, 2), *rest),)
+    trains = trains if layer.per_gate else (trains,)
+    gates = _order_trains(layer, trains, order_of("torch", layer))
     stored: Named = {}
     for names, cores in zip(_core_names(layer, name), gates, strict=True):
         stored.update(zip(names, from_canonical(TRAIN, cores), strict=True))
@@ -135,7 +120,7 @@ def _write(layer: Any, params: dict[str, Any]) -> Named:
         for name, bias in zip(MAPS, biases, strict=True):
             names = _bias_names(layer, name)
             size = bias.shape[0] // len(names)
-            swapped = _swap(layer, bias, 0)
+            swapped = reorder(bias, order_of("torch", layer))
             for q, own in enumerate(names):
                 stored[own] = swapped[q * size : (q + 1) * size]
     return {f"cell0.{name}": value for name, value in stored.items()}
