@@ -57,7 +57,7 @@ def pytest_testnodedown(node: Any) -> None:
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     """Print the line."""
     skipped = Counter(
-        need(report.keywords, str(report.longrepr[-1]))
+        need(getattr(report, "keywords", ()), str(report.longrepr[-1]))  # a module has none
         for report in terminalreporter.stats.get("skipped", [])
     )
     line = summary(skipped, config.stash.get(SLOW, 0))

@@ -1,14 +1,19 @@
 """Declared layers: adapters of any kind of layer, their verdicts, and the options that fit."""
 
+import json
+
 import numpy as np
 import pytest
 
+from ttref import tree
 from ttref.cli import main
 from ttref.errors import ConventionError
 from ttref.oracle import LayerAdapter, conforms, evaluate, load, spec
+from ttref.oracle.page import make_page
+from ttref.oracle.report import replay, to_report
 from ttref.oracle.specs.base import Problem, run
 
-pytest.importorskip("flint")
+pytest.importorskip("flint", reason="python-flint is not installed (extra exact)")
 
 TORCH_GRU = {
     "gates": "rzn",
@@ -285,6 +290,46 @@ def test_an_adapter_that_is_none_is_refused(arguments, match):
         LayerAdapter(*arguments)
 
 
+@pytest.mark.parametrize(
+    ("kind", "options", "tensor"),
+    [
+        ("tt_gru", {"gates_in": "each"}, "cores"),
+        ("lstm", {}, "last_state"),
+        ("softmax_cross_entropy", {}, "x"),
+        ("tt_embedding", {}, "y"),
+        ("sgd", {"momentum": 0.5}, "velocity"),
+    ],
+)
+def test_failing_cases_of_a_report_are_asked_again(kind, options, tensor):
+    forward, gradients = from_spec(kind, **options)
+    gradients = gradients if spec(kind).pulled else None
+
+    def spoiled(function):
+        def wrong(params, **arguments):
+            found = function(params, **arguments)
+            return {
+                name: tree.map(lambda v: v * 2, v) if name == tensor else v
+                for name, v in found.items()
+            }
+
+        return None if function is None else wrong
+
+    def asked(report, *functions):
+        return replay(LayerAdapter(kind, *functions, options), report)
+
+    found = evaluate(LayerAdapter(kind, spoiled(forward), spoiled(gradients), options), examples=4)
+    report = json.loads(json.dumps(to_report(found, {}, {})))
+    assert {failure["tensor"].partition(".")[0] for failure in report["failures"]} == {tensor}
+    assert make_page(report)
+    assert all(outcome.is_fixed for outcome in asked(report, forward, gradients))
+    again = asked(report, spoiled(forward), spoiled(gradients))
+    assert again
+    assert not any(outcome.is_fixed for outcome in again)
+    report["failures"][0]["inputs"]["more"] = report["failures"][0]["found"]
+    with pytest.raises(ConventionError, match="array of a failing case is 'more'"):
+        asked(report, forward, gradients)
+
+
 FILE = """
 import numpy as np
 
@@ -312,8 +357,11 @@ def test_a_file_with_a_layer_is_asked_by_the_command(tmp_path, capsys):
     assert main(["oracle", str(path), *arguments]) == 1
     assert "kernel" in capsys.readouterr().out
     assert page.exists()
-    assert main(["oracle", "replay", str(report)]) == 2
-    assert "ask it again with the same --seed" in capsys.readouterr().err
+    assert main(["oracle", "replay", str(report)]) == 1
+    assert "STILL WRONG, kernel" in capsys.readouterr().out
+    path.write_text(FILE)
+    assert main(["oracle", "replay", str(report)]) == 0
+    assert "FIXED" in capsys.readouterr().out
     assert main(["oracle", str(path), "--layout", "t3f"]) == 2
     assert "what it takes stands in its file" in capsys.readouterr().err
     assert main(["oracle", str(path), "--shape", "2:2:"]) == 2

@@ -5,8 +5,8 @@ import pytest
 
 from ttref.oracle import LayerAdapter, evaluate
 
-pytest.importorskip("flint")
-torch = pytest.importorskip("torch")
+pytest.importorskip("flint", reason="python-flint is not installed (extra exact)")
+torch = pytest.importorskip("torch", reason="torch is not installed (extra test)")
 F = torch.nn.functional
 
 

@@ -138,3 +138,9 @@ def test_slow_tests_are_counted_only_where_they_are_left_out_for_that(
 def test_there_is_no_line_where_nothing_was_skipped(pytester):
     lines = last_lines(pytester, "def test_runs(): pass", "-n0")
     assert not [line for line in lines if line.startswith("skipped")]
+
+
+def test_a_file_that_is_left_out_counts_as_one(pytester):
+    tests = "import pytest\npytest.importorskip('torch.of.another.name')\ndef test_it(): pass"
+    *_, line, _ = last_lines(pytester, tests, "-n0")
+    assert line == "skipped: 1 need torch or JAX (.ci/run installs them)"

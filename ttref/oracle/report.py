@@ -6,7 +6,7 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -19,6 +19,10 @@ from ttref.oracle.adapter import Adapter
 from ttref.oracle.domain import Shapes
 from ttref.oracle.extension import shapes_of
 from ttref.oracle.files import from_json, to_json
+from ttref.oracle.layer_adapter import LayerAdapter
+from ttref.oracle.layer_evaluation import LayerVerdicts
+from ttref.oracle.layer_report import list_failures, replay_layer
+from ttref.oracle.outcome import Outcome
 from ttref.oracle.problems import FLOATS, LATTICE, make_problem
 from ttref.oracle.verdicts import Counterexample, Verdicts, judge
 from ttref.rng import generator
@@ -64,8 +68,15 @@ def to_report(report: Verdicts, layer: Mapping[str, Any], about: Mapping[str, An
         "unsupported": report.unsupported,
         "skipped": {str(check): why for check, why in report.skipped.items()},
         "rows": report.rows(),
-        "failures": [_to_failure(target, example) for target, example in report.smallest.items()],
+        "failures": _list_failures(report),
     }
+
+
+def _list_failures(report: Verdicts) -> list[Json]:
+    """The failing cases as objects of JSON."""
+    if isinstance(report, LayerVerdicts):
+        return list_failures(report)
+    return [_to_failure(target, example) for target, example in report.smallest.items()]
 
 
 def _to_failure(target: Target, example: Counterexample) -> Json:
@@ -120,23 +131,12 @@ def read_report(path: Path) -> Json:
     return report
 
 
-class Outcome(NamedTuple):
-    """What a layer makes of a failing case of a report."""
-
-    words: str  # which case it is
-    is_fixed: bool
-    reason: str = ""  # what is still wrong
-
-    def __str__(self) -> str:
-        return f"{self.words}: {'FIXED' if self.is_fixed else f'STILL WRONG, {self.reason}'}"
-
-
-def replay(adapter: Adapter, report: Mapping[str, Any]) -> list[Outcome]:
+def replay(adapter: Adapter | LayerAdapter, report: Mapping[str, Any]) -> list[Outcome]:
     """Ask a layer the failing cases of a report once more.
 
     Parameters
     ----------
-    adapter : Adapter
+    adapter : Adapter or LayerAdapter
     report : dict
         Of `read_report`.
 
@@ -149,6 +149,8 @@ def replay(adapter: Adapter, report: Mapping[str, Any]) -> list[Outcome]:
     ConventionError
         If a case of the report cannot be read.
     """
+    if isinstance(adapter, LayerAdapter):
+        return replay_layer(adapter, report["failures"])
     return [_replay_one(adapter, failure) for failure in report["failures"]]
 
 

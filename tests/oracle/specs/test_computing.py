@@ -11,7 +11,7 @@ from ttref.errors import ConventionError, DataError
 from ttref.oracle import SPECS, compute, rounded, spec
 from ttref.rng import generator
 
-pytest.importorskip("flint")
+pytest.importorskip("flint", reason="python-flint is not installed (extra exact)")
 
 LINEAR = spec("linear", bias=False)
 

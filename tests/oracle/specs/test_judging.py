@@ -8,7 +8,7 @@ from ttref.oracle.specs import SPECS, draw_lattice, judge_floats, judge_lattice,
 from ttref.oracle.specs.base import Problem, run
 from ttref.rng import generator
 
-pytest.importorskip("flint")
+pytest.importorskip("flint", reason="python-flint is not installed (extra exact)")
 
 LAYERS = [*test_affine.LAYERS, *test_recurrent.LAYERS, *test_others.LAYERS]
 DTYPES = ("float64", "float32", "float16")

@@ -12,7 +12,7 @@ from ttref.oracle.specs.forms import OTHER_FORMS
 from ttref.rng import generator
 from ttref.tt import TTMatrix
 
-pytest.importorskip("flint")
+pytest.importorskip("flint", reason="python-flint is not installed (extra exact)")
 
 PADS = ((1, 0), (0, 1))
 

@@ -9,7 +9,7 @@ from ttref.errors import ConventionError, InexactError, ShapeError
 from ttref.oracle import compute, spec
 from ttref.rng import generator
 
-pytest.importorskip("flint")
+pytest.importorskip("flint", reason="python-flint is not installed (extra exact)")
 
 HARD = {"activation": "identity", "recurrent_activation": "hard_sigmoid"}
 SIXTH = {"activation": "relu", "recurrent_activation": "hard_sigmoid_sixth"}
