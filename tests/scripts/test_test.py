@@ -140,7 +140,7 @@ def test_there_is_no_line_where_nothing_was_skipped(pytester):
     assert not [line for line in lines if line.startswith("skipped")]
 
 
-def test_a_file_that_is_left_out_counts_as_one(pytester):
+def test_a_file_that_is_left_out_is_counted_once_for_its_tests_and_once_for_its_examples(pytester):
     tests = "import pytest\npytest.importorskip('torch.of.another.name')\ndef test_it(): pass"
     *_, line, _ = last_lines(pytester, tests, "-n0")
-    assert line == "skipped: 1 need torch or JAX (.ci/run installs them)"
+    assert line == "skipped: 2 need torch or JAX (.ci/run installs them)"
