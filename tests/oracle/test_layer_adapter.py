@@ -103,6 +103,28 @@ def test_the_options_with_which_everything_is_right_are_named():
         assert report.explanation in str(report)
 
 
+def test_the_storage_in_which_the_functions_run_is_named():
+    declared = {"recurrent_activation": "sigmoid", "reset": "after", "gates": "rzn"}
+    words = "everything is right with recurrent = 'out in' and bias = 'two' and time = 'TBN' and "
+    with pytest.raises(ConventionError, match=f"{words}kernel = 'out in'"):
+        evaluate(LayerAdapter("gru", torch_gru, options=declared), examples=12)
+    with pytest.raises(ConventionError, match="and then everything is right with gates = 'rzn'"):
+        evaluate(LayerAdapter("gru", torch_gru, options={**declared, "gates": "zrn"}), examples=12)
+
+    def transposed(params, x):
+        return x @ params["kernel"].T + params["bias"]
+
+    with pytest.raises(ConventionError, match="everything is right with kernel = 'out in'"):
+        evaluate(LayerAdapter("linear", transposed), examples=12)
+
+    def torch_cores(params, x):
+        cores = [np.transpose(core, (0, 2, 1, 3)) for core in params["cores"]]
+        return spec("tt_linear").forward({**params, "cores": cores}, {"x": x})[0]["y"]
+
+    with pytest.raises(ConventionError, match=r"everything is right with layout = \(0, 2, 1, 3\)"):
+        evaluate(LayerAdapter("tt_linear", torch_cores), examples=12)
+
+
 def test_nothing_is_named_where_no_options_fit():
     def forward(params, x):
         return 2 * (x @ params["kernel"])

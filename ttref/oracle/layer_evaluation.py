@@ -13,6 +13,7 @@ from ttref.contracts import Array
 from ttref.errors import ConventionError, MissingExtraError
 from ttref.oracle.adapter import Answer
 from ttref.oracle.layer_adapter import LayerAdapter
+from ttref.oracle.layer_storage import find_storage
 from ttref.oracle.problems import FLOATS, LATTICE
 from ttref.oracle.specs import Problem, Spec, draw_lattice, judge_floats, judge_lattice
 from ttref.oracle.specs.alternatives import find_options
@@ -130,7 +131,8 @@ def evaluate_layer(
     Raises
     ------
     ConventionError
-        If a function of the adapter fails on every problem.
+        If a function of the adapter fails on every problem. The message names the options with
+        which it runs, if there are such.
     """
     rng = generator(seed)
     report = LayerVerdicts(adapter.name, spec=adapter.spec)
@@ -143,13 +145,21 @@ def evaluate_layer(
             break
     silent = report.find_silent()
     if silent is not None and not keep_going:
-        raise ConventionError(f"{silent}")
+        raise ConventionError(f"{silent}{_find_hint(adapter)}")
     if not report.answered:
         reasons = "; ".join(report.unsupported) or str(silent or "nothing was asked")
         raise ConventionError(f"{adapter.name}: no problem was answered: {reasons}")
     if report.wrong:
         report.explanation = find_options(adapter.spec, report.kept)
     return report
+
+
+def _find_hint(adapter: LayerAdapter) -> str:
+    """The end of a sentence: with which options the functions run; empty if that is not known."""
+    try:
+        return find_storage(adapter)
+    except MissingExtraError:
+        return ""
 
 
 def _ask_one(
