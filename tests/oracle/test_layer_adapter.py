@@ -1,6 +1,8 @@
 """Declared layers: adapters of any kind of layer, their verdicts, and the options that fit."""
 
 import json
+from dataclasses import fields
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,7 +10,7 @@ import pytest
 from ttref import tree
 from ttref.cli import main
 from ttref.errors import ConventionError
-from ttref.oracle import LayerAdapter, conforms, evaluate, load, spec
+from ttref.oracle import SPECS, LayerAdapter, conforms, evaluate, load, spec
 from ttref.oracle.page import make_page
 from ttref.oracle.report import replay, to_report
 from ttref.oracle.specs.base import Problem, run
@@ -390,3 +392,12 @@ def test_a_file_with_a_layer_is_asked_by_the_command(tmp_path, capsys):
     assert "whose sizes are drawn" in capsys.readouterr().err
     assert main(["oracle", str(path), "--few-shapes"]) == 2
     assert "--few-shapes is of a TT layer" in capsys.readouterr().err
+
+
+def test_the_page_names_every_layer_and_every_option():
+    page = (Path(__file__).parents[2] / "docs" / "oracle.md").read_text()
+    table = page[page.index("| `layer` |") : page.index("## The truth of a layer")]
+    for kind, layer in SPECS.items():
+        if kind != "tt_rounding":
+            for name in (kind, *[option.name for option in fields(layer)]):
+                assert f"`{name}`" in table, f"{kind}: {name}"

@@ -99,9 +99,7 @@ class Spec:
         """Draw the sizes of a problem, all of them different."""
         raise NotImplementedError
 
-    def draw_choice(
-        self, name: str, shape: Any, sizes: Sizes, rng: np.random.Generator
-    ) -> Array:  # pragma: no cover
+    def draw_choice(self, name: str, shape: Any, sizes: Sizes, rng: np.random.Generator) -> Array:
         """Draw an input that only selects."""
         raise NotImplementedError
 

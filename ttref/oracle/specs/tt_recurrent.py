@@ -16,7 +16,8 @@ from ttref.oracle.specs.any_order import PER_GATE, TT_LINEAR
 from ttref.oracle.specs.axes import Signature, Sizes, Train, rearrange
 from ttref.oracle.specs.drawing import draw_train
 from ttref.oracle.specs.gates import PLACES, Columns
-from ttref.oracle.specs.recurrent import Recurrent, WithGRU, WithLSTM, WithRNN
+from ttref.oracle.specs.recurrent import WithGRU, WithLSTM, WithRNN
+from ttref.oracle.specs.recurrent_base import Recurrent
 from ttref.tt.check import Structure
 
 RECURRENT_MAPS = ("dense", "train")
