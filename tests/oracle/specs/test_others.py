@@ -5,7 +5,7 @@ import pytest
 
 from tests.oracle.specs import definitions_by_sums
 from tests.oracle.specs.against import check
-from ttref.errors import ConventionError, ShapeError
+from ttref.errors import ConventionError, DtypeError, ShapeError, UndecidableError
 from ttref.oracle import compute, rounded, spec
 from ttref.oracle.specs.algebra import TTRounding
 from ttref.oracle.specs.forms import OTHER_FORMS
@@ -101,6 +101,25 @@ def test_what_has_no_rational_value_is_rounded_by_more_and_more_bits():
     assert nearest.tolist() == [[1.0, 0.0]]
 
 
+def test_a_tie_behind_a_rounding_cannot_be_decided():
+    layer = spec("batch_norm", axes="BC", statistics="given", epsilon=1.0, offset=False)
+    tie = np.asarray([[1 + 2.0**-24]])
+
+    def scaled(factor):  # x / 3 * factor
+        params = {"scale": [factor], "mean": [0.0], "var": [8.0]}
+        params = {name: np.asarray(value) for name, value in params.items()}
+        return compute(layer, params, {"x": tie}, mode="certified")
+
+    with pytest.raises(
+        UndecidableError, match=r"to which number of float32 y\[0, 0\] = \[1\.0"
+    ) as told:
+        rounded(scaled(3.0), "float32")
+    assert str(told.value).endswith("is rounded cannot be told, even with 8192 bits")
+    assert len(str(told.value)) < 200
+    assert rounded(scaled(3.0), "float64")["y"][0, 0] == tie[0, 0]
+    assert rounded(scaled(3.0 + 2**-50), "float32")["y"][0, 0] == np.float32(1 + 2**-23)
+
+
 def test_a_gradient_that_is_zero_but_for_its_enclosure_is_zero():
     layer = spec("softmax")
     x = np.asarray([[0.3, 1.7, -0.2]])
@@ -129,3 +148,11 @@ def test_a_gradient_that_is_zero_but_for_its_enclosure_is_zero():
 def test_an_option_that_does_not_exist_is_refused(kind, options, match):
     with pytest.raises(ConventionError, match=match):
         spec(kind, **options)
+
+
+def test_labels_that_are_none_are_refused():
+    layer = spec("softmax_cross_entropy")
+    with pytest.raises(ConventionError, match="target has 3, expected numbers from 0 to 2"):
+        compute(layer, {}, {"x": np.ones((2, 3)), "target": np.asarray([0, 3])}, mode="float")
+    with pytest.raises(DtypeError, match="target has dtype float64, expected integers"):
+        compute(layer, {}, {"x": np.ones((2, 3)), "target": np.asarray([0.0, 1.0])}, mode="float")

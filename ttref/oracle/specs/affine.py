@@ -200,13 +200,18 @@ class TTEmbedding(Spec):
 
 def unit_vectors(rows: Array, count: int, like: Array) -> Array:
     """The unit vectors of these numbers of rows, as numbers of the kind of `like`."""
+    check_selection("rows", rows, count)
     xp = namespace(rows)
-    if not xp.isdtype(rows.dtype, "integral"):
-        raise DtypeError(f"rows has dtype {rows.dtype}, expected integers")
-    outside = [int(row) for row in rows if not 0 <= row < count]
-    if outside:
-        raise ConventionError(f"rows has {outside[0]}, expected numbers from 0 to {count - 1}")
     units = xp.expand_dims(rows, axis=1) == xp.arange(count)
     if holds_objects(like):
         return np.asarray(units.astype(int), dtype=object)
     return xp.astype(units, like.dtype)
+
+
+def check_selection(name: str, numbers: Array, count: int) -> None:
+    """Raise unless these are integers from 0 to count - 1."""
+    if not namespace(numbers).isdtype(numbers.dtype, "integral"):
+        raise DtypeError(f"{name} has dtype {numbers.dtype}, expected integers")
+    outside = [int(number) for number in numbers if not 0 <= number < count]
+    if outside:
+        raise ConventionError(f"{name} has {outside[0]}, expected numbers from 0 to {count - 1}")

@@ -8,6 +8,7 @@ import numpy as np
 from ttref import contracts, ops
 from ttref.checks import check_choice
 from ttref.contracts import Array, Tree
+from ttref.oracle.specs.affine import check_selection
 from ttref.oracle.specs.axes import Signature, Sizes
 from ttref.oracle.specs.base import Spec
 from ttref.oracle.specs.drawing import draw_different
@@ -169,6 +170,13 @@ class SoftmaxCrossEntropy(Loss):
     def inputs(self) -> Signature:
         target = "B" if self.labels == "integers" else "B C"
         return {"x": "B C", "target": target, "sample_weight": "B"}
+
+    def forward(
+        self, params: dict[str, Tree], inputs: dict[str, Tree]
+    ) -> tuple[dict[str, Tree], contracts.Cache]:
+        if self.labels == "integers":
+            check_selection("target", inputs["target"], inputs["x"].shape[1])
+        return super().forward(params, inputs)
 
     def draw_choice(self, name: str, shape: Any, sizes: Sizes, rng: np.random.Generator) -> Array:
         return rng.integers(0, sizes["C"], sizes["B"])

@@ -76,8 +76,8 @@ def _round(name: str, balls: Array, dtype: str) -> Array:
         if nearest is None:
             place = f"[{', '.join(map(str, index))}]" if index else ""
             raise UndecidableError(
-                f"to which number of {dtype} {name}{place} = {balls[index]} is rounded cannot be "
-                "told"
+                f"to which number of {dtype} {name}{place} = {ball.text(balls[index])} is rounded "
+                "cannot be told"
             )
         found[index] = nearest
     return found.astype(numpy_dtype(dtype))
