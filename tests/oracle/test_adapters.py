@@ -104,3 +104,19 @@ def test_the_command_exits_with_2_and_a_sentence_where_the_adapter_does_not_work
 def test_the_command_exits_with_2_where_there_is_no_file(capsys):
     assert main(["oracle", "no/such/file.py"]) == 2
     assert "there is no file no/such/file.py" in capsys.readouterr().err
+
+
+@pytest.mark.witness
+@pytest.mark.parametrize("kind", ["linear", "conv2d", "rnn", "gru", "lstm"])
+def test_a_layer_of_torch_nn_is_right(kind):
+    pytest.importorskip("torch", reason="torch is not installed (extra witness)")
+    pytest.importorskip("flint")
+    assert evaluate(load(f"torch_nn_{kind}"), examples=6).ok
+
+
+@pytest.mark.witness
+@pytest.mark.parametrize("kind", ["dense", "conv2d", "simple_rnn", "gru", "lstm"])
+def test_a_layer_of_keras_is_right(kind):
+    pytest.importorskip("tensorflow", reason="tensorflow is not installed (scripts/peer_env)")
+    pytest.importorskip("flint")
+    assert evaluate(load(f"keras_{kind}"), examples=4).ok
