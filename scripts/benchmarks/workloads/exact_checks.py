@@ -1,5 +1,7 @@
 """What exactness costs: the oracle's lattice cases, and TT layers on rationals."""
 
+from itertools import cycle
+
 import numpy as np
 
 from benchmarks.workload import Run, System, Workload
@@ -20,7 +22,7 @@ def lattice_case():
     """A case of the oracle, on which the reference itself is judged."""
     from ttref import ops
     from ttref.oracle import Adapter, judge, truth
-    from ttref.oracle.problems import make_case
+    from ttref.oracle.problems import make_problem
 
     def gradients(params, x, dy):
         dparams, dx = ops.tt_linear.backward(dy, ops.tt_linear.forward(params, x)[1])
@@ -28,9 +30,10 @@ def lattice_case():
 
     rng = np.random.default_rng(0)
     adapter = Adapter(lambda params, x: ops.tt_linear.forward(params, x)[0], gradients)
+    shapes = cycle(adapter.draw_shapes(rng, 200))
 
     def check():
-        case = truth.draw_integers(make_case(rng, adapter), rng, "float32")
+        case = truth.draw_integers(make_problem(next(shapes), rng), rng, "float32")
         judge(case, adapter.results(case, "float32"), "float32")
 
     return check
