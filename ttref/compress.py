@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, TypeAlias, TypeGuard
 
 from ttref import storage, tree
 from ttref.arrays import is_floating, namespace
+from ttref.checks import check_rate
 from ttref.contracts import Array, Namespace, Tree
 from ttref.errors import CheckpointError, ConventionError, DataError, DtypeError, ShapeError
 from ttref.layers import TTConv2d, TTDense
@@ -68,7 +69,7 @@ def compress(
         other entries stay as they are.
     max_rank : int, optional
     rel_error : float, optional
-        Bound on each layer's relative error in the Frobenius norm; exactly one of the two.
+        Bound on each layer's relative error in the Frobenius norm, below 1; exactly one of the two.
     modes : dict from name of layer to ``(in_modes, out_modes)``, optional
         The modes of the other layers are those of `choose_modes`. The name of a layer joins the
         keys that lead to it by dots.
@@ -92,12 +93,10 @@ def compress(
     DataError
         If a parameter of any layer is not finite.
     """
-    if (max_rank is None) == (rel_error is None):
-        raise ConventionError("give either max_rank or rel_error, the bound of the compression")
+    bounds = _check_bounds(max_rank, rel_error)
     if isinstance(only, str):
         raise ConventionError(f"only is {only!r}, expected a sequence of names: [{only!r}]")
     _check_finite(params, "", "")
-    bounds = Bounds(max_rank, rel_error)
     unused_modes = dict(modes or {})
     rows: list[CompressedLayer] = []
 
@@ -128,6 +127,15 @@ def compress(
             f"modes are given for {', '.join(unused_modes)}, the layers are {names}"
         )
     return result, rows
+
+
+def _check_bounds(max_rank: int | None, rel_error: float | None) -> Bounds:
+    """The bounds, if one of them is given."""
+    if (max_rank is None) == (rel_error is None):
+        raise ConventionError("give either max_rank or rel_error, the bound of the compression")
+    if rel_error is not None:
+        check_rate("rel_error", rel_error)  # the zero matrix has an error of 1
+    return Bounds(max_rank, rel_error)
 
 
 def choose_modes(N: int, M: int) -> tuple[list[int], list[int]]:

@@ -96,7 +96,7 @@ BAD: dict[Any, list[tuple[str, str]]] = {
     ],
     arguments.non_negative_int: [(v, f"'{v}' is not a non-negative") for v in ("-1", "x", "")],
     arguments.positive_float: [(v, f"'{v}' is not a positive number") for v in ("0", "x", "nan")],
-    arguments.non_negative_float: [(v, f"'{v}' is not a number >= 0") for v in ("-1", "x", "nan")],
+    arguments.rate: [(v, rf"'{v}' is not a number in \[0, 1\)") for v in ("-1", "2", "x", "nan")],
     arguments.input_file: FILE,
     arguments.input_folder: [
         ("nowhere", "there is no folder nowhere"),

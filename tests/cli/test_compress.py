@@ -163,7 +163,8 @@ def test_given_modes_are_taken():
     [
         ({}, ConventionError, r"^give either max_rank or rel_error"),
         ({"max_rank": 2, "rel_error": 0.1}, ConventionError, r"^give either max_rank or rel_err"),
-        ({"rel_error": -1}, ConventionError, r"rel_error is -1, expected a number >= 0"),
+        ({"rel_error": -1}, ConventionError, r"rel_error is -1, expected a number in \[0, 1\)"),
+        ({"rel_error": 2}, ConventionError, r"rel_error is 2, expected a number in \[0, 1\)"),
         (
             {"max_rank": 2, "modes": {"fc9": ((8, 8), (8, 8))}},
             ConventionError,
@@ -250,10 +251,10 @@ def test_the_command_prints_a_table_and_writes_the_weights(tmp_path, capsys, mon
     ("arguments", "message"),
     [
         (["x.npz"], "one of the arguments --max-rank --rel-error is required"),
-        (["x.npz", "--max-rank", "2", "--rel-error", "1"], "not allowed with argument"),
+        (["x.npz", "--max-rank", "2", "--rel-error", "0.1"], "not allowed with argument"),
         (["x.npz", "--max-rank", "0"], "'0' is not a positive integer"),
-        (["x.npz", "--rel-error", "small"], "'small' is not a number >= 0"),
-        (["x.npz", "--rel-error", "nan"], "'nan' is not a number >= 0"),
+        (["x.npz", "--rel-error", "small"], "'small' is not a number in [0, 1)"),
+        (["x.npz", "--rel-error", "nan"], "'nan' is not a number in [0, 1)"),
         *(
             (["x.npz", "--max-rank", "2", "--modes", modes], f"'{modes}' is not LAYER=MODES:MODES")
             for modes in ("fc1", "fc1=4", "fc1=4:4:4", "fc1=4,x:2", "fc1=4,0:2,2")

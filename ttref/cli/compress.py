@@ -8,9 +8,9 @@ from ttref import paths
 from ttref.cli.arguments import (
     Subparsers,
     input_file,
-    non_negative_float,
     output_file,
     positive_int,
+    rate,
 )
 from ttref.compress import CompressedLayer, compress, read_weights, write_weights
 from ttref.errors import CheckpointError, visible
@@ -39,8 +39,8 @@ def add_parser(subparsers: Subparsers) -> None:
     bound.add_argument(
         "--rel-error",
         metavar="E",
-        type=non_negative_float,
-        help="bound on the relative error of each layer",
+        type=rate,
+        help="bound on the relative error of each layer, below 1",
     )
     add(
         "--modes",
