@@ -12,6 +12,7 @@ import json
 import os
 import random
 import resource
+import shutil
 import signal
 import sys
 import time
@@ -121,8 +122,14 @@ class Child:
                 count += 1
                 yield word
         _, status = os.waitpid(process, 0)
+        shutil.rmtree(folder_of(process), ignore_errors=True)  # of one that died
         if os.WIFSIGNALED(status):
             yield "hang" if os.WTERMSIG(status) == signal.SIGALRM else "death"
+
+
+def folder_of(process):
+    """Where a child writes its file."""
+    return Path(f"/tmp/ttref-fuzz-{process}")
 
 
 def work(answers, name, strategy, seed, start, stop):
@@ -130,7 +137,7 @@ def work(answers, name, strategy, seed, start, stop):
     try:
         warnings.simplefilter("ignore")
         loader = LOADERS[name]()
-        path = Path(f"/tmp/ttref-fuzz-{os.getpid()}") / loader.name
+        path = folder_of(os.getpid()) / loader.name
         path.parent.mkdir()
         path.write_bytes(loader.content)
         expected = loader.load(path)
