@@ -60,6 +60,13 @@ LAYERS = (
     Layer("torchTT LinearLayerTT", "torchtt", ("torchTT", "torch"), ("torchtt_linear",)),
     Layer("tednet TTLinear", "tednet", ("tednet", "torch"), ("tednet_ttlinear",)),
     Layer(
+        "tednet TTLSTM",
+        "tednet",
+        ("tednet", "torch"),
+        ("tednet_ttlstm",),
+        "Trains of one core and sequences of no steps are not asked: it does not take them.",
+    ),
+    Layer(
         "t3f matmul",
         "t3f",
         ("t3f", "tensorflow-cpu"),
