@@ -7,6 +7,7 @@ environment of the project.
 
 import argparse
 import json
+import os
 import platform
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from markdown_table import markdown
 ROOT = Path(__file__).parents[1]
 RECORD = ROOT / "docs" / "conformance.json"
 PAGE = ROOT / "docs" / "conformance.md"
+KEPT = ("check", "tensor", "cases", "wrong", "undecided", "normwise u", "condition u", "verdict")
 KIT = "ttref/oracle/standalone.py"
 
 
@@ -31,7 +33,7 @@ class Layer(NamedTuple):
     words: tuple[str, ...]  # of ttref oracle
     note: str = ""
     answers_by_files: bool = False  # whether the environment has no ttref
-    needs_source: bool = False
+    source: str = ""  # the name of a source tree that it needs
 
 
 def _with_kit(adapter: str) -> tuple[str, ...]:
@@ -66,6 +68,7 @@ LAYERS = (
         ("tednet_ttlstm",),
         "Trains of one core and sequences of no steps are not asked: it does not take them.",
     ),
+    Layer("t3nsor TTLinear", "tltorch", ("torch",), ("t3nsor_ttlinear",), source="t3nsor"),
     Layer(
         "t3f matmul",
         "t3f",
@@ -79,7 +82,8 @@ LAYERS = (
         (),
         ("--format", "mat", "--command"),
         "The gradients of the cores are float32 whatever the cores are. In float32 all is right.",
-        needs_source=True,
+        answers_by_files=True,
+        source="tensornet",
     ),
 )
 
@@ -99,8 +103,10 @@ declared in the layer's adapter (`ttref/oracle/adapters`).
 
 ## Commands
 
-`scripts/peer_env NAME` makes the environment of a row. TensorNet's MATLAB code needs Octave, and
-a folder with TT-Toolbox and TensorNet's `src/matlab`: `scripts/conformance.py --tensornet DIR`.
+`scripts/peer_env NAME` makes the environment of a row. Two need a source tree, which
+`scripts/conformance.py --source NAME=DIR` names: `tensornet`, a folder with TT-Toolbox and
+TensorNet's `src/matlab`, beside Octave; and `t3nsor`, the folder that holds its folder t3nsor
+(PYTHONPATH=DIR for `ttref oracle` alone).
 
 {commands}
 """
@@ -111,7 +117,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--examples", type=int, default=100, help="problems in each format (100)")
     parser.add_argument("--seed", type=int, default=0, help="of the problems (0)")
-    parser.add_argument("--tensornet", metavar="DIR", help="TT-Toolbox with TensorNet's src/matlab")
+    parser.add_argument(
+        "--source",
+        action="append",
+        default=[],
+        metavar="NAME=DIR",
+        help="a source tree: tensornet (TT-Toolbox with TensorNet's src/matlab), or t3nsor (the "
+        "folder that holds its folder t3nsor)",
+    )
     parser.add_argument("--page", action="store_true", help="write the page of the record alone")
     parser.add_argument("--only", metavar="TEXT", default="", help="layers with this in the name")
     options = parser.parse_args()
@@ -137,28 +150,38 @@ def main() -> None:
 def ask(layer: Layer, options: argparse.Namespace) -> dict[str, Any] | str:
     """What the oracle says of a layer, or why it cannot be asked."""
     words = list(layer.words)
-    if layer.needs_source:
-        if not options.tensornet:
-            return "its source is not here (--tensornet DIR)"
-        script = f"scripts/tensornet_matlab.m {options.tensornet}"
+    source = dict(text.split("=", 1) for text in options.source).get(layer.source, "")
+    if layer.source and not source:
+        return f"its source is not here (--source {layer.source}=DIR)"
+    if layer.source == "tensornet":
+        script = f"scripts/tensornet_matlab.m {source}"
         words.append(f"octave-cli --no-init-file {script} {{cases}} {{results}}")
     folder = ROOT / ".peers" / layer.environment / "bin"
-    if not layer.needs_source and not (folder / "python").exists():
+    if layer.source != "tensornet" and not (folder / "python").exists():
         return f"its environment is not here (scripts/peer_env {layer.environment})"
-    is_by_files = layer.answers_by_files or layer.needs_source
-    ttref = Path(sys.executable).with_name("ttref") if is_by_files else folder / "ttref"
+    ttref = folder / "ttref"
+    if layer.answers_by_files:
+        ttref = Path(sys.executable).with_name("ttref")
+    path = os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), source]))
     numbers = ["--examples", str(options.examples), "--seed", str(options.seed)]
     with tempfile.TemporaryDirectory() as scratch:
         report = Path(scratch) / "report.json"
         command = [str(ttref), "oracle", *words, *numbers, "--json", str(report)]
-        status = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        status = subprocess.run(
+            command,
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": path},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         if not report.exists():
             return status.stderr.strip().splitlines()[-1]
         found = json.loads(report.read_text())
-    shown = [w.replace(str(options.tensornet), "DIR") for w in words]
+    shown = [w.replace(source, "DIR") for w in words] if source else words
     return {
         "ok": found["ok"],
-        "rows": found["rows"],
+        "rows": [{name: row[name] for name in KEPT} for row in found["rows"]],
         "diagnosis": found["diagnosis"],
         "versions": versions(layer, folder),
         "words": shown,
